@@ -1,0 +1,196 @@
+//! Keys and signatures. The only file that names the signature crate, and the only place where a
+//! signature is checked: strictly, one at a time, never in batches, because batches accept what
+//! single checks refuse. Source: `docs/PROTOCOL.md`, "Hashes and signatures".
+
+use core::fmt;
+
+use ed25519_dalek::{Signature as DalekSignature, Signer, SigningKey, VerifyingKey};
+
+use crate::id::{AuthorId, HexError, OpId, parse_hex, push_hex, tag};
+
+/// Bytes that are signed: the tag, then the id of the op.
+fn signed_bytes(id: OpId) -> [u8; SIGNED_LEN] {
+    let mut bytes = [0; SIGNED_LEN];
+    let (head, tail) = bytes.split_at_mut(tag::SIG.len());
+    head.copy_from_slice(tag::SIG);
+    tail.copy_from_slice(id.as_bytes());
+    bytes
+}
+
+const SIGNED_LEN: usize = tag::SIG.len() + 32;
+
+/// An author's Ed25519 secret key (RFC 8032). Zeroed when dropped; never printed or copied.
+pub struct SecretKey(SigningKey);
+
+impl SecretKey {
+    /// The key with this 32-byte seed.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// The author this key signs for.
+    pub fn author(&self) -> AuthorId {
+        AuthorId::from_bytes(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs an op's id.
+    pub fn sign(&self, id: OpId) -> Signature {
+        Signature(self.0.sign(&signed_bytes(id)).to_bytes())
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey({:?})", self.author())
+    }
+}
+
+/// Why a key or signature is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The 32 bytes are no point of the curve, not its canonical encoding, or of small order.
+    #[error("not an acceptable Ed25519 public key")]
+    Key,
+    /// The signature does not belong to this key and id.
+    #[error("the signature is not by this key over this id")]
+    Signature,
+}
+
+/// A decoded public key: canonical and not of small order.
+#[derive(Clone, Debug)]
+pub struct PublicKey(VerifyingKey);
+
+impl PublicKey {
+    /// Decodes an author's key.
+    ///
+    /// # Errors
+    /// [`KeyError::Key`].
+    pub fn of(author: AuthorId) -> Result<Self, KeyError> {
+        let key = VerifyingKey::from_bytes(author.as_bytes()).map_err(|_| KeyError::Key)?;
+        if key.is_weak() || !is_reduced(author.as_bytes()) {
+            return Err(KeyError::Key);
+        }
+        Ok(Self(key))
+    }
+
+    /// Checks a signature over an op's id by the strict rule: S below the group order, R canonical
+    /// and not of small order, the equation without cofactor.
+    ///
+    /// # Errors
+    /// [`KeyError::Signature`].
+    pub fn verify(&self, id: OpId, signature: &Signature) -> Result<(), KeyError> {
+        let signature = DalekSignature::from_bytes(&signature.0);
+        self.0.verify_strict(&signed_bytes(id), &signature).map_err(|_| KeyError::Signature)
+    }
+}
+
+/// Whether the y coordinate is below p = 2^255 − 19. (Encodings of x = 0 with the sign bit set
+/// also have two spellings, but those points are of small order.)
+fn is_reduced(bytes: &[u8; 32]) -> bool {
+    let [first, middle @ .., last] = bytes;
+    *first < 0xed || middle.iter().any(|byte| *byte != 0xff) || last & 0x7f != 0x7f
+}
+
+/// 64 bytes that claim to be a signature.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Signature([u8; 64]);
+
+impl Signature {
+    /// The signature made of these bytes.
+    pub const fn from_bytes(bytes: [u8; 64]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its 64 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 64] {
+        &self.0
+    }
+
+    /// Reads 128 lower-case hexadecimal digits.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn parse(text: &str) -> Result<Self, HexError> {
+        parse_hex(text).map(Self)
+    }
+
+    pub(crate) fn push_to(&self, out: &mut alloc::string::String) {
+        push_hex(&self.0, out);
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signature(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: OpId = OpId::from_bytes([7; 32]);
+
+    #[test]
+    fn a_signature_holds_for_its_key_and_id_only() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let signature = key.sign(ID);
+        let public = PublicKey::of(key.author()).unwrap();
+        assert_eq!(public.verify(ID, &signature), Ok(()));
+        let other = PublicKey::of(SecretKey::from_seed(&[2; 32]).author()).unwrap();
+        assert_eq!(other.verify(ID, &signature), Err(KeyError::Signature));
+        assert_eq!(public.verify(OpId::from_bytes([8; 32]), &signature), Err(KeyError::Signature));
+        for bit in 0..512 {
+            let mut bytes = *signature.as_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let flipped = Signature::from_bytes(bytes);
+            assert_eq!(public.verify(ID, &flipped), Err(KeyError::Signature), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn small_order_and_unreduced_keys_are_refused() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let mut minus_one = [0xff; 32];
+        minus_one[0] = 0xec;
+        minus_one[31] = 0x7f;
+        let zero = [0; 32];
+        // y = p + 3: the point with y = 3 exists, so only the encoding is wrong.
+        let mut unreduced = [0xff; 32];
+        unreduced[0] = 0xf0;
+        unreduced[31] = 0x7f;
+        let mut reduced = [0; 32];
+        reduced[0] = 3;
+        assert!(PublicKey::of(AuthorId::from_bytes(reduced)).is_ok());
+        assert!(VerifyingKey::from_bytes(&unreduced).is_ok(), "the library alone would take it");
+        for bad in [identity, minus_one, zero, unreduced, [2; 32]] {
+            assert_eq!(PublicKey::of(AuthorId::from_bytes(bad)).err(), Some(KeyError::Key));
+        }
+    }
+
+    #[test]
+    fn s_plus_the_group_order_is_refused() {
+        const ORDER: [u8; 32] = [
+            0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9,
+            0xde, 0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        ];
+        let key = SecretKey::from_seed(&[1; 32]);
+        let mut bytes = *key.sign(ID).as_bytes();
+        let mut carry = 0u16;
+        for (byte, order) in bytes[32..].iter_mut().zip(ORDER) {
+            carry += u16::from(*byte) + u16::from(order);
+            *byte = carry.to_le_bytes()[0];
+            carry >>= 8;
+        }
+        let public = PublicKey::of(key.author()).unwrap();
+        assert_eq!(public.verify(ID, &Signature::from_bytes(bytes)), Err(KeyError::Signature));
+    }
+
+    #[test]
+    fn a_secret_key_does_not_print_itself() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let shown = alloc::format!("{key:?}");
+        assert!(!shown.contains("0101"), "{shown}");
+    }
+}

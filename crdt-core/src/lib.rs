@@ -1,0 +1,30 @@
+//! The signed-op log that every party of a room keeps: a list CRDT over a hash graph of operations.
+//!
+//! Pure: no IO, clock, randomness or threads. `Replica::handle` takes an input and the time and
+//! returns effects; `crdt-relayer` and `crdt-node` carry them out.
+//! The protocol is `docs/PROTOCOL.md`; the structure is `docs/ARCHITECTURE.md`.
+#![no_std]
+#![warn(clippy::float_arithmetic)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod limits;
+
+pub mod id;
+pub mod time;
+
+pub mod json;
+pub mod key;
+pub mod op;
+
+pub mod graph;
+pub mod log;
+pub mod order;
+mod parked;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod model;

@@ -1,0 +1,111 @@
+//! Every bound of the protocol and of the memory it may take, with its unit and its reason.
+//!
+//! Source: `docs/PROTOCOL.md`, "Limits". The first group decides validity and must be the same on
+//! every node; the second protects one node and may differ.
+
+use crate::time::Span;
+
+/// Largest integer a canonical JSON number may hold, and minus it the smallest: 2^53 − 1, the last
+/// integer that every JSON implementation reads exactly (RFC 8785, section 3.2.2.3).
+pub const INTEGER_MAX: i64 = 9_007_199_254_740_991;
+
+/// Deepest nesting of arrays and objects in the `data` of an op.
+pub const DATA_DEPTH_MAX: usize = 32;
+
+/// Deepest nesting in a frame: the data of an op, inside an op, inside `ops`, inside a message.
+pub const FRAME_DEPTH_MAX: usize = DATA_DEPTH_MAX + 3;
+
+/// Bytes of the canonical head of an op. 16 preds and 128 refs fit with room to spare.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of the canonical data of an op.
+pub const DATA_BYTES_MAX: usize = 64 * 1024;
+
+/// Transactions in one `entry` op.
+pub const ENTRIES_MAX: usize = 256;
+
+/// Heads an op may name besides its author's previous op.
+pub const PREDS_MAX: usize = 16;
+
+/// Ops an op may refer to.
+pub const REFS_MAX: usize = 128;
+
+/// Bytes of an op's kind.
+pub const KIND_BYTES_MAX: usize = 32;
+
+/// Bytes of a room's name.
+pub const ROOM_NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of one websocket message.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of op envelopes after which a sender closes an `ops` message and starts the next, so that
+/// many small messages share a connection fairly. One op alone may be larger.
+pub const BATCH_BYTES: usize = 128 * 1024;
+
+/// Ops in one `ops` message.
+pub const BATCH_OPS_MAX: usize = 256;
+
+/// Bytes of `ops` messages a peer may send before it is granted more. Twice the largest frame, so
+/// that one is under way while the next is written.
+pub const WINDOW_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Largest window accepted from a peer: memory one slow reader can make us queue.
+pub const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Ids in one `get` message.
+pub const GET_IDS_MAX: usize = 256;
+
+/// `get` messages of one peer that wait for their answer.
+pub const GETS_PENDING_MAX: usize = 16;
+
+/// Heads listed in one `heads` message; the digest covers the rest.
+pub const HEADS_LISTED_MAX: usize = 1_024;
+
+/// Rooms one connection may subscribe to.
+pub const SUBSCRIPTIONS_MAX: usize = 64;
+
+/// Rooms one replica holds.
+pub const ROOMS_MAX: usize = 10_000;
+
+/// Cursors kept per room, one for each store ever pulled from.
+pub const MARKS_MAX: usize = 4_096;
+
+/// Protocol errors and invalid ops after which a peer is disconnected.
+pub const STRIKES_MAX: u32 = 16;
+
+/// Parked ops in one room.
+pub const PARKED_OPS_MAX: usize = 10_000;
+
+/// Bytes of parked ops in one room.
+pub const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Parked ops of one author in one room: one liar cannot crowd out the others.
+pub const PARKED_PER_AUTHOR_MAX: usize = 1_024;
+
+/// Ids of rejected ops remembered in one room, so that their descendants fall with them at once.
+pub const REJECTED_IDS_MAX: usize = 16_384;
+
+/// Own transactions that may wait to be signed in one room.
+pub const WRITES_PENDING_MAX: usize = 65_536;
+
+/// Heads of one author named in one op: an equivocator cannot fill the list.
+pub const PREDS_PER_AUTHOR_MAX: usize = 2;
+
+/// Decoded author keys kept in one room.
+pub const KEYS_CACHED_MAX: usize = 4_096;
+
+/// Wait for a missing dependency before another peer is asked; doubles up to
+/// [`FETCH_WAIT_MAX`]. More than one round trip through a relayer.
+/// Source: `docs/PROTOCOL.md`, "Fetching".
+pub const FETCH_WAIT: Span = Span::from_ms(3_000);
+
+/// Longest wait between two requests for one dependency.
+pub const FETCH_WAIT_MAX: Span = Span::from_ms(60_000);
+
+/// Silence in a room after which its heads are announced.
+/// Source: `docs/PROTOCOL.md`, "Heads".
+pub const HEADS_AFTER: Span = Span::from_ms(300);
+
+/// Time between two announcements of heads that have not changed.
+pub const HEADS_EVERY: Span = Span::from_ms(30_000);

@@ -1,0 +1,199 @@
+//! Verified ops whose dependencies are not known yet. Bounded: evicting one is harmless, because it
+//! is fetched again by hash when an admitted op or an announced head needs it.
+//! Source: `docs/PROTOCOL.md`, "Fetching".
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::id::{AuthorId, OpId, StoreId};
+use crate::limits;
+use crate::op::Op;
+
+/// An op and the store it came from; `None` if this node wrote it.
+pub(crate) type Sourced = (Arc<Op>, Option<StoreId>);
+
+#[derive(Debug)]
+struct Waiting {
+    op: Arc<Op>,
+    source: Option<StoreId>,
+    missing: BTreeSet<OpId>,
+    arrival: u64,
+}
+
+/// The parked ops of one room.
+#[derive(Debug, Default)]
+pub(crate) struct Parked {
+    ops: BTreeMap<OpId, Waiting>,
+    waiters: BTreeMap<OpId, BTreeSet<OpId>>,
+    by_arrival: BTreeMap<u64, OpId>,
+    by_author: BTreeMap<AuthorId, BTreeSet<u64>>,
+    arrivals: u64,
+    bytes: usize,
+}
+
+impl Parked {
+    pub(crate) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    pub(crate) fn contains(&self, id: OpId) -> bool {
+        self.ops.contains_key(&id)
+    }
+
+    /// Whether a parked op waits for this one.
+    pub(crate) fn awaits(&self, id: OpId) -> bool {
+        self.waiters.contains_key(&id)
+    }
+
+    /// Ops that parked ones wait for and that are not parked themselves.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = OpId> + '_ {
+        self.waiters.keys().copied().filter(|id| !self.contains(*id))
+    }
+
+    /// Parks an op and evicts the oldest ones beyond the limits.
+    pub(crate) fn park(&mut self, (op, source): Sourced, missing: Vec<OpId>) {
+        if self.contains(op.id()) {
+            return;
+        }
+        let (id, author) = (op.id(), op.head().author);
+        let arrival = self.arrivals;
+        self.arrivals += 1;
+        self.bytes += op.weight();
+        self.by_arrival.insert(arrival, id);
+        self.by_author.entry(author).or_default().insert(arrival);
+        for dependency in &missing {
+            self.waiters.entry(*dependency).or_default().insert(id);
+        }
+        let missing = missing.into_iter().collect();
+        self.ops.insert(id, Waiting { op, source, missing, arrival });
+
+        let of_author = self.by_author.get(&author);
+        if of_author.is_some_and(|set| set.len() > limits::PARKED_PER_AUTHOR_MAX) {
+            let oldest = of_author.and_then(|arrivals| arrivals.first().copied());
+            self.evict(oldest.and_then(|arrival| self.by_arrival.get(&arrival).copied()));
+        }
+        while self.ops.len() > limits::PARKED_OPS_MAX || self.bytes > limits::PARKED_BYTES_MAX {
+            self.evict(self.by_arrival.first_key_value().map(|(_, id)| *id));
+        }
+    }
+
+    fn evict(&mut self, id: Option<OpId>) {
+        let waiting = id.and_then(|id| self.remove(id));
+        debug_assert!(waiting.is_some(), "over a limit there is an op to evict");
+    }
+
+    /// Tells that an op was admitted: returns those that waited for nothing else.
+    pub(crate) fn admitted(&mut self, id: OpId) -> Vec<Sourced> {
+        let mut ready = Vec::new();
+        for waiter in self.waiters.remove(&id).unwrap_or_default() {
+            let Some(waiting) = self.ops.get_mut(&waiter) else { continue };
+            waiting.missing.remove(&id);
+            if waiting.missing.is_empty()
+                && let Some(waiting) = self.remove(waiter)
+            {
+                ready.push((waiting.op, waiting.source));
+            }
+        }
+        ready
+    }
+
+    /// Removes every op that depends, directly or not, on one that was rejected.
+    pub(crate) fn rejected(&mut self, id: OpId) -> Vec<OpId> {
+        let mut fallen = Vec::new();
+        let mut next = alloc::vec![id];
+        while let Some(id) = next.pop() {
+            for waiter in self.waiters.get(&id).cloned().unwrap_or_default() {
+                if self.remove(waiter).is_some() {
+                    fallen.push(waiter);
+                    next.push(waiter);
+                }
+            }
+        }
+        fallen
+    }
+
+    fn remove(&mut self, id: OpId) -> Option<Waiting> {
+        let waiting = self.ops.remove(&id)?;
+        self.bytes -= waiting.op.weight();
+        self.by_arrival.remove(&waiting.arrival);
+        let author = waiting.op.head().author;
+        if let Some(arrivals) = self.by_author.get_mut(&author) {
+            arrivals.remove(&waiting.arrival);
+            if arrivals.is_empty() {
+                self.by_author.remove(&author);
+            }
+        }
+        for dependency in &waiting.missing {
+            if let Some(waiters) = self.waiters.get_mut(dependency) {
+                waiters.remove(&id);
+                if waiters.is_empty() {
+                    self.waiters.remove(dependency);
+                }
+            }
+        }
+        Some(waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{Author, entry, id_of};
+
+    fn op(author: u8, data: usize) -> Arc<Op> {
+        Arc::new(entry(&Author::new(author), &[], &alloc::format!("{data}")))
+    }
+
+    #[test]
+    fn an_op_is_ready_when_its_last_dependency_is() {
+        let mut parked = Parked::default();
+        let waiting = op(1, 1);
+        parked.park((waiting.clone(), None), alloc::vec![id_of(1), id_of(2)]);
+        assert!(parked.admitted(id_of(1)).is_empty());
+        assert_eq!(parked.missing().collect::<Vec<_>>(), [id_of(2)]);
+        assert_eq!(parked.admitted(id_of(2))[0].0.id(), waiting.id());
+        assert_eq!((parked.len(), parked.bytes), (0, 0));
+        assert!(parked.waiters.is_empty() && parked.by_author.is_empty());
+    }
+
+    #[test]
+    fn what_depends_on_a_rejected_op_falls_with_it() {
+        let mut parked = Parked::default();
+        let (child, grandchild, other) = (op(1, 1), op(1, 2), op(1, 3));
+        parked.park((child.clone(), None), alloc::vec![id_of(1), id_of(9)]);
+        parked.park((grandchild, None), alloc::vec![child.id()]);
+        parked.park((other.clone(), None), alloc::vec![id_of(2)]);
+        assert_eq!(parked.rejected(id_of(1)).len(), 2);
+        assert!(parked.contains(other.id()) && parked.len() == 1);
+        assert_eq!(parked.missing().collect::<Vec<_>>(), [id_of(2)]);
+    }
+
+    #[test]
+    fn one_author_cannot_crowd_out_another() {
+        let mut parked = Parked::default();
+        let honest = op(1, 0);
+        parked.park((honest.clone(), None), alloc::vec![id_of(1)]);
+        for data in 0..=limits::PARKED_PER_AUTHOR_MAX {
+            parked.park((op(2, data), None), alloc::vec![id_of(2)]);
+        }
+        assert_eq!(parked.len(), limits::PARKED_PER_AUTHOR_MAX + 1);
+        assert!(parked.contains(honest.id()));
+        assert!(!parked.contains(op(2, 0).id()), "the flooder's own oldest goes first");
+    }
+
+    #[test]
+    fn bytes_are_bounded() {
+        let mut parked = Parked::default();
+        let text = alloc::format!("\"{}\"", "x".repeat(60_000));
+        for author in 0..250 {
+            for fork in 0..3 {
+                let data = alloc::format!("{text},{fork}");
+                let op = Arc::new(entry(&Author::new(author), &[], &data));
+                parked.park((op, None), alloc::vec![id_of(1)]);
+            }
+        }
+        assert!(parked.bytes <= limits::PARKED_BYTES_MAX);
+        assert!(parked.bytes > limits::PARKED_BYTES_MAX - 70_000);
+    }
+}
