@@ -3,11 +3,12 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::head::{Head, Kind};
 use crate::id::{AuthorId, Depth, OpId, RoomId, RoomName};
 use crate::json::{Canonical, Value};
 use crate::key::SecretKey;
 use crate::limits;
-use crate::op::{Draft, Head, Kind, Op, RawOp};
+use crate::op::{Draft, Op, RawOp};
 use crate::time::Timestamp;
 
 /// An author with a key of its own.

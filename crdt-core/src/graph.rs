@@ -7,9 +7,11 @@ use alloc::vec::Vec;
 use foldhash::fast::FixedState;
 use indexmap::IndexMap;
 
+use crate::head::Head;
 use crate::id::{AuthorId, Depth, OpId, Position, RoomId, Seq};
 use crate::limits;
-use crate::op::{Head, Op, Rejection};
+use crate::op::Op;
+use crate::rejection::Rejection;
 use crate::time::Timestamp;
 
 /// What is kept of an admitted op in memory; the rest is on disk.

@@ -15,9 +15,11 @@ pub mod limits;
 pub mod id;
 pub mod time;
 
+pub mod head;
 pub mod json;
 pub mod key;
 pub mod op;
+pub mod rejection;
 
 pub mod graph;
 pub mod log;

@@ -8,9 +8,10 @@ use crate::graph::{Graph, Obstacle};
 use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId, SetDigest, StoreId};
 use crate::key::PublicKey;
 use crate::limits;
-use crate::op::{HashedOp, Op, Rejection};
+use crate::op::{HashedOp, Op};
 use crate::order;
 use crate::parked::{Parked, Sourced};
+use crate::rejection::Rejection;
 
 /// An op that entered the log.
 #[derive(Clone, Debug)]

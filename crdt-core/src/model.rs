@@ -79,7 +79,7 @@ pub(crate) fn build(steps: &[Step]) -> Vec<Op> {
 }
 
 /// The same data under a head that was changed and signed again.
-fn relabel(author: &Author, op: &Op, change: impl FnOnce(&mut crate::op::Head)) -> Op {
+fn relabel(author: &Author, op: &Op, change: impl FnOnce(&mut crate::head::Head)) -> Op {
     let mut head = op.head().clone();
     change(&mut head);
     let id = head.id();

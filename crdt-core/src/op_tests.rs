@@ -3,6 +3,7 @@ use alloc::string::ToString;
 use alloc::vec;
 
 use super::*;
+use crate::id::AuthorId;
 use crate::id::RoomName;
 use crate::limits::{DATA_BYTES_MAX, DATA_DEPTH_MAX, ENTRIES_MAX, FRAME_DEPTH_MAX};
 
