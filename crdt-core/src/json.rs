@@ -179,9 +179,21 @@ impl Canonical {
         Self(text)
     }
 
+    /// Text that was put together from canonical values.
+    pub(crate) fn trusted(text: String) -> Self {
+        debug_assert!(Self::parse(text.as_bytes()).is_ok_and(|parsed| parsed.0 == text));
+        Self(text)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// How deep arrays and objects nest: 0 for a scalar.
+    pub fn depth(&self) -> usize {
+        let parsed = Value::parse(self.0.as_bytes(), limits::FRAME_DEPTH_MAX);
+        parsed.map_or(0, |value| value.depth())
     }
 }
 

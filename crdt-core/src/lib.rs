@@ -1,6 +1,6 @@
 //! The signed-op log that every party of a room keeps: a list CRDT over a hash graph of operations.
 //!
-//! Pure: no IO, clock, randomness or threads. `Replica::handle` takes an input and the time and
+//! Pure: no IO, clock, randomness or threads. [`Replica::handle`] takes an input and the time and
 //! returns effects; `crdt-relayer` and `crdt-node` carry them out.
 //! The protocol is `docs/PROTOCOL.md`; the structure is `docs/ARCHITECTURE.md`.
 #![no_std]
@@ -25,6 +25,16 @@ pub mod graph;
 pub mod log;
 pub mod order;
 mod parked;
+
+pub mod effect;
+mod fetch;
+pub mod message;
+pub mod replica;
+mod room;
+mod session;
+mod sync;
+
+pub use replica::Replica;
 
 #[cfg(test)]
 mod fixtures;

@@ -50,6 +50,13 @@ pub const BATCH_OPS_MAX: usize = 256;
 /// that one is under way while the next is written.
 pub const WINDOW_BYTES: u64 = 2 * 1024 * 1024;
 
+/// Grant a peer must have left before a page is read from disk for it: more than any `ops` message.
+pub const PAGE_CREDIT_BYTES: u64 = 256 * 1024;
+
+/// Received bytes after which the sender is granted as many again. Small against the window, so a
+/// sender never waits for a grant that is withheld.
+pub const GRANT_BYTES: u64 = WINDOW_BYTES / 8;
+
 /// Largest window accepted from a peer: memory one slow reader can make us queue.
 pub const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
@@ -102,6 +109,9 @@ pub const FETCH_WAIT: Span = Span::from_ms(3_000);
 
 /// Longest wait between two requests for one dependency.
 pub const FETCH_WAIT_MAX: Span = Span::from_ms(60_000);
+
+/// Requests for one dependency after which it is given up until it is named again.
+pub const FETCH_TRIES_MAX: u32 = 8;
 
 /// Silence in a room after which its heads are announced.
 /// Source: `docs/PROTOCOL.md`, "Heads".

@@ -1,0 +1,135 @@
+//! Ops a room lacks and has asked for: whom, when, and when to ask somebody else.
+//! Source: `docs/PROTOCOL.md`, "Fetching".
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::effect::PeerId;
+use crate::id::OpId;
+use crate::limits;
+use crate::time::{Span, Timestamp};
+
+#[derive(Debug)]
+struct Want {
+    peer: PeerId,
+    next: Timestamp,
+    wait: Span,
+    tries: u32,
+}
+
+/// The want-list of one room. Bounded; what does not fit is found again when heads are announced.
+#[derive(Debug, Default)]
+pub(crate) struct Fetch {
+    wants: BTreeMap<OpId, Want>,
+    /// No request is due before this.
+    next: Option<Timestamp>,
+}
+
+impl Fetch {
+    /// Notes that these are about to be asked of `peer`. Returns those not asked for already.
+    pub(crate) fn want(
+        &mut self,
+        now: Timestamp,
+        peer: PeerId,
+        ids: impl IntoIterator<Item = OpId>,
+    ) -> Vec<OpId> {
+        let mut fresh = Vec::new();
+        let next = now.after(limits::FETCH_WAIT);
+        for id in ids {
+            if self.wants.len() >= limits::PARKED_OPS_MAX {
+                break;
+            }
+            self.wants.entry(id).or_insert_with(|| {
+                fresh.push(id);
+                Want { peer, next, wait: limits::FETCH_WAIT, tries: 1 }
+            });
+        }
+        if !fresh.is_empty() {
+            self.next = Some(self.next.map_or(next, |earlier| earlier.min(next)));
+        }
+        fresh
+    }
+
+    /// Forgets an op: it came.
+    pub(crate) fn came(&mut self, id: OpId) {
+        self.wants.remove(&id);
+    }
+
+    /// Nothing is due before this.
+    pub(crate) fn due_at(&self) -> Option<Timestamp> {
+        self.next
+    }
+
+    /// The requests due now: each goes to the peer after the one that did not answer. What was
+    /// asked for in vain too often is given up, so that ids nobody holds do not fill the list.
+    pub(crate) fn due(&mut self, now: Timestamp, peers: &[PeerId]) -> Vec<(PeerId, OpId)> {
+        let mut requests = Vec::new();
+        for (id, want) in &mut self.wants {
+            if want.next > now {
+                continue;
+            }
+            want.tries += 1;
+            want.wait = want.wait.doubled(limits::FETCH_WAIT_MAX);
+            want.next = now.after(want.wait);
+            let after = peers.iter().find(|peer| **peer > want.peer).or(peers.first());
+            if let Some(peer) = after {
+                want.peer = *peer;
+                requests.push((*peer, *id));
+            }
+        }
+        self.wants.retain(|_, want| want.tries <= limits::FETCH_TRIES_MAX);
+        self.next = self.wants.values().map(|want| want.next).min();
+        requests
+    }
+
+    /// Drops what `needed` does not name.
+    pub(crate) fn retain(&mut self, needed: impl Fn(OpId) -> bool) {
+        self.wants.retain(|id, _| needed(*id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::id_of;
+
+    #[test]
+    fn each_op_is_asked_for_once_then_of_the_next_peer_ever_more_slowly() {
+        let mut fetch = Fetch::default();
+        let start = Timestamp::from_ms(0);
+        let peers = [PeerId(1), PeerId(2)];
+        assert_eq!(fetch.want(start, PeerId(1), [id_of(1)]), [id_of(1)]);
+        assert!(fetch.want(start, PeerId(2), [id_of(1)]).is_empty());
+        assert!(fetch.due(Timestamp::from_ms(2_999), &peers).is_empty());
+        let mut now = fetch.due_at().unwrap();
+        for (peer, wait) in [(2, 6_000), (1, 12_000), (2, 24_000), (1, 48_000), (2, 60_000)] {
+            assert_eq!(fetch.due(now, &peers), [(PeerId(peer), id_of(1))]);
+            assert_eq!(fetch.due_at(), Some(now.after(Span::from_ms(wait))));
+            now = fetch.due_at().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_came_or_was_asked_for_in_vain_too_often_is_forgotten() {
+        let mut fetch = Fetch::default();
+        fetch.want(Timestamp::from_ms(0), PeerId(1), [id_of(1), id_of(2)]);
+        fetch.came(id_of(1));
+        let mut asked = 0;
+        while let Some(now) = fetch.due_at() {
+            asked += fetch.due(now, &[PeerId(1)]).len();
+        }
+        assert_eq!(asked, limits::FETCH_TRIES_MAX as usize);
+    }
+
+    #[test]
+    fn the_want_list_is_bounded() {
+        let mut fetch = Fetch::default();
+        let ids = (0..limits::PARKED_OPS_MAX as u64 + 5).map(|number| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            OpId::from_bytes(bytes)
+        });
+        let asked = fetch.want(Timestamp::from_ms(0), PeerId(1), ids);
+        assert_eq!(asked.len(), limits::PARKED_OPS_MAX);
+    }
+}

@@ -1,0 +1,525 @@
+//! Sync messages: JSON text frames, decoded strictly. Source: `docs/PROTOCOL.md`, "Messages".
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::head::VERSION;
+use crate::id::{OpId, Position, RoomId, RoomName, SetDigest, StoreId};
+use crate::json::{JsonError, Value, write_int, write_string};
+use crate::limits;
+use crate::op::{Op, RawOp};
+use crate::rejection::Rejection;
+
+/// One frame to send, shared between all who get it.
+pub type Frame = Arc<str>;
+
+/// Why a frame is refused as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// More than [`limits::FRAME_BYTES_MAX`] bytes.
+    #[error("a frame holds at most 1048576 bytes")]
+    Size,
+    /// Not JSON of the profile.
+    #[error("{0}")]
+    Json(#[from] JsonError),
+    /// A field is missing or malformed.
+    #[error("field `{0}` is missing or malformed")]
+    Field(&'static str),
+    /// A `hello` of another version.
+    #[error("this side speaks version 1")]
+    Version,
+    /// A message type that this version does not know.
+    #[error("unknown message type")]
+    Unknown,
+}
+
+impl DecodeError {
+    /// The code on the wire.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Json(_) => "json",
+            Self::Field(_) => "field",
+            Self::Version => "version",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A message without ops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// The first message each way.
+    Hello {
+        /// The sender's software, for people.
+        agent: String,
+        /// The sender's store.
+        store: StoreId,
+        /// Bytes of `ops` messages the sender takes before it grants more.
+        window: u64,
+    },
+    /// Asks for a room's ops from a cursor on.
+    Sub {
+        /// The room.
+        room: RoomId,
+        /// Its name, if the sender knows it.
+        name: Option<RoomName>,
+        /// What the sender already pulled from the receiver's store.
+        cursor: Position,
+    },
+    /// Ends a `sub`.
+    Unsub {
+        /// The room.
+        room: RoomId,
+    },
+    /// Answers one `ops`, after what was stored is durable.
+    Ack {
+        /// The room.
+        room: RoomId,
+        /// How many of its ops are stored, before or now.
+        stored: u64,
+        /// The others.
+        except: Vec<Exception>,
+    },
+    /// What the sender's set of ops is.
+    Heads {
+        /// The room.
+        room: RoomId,
+        /// Digest of all heads.
+        set: SetDigest,
+        /// Ops in the set.
+        count: u64,
+        /// The heads, at most [`limits::HEADS_LISTED_MAX`] of them.
+        heads: Vec<OpId>,
+        /// Position of the sender's last op.
+        cursor: Position,
+    },
+    /// Asks for ops by id.
+    Get {
+        /// The room.
+        room: RoomId,
+        /// The ids.
+        ids: Vec<OpId>,
+    },
+    /// Allows more bytes of `ops` messages.
+    Credit {
+        /// How many.
+        bytes: u64,
+    },
+    /// Something the receiver did could not be done.
+    Err {
+        /// For programs.
+        code: String,
+        /// For people.
+        message: String,
+    },
+}
+
+/// One op of an `ops` message that was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// Its place in the message, from 0.
+    pub index: u64,
+    /// What became of it; `None` if it is parked.
+    pub rejection: Option<Rejection>,
+}
+
+/// A message with ops.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The room.
+    pub room: RoomId,
+    /// The ops; one that is malformed does not spoil the others.
+    pub ops: Vec<Result<RawOp, Rejection>>,
+    /// Where the sender's stream stands after these ops.
+    pub cursor: Option<Position>,
+    /// Ids asked for that the sender does not hold.
+    pub missing: Vec<OpId>,
+}
+
+/// A decoded frame.
+#[derive(Clone, Debug)]
+pub enum Received {
+    /// A message without ops.
+    Message(Message),
+    /// An `ack`: only its counts matter to the one who gets it.
+    Acked {
+        /// The room.
+        room: RoomId,
+        /// Whether every op was stored.
+        all_stored: bool,
+    },
+    /// A message with ops.
+    Ops(Batch),
+}
+
+impl Received {
+    /// Decodes a frame. Fields that are not known are ignored.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(frame: &[u8]) -> Result<Self, DecodeError> {
+        if frame.len() > limits::FRAME_BYTES_MAX {
+            return Err(DecodeError::Size);
+        }
+        let value = Value::parse(frame, limits::FRAME_DEPTH_MAX)?;
+        let kind =
+            value.member("type").and_then(Value::as_str).ok_or(DecodeError::Field("type"))?;
+        let message = match kind {
+            "hello" => hello(&value)?,
+            "sub" => sub(&value)?,
+            "unsub" => Message::Unsub { room: room(&value)? },
+            "heads" => heads(&value)?,
+            "get" => {
+                Message::Get { room: room(&value)?, ids: ids(&value, "ids", limits::GET_IDS_MAX)? }
+            }
+            "credit" => Message::Credit { bytes: count(&value, "bytes")? },
+            "err" => {
+                Message::Err { code: text(&value, "code")?, message: text(&value, "message")? }
+            }
+            "ops" => return batch(&value).map(Self::Ops),
+            "ack" => {
+                let except = value.member("except").and_then(Value::as_array);
+                let except = except.ok_or(DecodeError::Field("except"))?;
+                count(&value, "stored")?;
+                return Ok(Self::Acked { room: room(&value)?, all_stored: except.is_empty() });
+            }
+            _ => return Err(DecodeError::Unknown),
+        };
+        Ok(Self::Message(message))
+    }
+}
+
+fn text(value: &Value<'_>, name: &'static str) -> Result<String, DecodeError> {
+    value.member(name).and_then(Value::as_str).map(String::from).ok_or(DecodeError::Field(name))
+}
+
+fn count(value: &Value<'_>, name: &'static str) -> Result<u64, DecodeError> {
+    value.member(name).and_then(Value::as_count).ok_or(DecodeError::Field(name))
+}
+
+fn position(value: &Value<'_>, name: &'static str) -> Result<Position, DecodeError> {
+    Position::new(count(value, name)?).ok_or(DecodeError::Field(name))
+}
+
+fn parsed<T, E>(
+    value: &Value<'_>,
+    name: &'static str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, DecodeError> {
+    let text = value.member(name).and_then(Value::as_str);
+    text.and_then(|text| parse(text).ok()).ok_or(DecodeError::Field(name))
+}
+
+fn room(value: &Value<'_>) -> Result<RoomId, DecodeError> {
+    parsed(value, "room", RoomId::parse)
+}
+
+fn ids(value: &Value<'_>, name: &'static str, max: usize) -> Result<Vec<OpId>, DecodeError> {
+    let values = value.member(name).and_then(Value::as_array);
+    let values = values.filter(|ids| ids.len() <= max).ok_or(DecodeError::Field(name))?;
+    let id = |value: &Value<'_>| value.as_str().and_then(|text| OpId::parse(text).ok());
+    values.iter().map(|value| id(value).ok_or(DecodeError::Field(name))).collect()
+}
+
+fn hello(value: &Value<'_>) -> Result<Message, DecodeError> {
+    if value.member("v").and_then(Value::as_int) != Some(VERSION) {
+        return Err(DecodeError::Version);
+    }
+    let least = u64::try_from(limits::FRAME_BYTES_MAX).unwrap_or(u64::MAX);
+    let window = count(value, "window")?;
+    if window < least {
+        return Err(DecodeError::Field("window"));
+    }
+    Ok(Message::Hello {
+        agent: text(value, "agent")?,
+        store: parsed(value, "store", StoreId::parse)?,
+        window: window.min(limits::WINDOW_BYTES_MAX),
+    })
+}
+
+fn sub(value: &Value<'_>) -> Result<Message, DecodeError> {
+    let room = room(value)?;
+    let name = match value.member("name") {
+        None | Some(Value::Null) => None,
+        Some(_) => Some(parsed(value, "name", RoomName::parse)?),
+    };
+    if name.as_ref().is_some_and(|name| name.id() != room) {
+        return Err(DecodeError::Field("name"));
+    }
+    Ok(Message::Sub { room, name, cursor: position(value, "cursor")? })
+}
+
+fn heads(value: &Value<'_>) -> Result<Message, DecodeError> {
+    Ok(Message::Heads {
+        room: room(value)?,
+        set: parsed(value, "set", SetDigest::parse)?,
+        count: count(value, "count")?,
+        heads: ids(value, "heads", limits::HEADS_LISTED_MAX)?,
+        cursor: position(value, "cursor")?,
+    })
+}
+
+fn batch(value: &Value<'_>) -> Result<Batch, DecodeError> {
+    let ops = value.member("ops").and_then(Value::as_array);
+    let ops = ops.filter(|ops| ops.len() <= limits::BATCH_OPS_MAX);
+    let ops = ops.ok_or(DecodeError::Field("ops"))?;
+    Ok(Batch {
+        room: room(value)?,
+        cursor: match value.member("cursor") {
+            None | Some(Value::Null) => None,
+            Some(_) => Some(position(value, "cursor")?),
+        },
+        missing: match value.member("missing") {
+            None => Vec::new(),
+            Some(_) => ids(value, "missing", limits::GET_IDS_MAX)?,
+        },
+        ops: ops.iter().map(RawOp::decode).collect(),
+    })
+}
+
+/// Writes `{"type":…}` with members in the order they are added.
+struct Writer(String);
+
+impl Writer {
+    fn new(kind: &str) -> Self {
+        let mut text = String::from("{\"type\":");
+        write_string(kind, &mut text);
+        Self(text)
+    }
+
+    fn key(&mut self, name: &str) -> &mut String {
+        self.0.push(',');
+        write_string(name, &mut self.0);
+        self.0.push(':');
+        &mut self.0
+    }
+
+    fn text(mut self, name: &str, text: &str) -> Self {
+        write_string(text, self.key(name));
+        self
+    }
+
+    fn count(mut self, name: &str, number: u64) -> Self {
+        write_int(i64::try_from(number).unwrap_or(limits::INTEGER_MAX), self.key(name));
+        self
+    }
+
+    fn id(mut self, name: &str, push: impl Fn(&mut String)) -> Self {
+        let out = self.key(name);
+        out.push('"');
+        push(out);
+        out.push('"');
+        self
+    }
+
+    fn list<T>(
+        mut self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        push: impl Fn(T, &mut String),
+    ) -> Self {
+        let out = self.key(name);
+        out.push('[');
+        for (index, item) in items.into_iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            push(item, out);
+        }
+        out.push(']');
+        self
+    }
+
+    fn finish(mut self) -> Frame {
+        self.0.push('}');
+        self.0.into()
+    }
+}
+
+fn push_quoted(id: OpId, out: &mut String) {
+    out.push('"');
+    id.push_to(out);
+    out.push('"');
+}
+
+impl Message {
+    /// The frame that says this.
+    pub fn encode(&self) -> Frame {
+        match self {
+            Self::Hello { agent, store, window } => Writer::new("hello")
+                .count("v", VERSION.unsigned_abs())
+                .text("agent", agent)
+                .id("store", |out| store.push_to(out))
+                .count("window", *window),
+            Self::Sub { room, name, cursor } => {
+                let writer = Writer::new("sub").id("room", |out| room.push_to(out));
+                match name {
+                    Some(name) => writer.text("name", name.as_str()),
+                    None => writer,
+                }
+                .count("cursor", cursor.number())
+            }
+            Self::Unsub { room } => Writer::new("unsub").id("room", |out| room.push_to(out)),
+            Self::Ack { room, stored, except } => Writer::new("ack")
+                .id("room", |out| room.push_to(out))
+                .count("stored", *stored)
+                .list("except", except, push_exception),
+            Self::Heads { room, set, count, heads, cursor } => Writer::new("heads")
+                .id("room", |out| room.push_to(out))
+                .id("set", |out| set.push_to(out))
+                .count("count", *count)
+                .list("heads", heads, |id, out| push_quoted(*id, out))
+                .count("cursor", cursor.number()),
+            Self::Get { room, ids } => Writer::new("get").id("room", |out| room.push_to(out)).list(
+                "ids",
+                ids,
+                |id, out| push_quoted(*id, out),
+            ),
+            Self::Credit { bytes } => Writer::new("credit").count("bytes", *bytes),
+            Self::Err { code, message } => {
+                Writer::new("err").text("code", code).text("message", message)
+            }
+        }
+        .finish()
+    }
+}
+
+fn push_exception(exception: &Exception, out: &mut String) {
+    out.push_str("{\"index\":");
+    write_int(i64::try_from(exception.index).unwrap_or(limits::INTEGER_MAX), out);
+    match exception.rejection {
+        None => out.push_str(",\"verdict\":\"parked\"}"),
+        Some(rejection) => {
+            out.push_str(",\"verdict\":\"rejected\",\"code\":\"");
+            out.push_str(rejection.code());
+            out.push_str("\"}");
+        }
+    }
+}
+
+/// The frame of an `ops` message.
+pub fn encode_ops<'o>(
+    room: RoomId,
+    ops: impl IntoIterator<Item = &'o Op>,
+    cursor: Option<Position>,
+    missing: &[OpId],
+) -> Frame {
+    let mut writer = Writer::new("ops").id("room", |out| room.push_to(out));
+    if let Some(cursor) = cursor {
+        writer = writer.count("cursor", cursor.number());
+    }
+    if !missing.is_empty() {
+        writer = writer.list("missing", missing, |id, out| push_quoted(*id, out));
+    }
+    writer.list("ops", ops, Op::write).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec;
+
+    use super::*;
+    use crate::fixtures::{Author, entry, id_of, room};
+
+    fn decode(frame: &str) -> Result<Received, DecodeError> {
+        Received::decode(frame.as_bytes())
+    }
+
+    #[test]
+    fn messages_read_back_the_same() {
+        let room = room("main");
+        let store = StoreId::from_bytes([3; 32]);
+        let name = RoomName::parse("main").ok();
+        let cursor = Position::new(7).unwrap();
+        let set = SetDigest::from_bytes([4; 32]);
+        for message in [
+            Message::Hello { agent: "a \"b\"".into(), store, window: limits::WINDOW_BYTES },
+            Message::Sub { room, name, cursor },
+            Message::Sub { room, name: None, cursor },
+            Message::Unsub { room },
+            Message::Heads { room, set, count: 9, heads: vec![id_of(1), id_of(2)], cursor },
+            Message::Get { room, ids: vec![id_of(1)] },
+            Message::Credit { bytes: 5 },
+            Message::Err { code: "json".into(), message: "no".into() },
+        ] {
+            match decode(&message.encode()) {
+                Ok(Received::Message(read)) => assert_eq!(read, message),
+                other => panic!("{message:?} became {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_ack_says_which_ops_were_not_stored() {
+        let room = room("main");
+        let rejected = Exception { index: 2, rejection: Some(Rejection::Signature) };
+        let except = vec![Exception { index: 1, rejection: None }, rejected];
+        let frame = Message::Ack { room, stored: 1, except }.encode();
+        let listed =
+            r#"[{"index":1,"verdict":"parked"},{"index":2,"verdict":"rejected","code":"sig"}]"#;
+        assert_eq!(
+            &*frame,
+            format!(r#"{{"type":"ack","room":"{room}","stored":1,"except":{listed}}}"#)
+        );
+        assert!(matches!(decode(&frame), Ok(Received::Acked { all_stored: false, .. })));
+    }
+
+    #[test]
+    fn one_malformed_op_does_not_spoil_the_others() {
+        let op = entry(&Author::new(1), &[], "1");
+        let frame = encode_ops(room("main"), [&op], Position::new(4), &[id_of(9)]);
+        let frame = frame.replacen("\"ops\":[", "\"ops\":[{\"id\":1},", 1);
+        let Ok(Received::Ops(batch)) = decode(&frame) else { panic!("{frame}") };
+        assert_eq!(batch.ops[0], Err(Rejection::Field("data")));
+        assert_eq!(batch.ops[1].as_ref().unwrap().id, op.id());
+        assert_eq!((batch.cursor, batch.missing), (Position::new(4), vec![id_of(9)]));
+    }
+
+    #[test]
+    fn a_data_at_the_nesting_limit_fits_in_a_frame() {
+        let nested =
+            "[".repeat(limits::DATA_DEPTH_MAX - 1) + &"]".repeat(limits::DATA_DEPTH_MAX - 1);
+        let op = entry(&Author::new(1), &[], &nested);
+        let frame = encode_ops(room("main"), [&op], None, &[]);
+        assert!(matches!(decode(&frame), Ok(Received::Ops(batch)) if batch.ops[0].is_ok()));
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_with_its_code() {
+        let hex = "0".repeat(64);
+        let hello =
+            format!(r#"{{"type":"hello","v":1,"agent":"","store":"{hex}","window":1048576}}"#);
+        assert!(decode(&hello).is_ok());
+        let many = vec![format!("\"{hex}\""); limits::GET_IDS_MAX + 1].join(",");
+        for (frame, code) in [
+            (" ".repeat(limits::FRAME_BYTES_MAX + 1), "size"),
+            ("garbage".into(), "json"),
+            ("[".repeat(10_000), "json"),
+            (r#"{"type":"sub","type":"sub"}"#.into(), "json"),
+            ("[]".into(), "field"),
+            ("{}".into(), "field"),
+            (r#"{"type":1}"#.into(), "field"),
+            (r#"{"type":"sing"}"#.into(), "unknown"),
+            (hello.replace("\"v\":1", "\"v\":2"), "version"),
+            (hello.replace("1048576", "1048575"), "field"),
+            (hello.replace(&hex, "00"), "field"),
+            (format!(r#"{{"type":"sub","room":"{hex}"}}"#), "field"),
+            (format!(r#"{{"type":"sub","room":"{hex}","cursor":-1}}"#), "field"),
+            (format!(r#"{{"type":"sub","room":"{hex}","cursor":0,"name":"main"}}"#), "field"),
+            (format!(r#"{{"type":"get","room":"{hex}","ids":[{many}]}}"#), "field"),
+            (format!(r#"{{"type":"get","room":"{}","ids":[]}}"#, "A".repeat(64)), "field"),
+        ] {
+            assert_eq!(decode(&frame).err().map(DecodeError::code), Some(code), "{frame:.80}");
+        }
+    }
+
+    #[test]
+    fn fields_not_known_are_ignored() {
+        let frame = r#"{"type":"credit","bytes":5,"later":{"x":[]}}"#;
+        assert!(matches!(decode(frame), Ok(Received::Message(Message::Credit { bytes: 5 }))));
+    }
+}

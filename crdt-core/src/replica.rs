@@ -1,0 +1,290 @@
+//! Every room and every connection of one node or relayer, as a state machine.
+//!
+//! [`Replica::handle`] is the one way in. It never blocks, reads no clock and does no IO: what must
+//! be done comes back as effects. Source: `docs/ARCHITECTURE.md`, "One op's way".
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::effect::{
+    CloseReason, Command, Effect, Event, Input, PeerId, Record, SubmitError, Token,
+};
+use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId, RoomName, SetDigest, StoreId};
+use crate::json::Canonical;
+use crate::key::SecretKey;
+use crate::limits;
+use crate::message::Message;
+use crate::rejection::Rejection;
+use crate::room::Room;
+use crate::session::Session;
+use crate::time::Timestamp;
+
+/// Who decides which rooms a replica takes part in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rooms {
+    /// Its user, with [`Command::Join`].
+    Joined,
+    /// Its peers: a room exists once somebody uses it.
+    OnDemand,
+}
+
+/// What a replica is made with.
+#[derive(Debug)]
+pub struct Config {
+    /// Its store.
+    pub store: StoreId,
+    /// Its software, for people on the other side.
+    pub agent: String,
+    /// Who decides about rooms.
+    pub rooms: Rooms,
+    /// Signs own transactions; a relayer has none.
+    pub key: Option<SecretKey>,
+    /// Secret and random: see [`crate::graph::Graph::new`].
+    pub seed: u64,
+}
+
+/// What a replica holds of one room.
+#[derive(Clone, Debug)]
+pub struct RoomStatus {
+    /// The room.
+    pub id: RoomId,
+    /// Its name, if known.
+    pub name: Option<RoomName>,
+    /// Ops in the log.
+    pub ops: u64,
+    /// Transactions in the log.
+    pub entries: u64,
+    /// Heads, sorted.
+    pub heads: Vec<OpId>,
+    /// Digest of the set of ops.
+    pub set: SetDigest,
+    /// Digest of the entries in order.
+    pub log: LogDigest,
+    /// Ops that wait for a dependency.
+    pub parked: usize,
+    /// Places at which an author signed more than one op.
+    pub equivocations: usize,
+    /// Own ops that no other store has acknowledged.
+    pub unsent: usize,
+}
+
+/// One node or relayer without its IO.
+#[derive(Debug)]
+pub struct Replica {
+    pub(crate) config: Config,
+    pub(crate) rooms: BTreeMap<RoomId, Room>,
+    pub(crate) sessions: BTreeMap<PeerId, Session>,
+    pub(crate) effects: Vec<Effect>,
+    /// Rooms to look at in the next flush.
+    pub(crate) dirty: BTreeSet<RoomId>,
+    timers: BTreeMap<RoomId, Timestamp>,
+    timer_order: BTreeSet<(Timestamp, RoomId)>,
+}
+
+impl Replica {
+    /// A replica that holds nothing yet. Give back what its store kept with [`Replica::restore`]
+    /// before the first [`Replica::handle`].
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            rooms: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            effects: Vec::new(),
+            dirty: BTreeSet::new(),
+            timers: BTreeMap::new(),
+            timer_order: BTreeSet::new(),
+        }
+    }
+
+    /// Puts back one record of the store: rooms first, then ops in order of arrival.
+    ///
+    /// # Errors
+    /// The rule that a stored op breaks: the store is damaged.
+    pub fn restore(&mut self, record: Record) -> Result<(), Rejection> {
+        let (id, name) = match &record {
+            Record::Room { id, name } => (*id, name.clone()),
+            Record::Op { op, .. } => (op.head().room, None),
+            Record::Pulled { room, .. } | Record::Acked { room, .. } => (*room, None),
+        };
+        let seed = self.config.seed;
+        self.rooms.entry(id).or_insert_with(|| Room::new(id, name, seed)).restore(record)
+    }
+
+    /// The author that own transactions are signed as.
+    pub fn author(&self) -> Option<AuthorId> {
+        self.config.key.as_ref().map(SecretKey::author)
+    }
+
+    /// The rooms taken part in.
+    pub fn rooms(&self) -> impl Iterator<Item = RoomId> + '_ {
+        self.rooms.keys().copied()
+    }
+
+    /// What is held of a room. Sorts its whole log for the digest.
+    pub fn status(&self, room: RoomId) -> Option<RoomStatus> {
+        let room = self.rooms.get(&room)?;
+        let graph = room.log.graph();
+        Some(RoomStatus {
+            id: room.id(),
+            name: room.name.clone(),
+            ops: graph.end().number(),
+            entries: graph.entries(),
+            heads: graph.heads().iter().copied().collect(),
+            set: room.log.set_digest(),
+            log: room.log.log_digest(),
+            parked: room.log.parked(),
+            equivocations: graph.forks(),
+            unsent: self.unsent(room.id()),
+        })
+    }
+
+    /// Own ops of a room that no other store has acknowledged.
+    pub fn unsent(&self, room: RoomId) -> usize {
+        let Some(room) = self.rooms.get(&room) else { return 0 };
+        let acked = room.acked.values().max().copied().unwrap_or_default();
+        self.author().map_or(0, |author| room.log.graph().count_after(author, acked))
+    }
+
+    /// When [`Input::Flush`] is due though nothing else happens.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.timer_order.first().map(|(at, _)| *at)
+    }
+
+    /// Takes one input and returns what to do about it. See [`Effect`] for the order.
+    pub fn handle(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+        match input {
+            Input::PeerUp(peer) => self.peer_up(peer),
+            Input::PeerDown(peer) => self.peer_down(peer),
+            Input::Received(peer, frame) => self.received(now, peer, &frame),
+            Input::ReceivedBinary(peer) => self.strike(peer, "binary", "send text frames"),
+            Input::Loaded(loaded) => self.loaded(loaded),
+            Input::Command(Command::Join(name)) => self.join(name),
+            Input::Command(Command::Append { room, token, entry }) => {
+                if let Err(error) = self.append(room, token, entry) {
+                    self.effects.push(Effect::Notify(Event::Refused { token, error }));
+                }
+            }
+            Input::Flush => self.flush(now),
+        }
+        core::mem::take(&mut self.effects)
+    }
+
+    fn join(&mut self, name: RoomName) {
+        let id = name.id();
+        let seed = self.config.seed;
+        let room = self.rooms.entry(id).or_insert_with(|| Room::new(id, None, seed));
+        room.name = Some(name);
+        room.record(&mut self.effects);
+        let peers: Vec<PeerId> = self.sessions.keys().copied().collect();
+        for peer in peers {
+            self.subscribe(peer, id);
+        }
+    }
+
+    fn append(&mut self, id: RoomId, token: Token, entry: Canonical) -> Result<(), SubmitError> {
+        if self.config.key.is_none() {
+            return Err(SubmitError::NoKey);
+        }
+        let room = self.rooms.get_mut(&id).ok_or(SubmitError::Room)?;
+        if entry.as_str().len() + 2 > limits::DATA_BYTES_MAX {
+            return Err(SubmitError::Size);
+        }
+        if entry.depth() + 1 > limits::DATA_DEPTH_MAX {
+            return Err(SubmitError::Depth);
+        }
+        if !room.write(token, entry) {
+            return Err(SubmitError::Busy);
+        }
+        self.dirty.insert(id);
+        Ok(())
+    }
+
+    fn flush(&mut self, now: Timestamp) {
+        while let Some((at, room)) = self.timer_order.first().copied() {
+            if at > now {
+                break;
+            }
+            self.timer_order.remove(&(at, room));
+            self.timers.remove(&room);
+            self.dirty.insert(room);
+        }
+        for id in core::mem::take(&mut self.dirty) {
+            if let (Some(key), Some(room)) = (&self.config.key, self.rooms.get_mut(&id)) {
+                room.sign_writes(now, key, &mut self.effects);
+            }
+            self.publish(now, id);
+            self.announce(now, id);
+            self.fetch_due(now, id);
+            self.set_timer(id);
+            self.forget_if_unused(id);
+        }
+    }
+
+    fn set_timer(&mut self, id: RoomId) {
+        if let Some(old) = self.timers.remove(&id) {
+            self.timer_order.remove(&(old, id));
+        }
+        if let Some(at) = self.rooms.get(&id).and_then(Room::wake_at) {
+            self.timers.insert(id, at);
+            self.timer_order.insert((at, id));
+        }
+    }
+
+    /// A room that came into being by being asked for ends when nobody is left and nothing came.
+    fn forget_if_unused(&mut self, id: RoomId) {
+        let unused =
+            |room: &Room| room.subscribers.is_empty() && room.log.graph().end() == Position::START;
+        if self.config.rooms == Rooms::OnDemand && self.rooms.get(&id).is_some_and(unused) {
+            self.rooms.remove(&id);
+        }
+    }
+
+    /// The room with this id, made if peers may make rooms.
+    pub(crate) fn open_room(&mut self, id: RoomId, name: Option<RoomName>) -> Option<&mut Room> {
+        let full = self.rooms.len() >= limits::ROOMS_MAX;
+        let seed = self.config.seed;
+        if !self.rooms.contains_key(&id) {
+            if self.config.rooms == Rooms::Joined || full {
+                return None;
+            }
+            self.rooms.insert(id, Room::new(id, None, seed));
+        }
+        let room = self.rooms.get_mut(&id)?;
+        if room.name.is_none() && name.is_some() {
+            room.name = name;
+        }
+        Some(room)
+    }
+
+    pub(crate) fn send(&mut self, peer: PeerId, message: &Message) {
+        self.effects.push(Effect::Send(peer, message.encode()));
+    }
+
+    /// Tells a peer what it did wrong; the sixteenth time ends the connection.
+    pub(crate) fn strike(&mut self, peer: PeerId, code: &'static str, message: &str) {
+        self.blame(peer, code, message);
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.strikes += 1;
+            if session.strikes >= limits::STRIKES_MAX {
+                self.close(peer, CloseReason::Strikes);
+            }
+        }
+    }
+
+    pub(crate) fn blame(&mut self, peer: PeerId, code: &'static str, message: &str) {
+        if self.sessions.contains_key(&peer) {
+            self.send(peer, &Message::Err { code: code.to_string(), message: message.to_string() });
+            self.effects.push(Effect::Notify(Event::Blamed { peer, code }));
+        }
+    }
+
+    pub(crate) fn close(&mut self, peer: PeerId, reason: CloseReason) {
+        self.effects.push(Effect::Close(peer, reason));
+        self.peer_down(peer);
+    }
+}
+
+#[cfg(test)]
+#[path = "replica_tests.rs"]
+mod tests;

@@ -1,0 +1,202 @@
+//! One connection to one peer: what it may send, what it was sent, what it said.
+//! Source: `docs/PROTOCOL.md`, "A session".
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use crate::effect::{Effect, Load, PeerId, Select};
+use crate::id::{OpId, Position, RoomId, SetDigest, StoreId};
+use crate::limits;
+use crate::message::Frame;
+
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// The peer's store; `None` until its `hello`.
+    pub(crate) store: Option<StoreId>,
+    pub(crate) strikes: u32,
+    /// Rooms in which either side subscribed.
+    pub(crate) channels: BTreeMap<RoomId, Channel>,
+    /// Bytes of `ops` messages the peer still takes.
+    credit: u64,
+    /// Bytes of `ops` messages received and not granted again yet.
+    owed: u64,
+    /// `ops` messages sent and not acknowledged yet, in order.
+    unacked: VecDeque<(RoomId, Option<Position>)>,
+    gets: VecDeque<Get>,
+    serving: bool,
+}
+
+/// What passes in one room.
+#[derive(Debug, Default)]
+pub(crate) struct Channel {
+    /// The peer asked for our ops.
+    pub(crate) outgoing: Option<Outgoing>,
+    /// We asked for the peer's.
+    pub(crate) incoming: Option<Incoming>,
+}
+
+/// The stream of our ops, in our order of arrival.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Sent, or skipped because the peer's store is where it came from.
+    pub(crate) sent: Position,
+    /// A page is being read.
+    loading: bool,
+    /// Something was not stored: acknowledgements prove nothing until the heads are equal.
+    pub(crate) doubtful: bool,
+    /// Everything is sent once more, whatever its source: the peer lacks what it said it had.
+    pub(crate) again: bool,
+}
+
+/// The stream of the peer's ops.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    /// The set this side and the peer last agreed on.
+    pub(crate) agreed: Option<SetDigest>,
+    /// The last announcement named ops that are unknown here.
+    pub(crate) lacking: bool,
+    /// The peer was asked for everything once more.
+    pub(crate) again: bool,
+}
+
+#[derive(Debug)]
+struct Get {
+    room: RoomId,
+    positions: VecDeque<Position>,
+    missing: Vec<OpId>,
+}
+
+impl Outgoing {
+    pub(crate) fn from(cursor: Position) -> Self {
+        Self { sent: cursor, loading: false, doubtful: false, again: false }
+    }
+}
+
+impl Session {
+    /// The peer introduced itself.
+    pub(crate) fn ready(&mut self, store: StoreId, window: u64) {
+        self.store = Some(store);
+        self.credit = window;
+    }
+
+    pub(crate) fn outgoing(&mut self, room: RoomId) -> Option<&mut Outgoing> {
+        self.channels.get_mut(&room)?.outgoing.as_mut()
+    }
+
+    pub(crate) fn incoming(&mut self, room: RoomId) -> Option<&mut Incoming> {
+        self.channels.get_mut(&room)?.incoming.as_mut()
+    }
+
+    /// The peer takes more.
+    pub(crate) fn grant(&mut self, bytes: u64) {
+        self.credit = self.credit.saturating_add(bytes).min(limits::WINDOW_BYTES_MAX);
+    }
+
+    /// An `ops` message was processed. Returns what to grant for it and others before, if enough.
+    pub(crate) fn processed(&mut self, bytes: usize) -> Option<u64> {
+        self.owed = self.owed.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        (self.owed >= limits::GRANT_BYTES).then(|| core::mem::take(&mut self.owed))
+    }
+
+    /// Sends an `ops` message if the peer takes it.
+    pub(crate) fn send_ops(
+        &mut self,
+        peer: PeerId,
+        room: RoomId,
+        cursor: Option<Position>,
+        frame: Frame,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let bytes = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        let Some(rest) = self.credit.checked_sub(bytes) else { return false };
+        self.credit = rest;
+        self.unacked.push_back((room, cursor));
+        effects.push(Effect::Send(peer, frame));
+        true
+    }
+
+    /// The peer acknowledged the oldest `ops` message: its room and where the stream stood after
+    /// it. `None` if none is unacknowledged or it was for another room.
+    pub(crate) fn acked(&mut self, room: RoomId) -> Option<Option<Position>> {
+        self.unacked.pop_front().filter(|(sent, _)| *sent == room).map(|(_, cursor)| cursor)
+    }
+
+    pub(crate) fn all_acked(&self, room: RoomId) -> bool {
+        self.unacked.iter().all(|(sent, _)| *sent != room)
+    }
+
+    /// Reads the next page of a stream that is behind, if the peer takes one.
+    pub(crate) fn load_page(
+        &mut self,
+        peer: PeerId,
+        room: RoomId,
+        end: Position,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (credit, store) = (self.credit, self.store);
+        let Some(outgoing) = self.outgoing(room) else { return };
+        if outgoing.loading || outgoing.sent >= end || credit < limits::PAGE_CREDIT_BYTES {
+            return;
+        }
+        outgoing.loading = true;
+        let skip = store.filter(|_| !outgoing.again);
+        effects.push(load(peer, room, Select::After(outgoing.sent, skip)));
+    }
+
+    /// A page came. Returns the stream if it still stands where the page begins.
+    pub(crate) fn page_loaded(&mut self, room: RoomId) -> Option<&mut Outgoing> {
+        let outgoing = self.outgoing(room)?;
+        core::mem::take(&mut outgoing.loading).then_some(outgoing)
+    }
+
+    /// Queues a request for ops; `false` if too many wait.
+    pub(crate) fn queue_get(
+        &mut self,
+        room: RoomId,
+        positions: VecDeque<Position>,
+        missing: Vec<OpId>,
+    ) -> bool {
+        let fits = self.gets.len() < limits::GETS_PENDING_MAX;
+        if fits {
+            self.gets.push_back(Get { room, positions, missing });
+        }
+        fits
+    }
+
+    /// Reads what the oldest request asks for, if the peer takes it.
+    pub(crate) fn load_get(&mut self, peer: PeerId, effects: &mut Vec<Effect>) {
+        if self.serving || self.credit < limits::PAGE_CREDIT_BYTES {
+            return;
+        }
+        if let Some(get) = self.gets.front() {
+            self.serving = true;
+            let positions = get.positions.iter().copied().collect();
+            effects.push(load(peer, get.room, Select::At(positions)));
+        }
+    }
+
+    /// The first `count` ops of the oldest request came. Returns the ids to report as missing if
+    /// that completes it.
+    pub(crate) fn get_loaded(&mut self, count: usize) -> Vec<OpId> {
+        self.serving = false;
+        let Some(get) = self.gets.front_mut() else { return Vec::new() };
+        let come = count.min(get.positions.len());
+        get.positions.drain(..come);
+        // A store that returns nothing would otherwise be asked for ever.
+        if get.positions.is_empty() || come == 0 {
+            self.gets.pop_front().map(|get| get.missing).unwrap_or_default()
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+fn load(peer: PeerId, room: RoomId, what: Select) -> Effect {
+    Effect::Load(Load {
+        peer,
+        room,
+        what,
+        bytes_max: limits::BATCH_BYTES,
+        ops_max: limits::BATCH_OPS_MAX,
+    })
+}

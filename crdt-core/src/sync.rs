@@ -1,0 +1,495 @@
+//! How two replicas come to hold the same ops: what each message does, what is passed on when.
+//! Source: `docs/PROTOCOL.md`, "Synchronisation".
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use crate::effect::{CloseReason, Effect, Event, Loaded, PeerId, Record};
+use crate::id::{OpId, Position, RoomId, SetDigest, StoreId};
+use crate::limits;
+use crate::log::{Admitted, Verdict};
+use crate::message::{Batch, DecodeError, Exception, Frame, Message, Received, encode_ops};
+use crate::op::Op;
+use crate::replica::{Replica, Rooms};
+use crate::session::{Incoming, Outgoing, Session};
+use crate::time::Timestamp;
+
+impl Replica {
+    pub(crate) fn peer_up(&mut self, peer: PeerId) {
+        self.sessions.insert(peer, Session::default());
+        let hello = Message::Hello {
+            agent: self.config.agent.clone(),
+            store: self.config.store,
+            window: limits::WINDOW_BYTES,
+        };
+        self.send(peer, &hello);
+    }
+
+    pub(crate) fn peer_down(&mut self, peer: PeerId) {
+        let Some(session) = self.sessions.remove(&peer) else { return };
+        for id in session.channels.keys() {
+            if let Some(room) = self.rooms.get_mut(id) {
+                room.subscribers.remove(&peer);
+                self.dirty.insert(*id);
+            }
+        }
+    }
+
+    pub(crate) fn received(&mut self, now: Timestamp, peer: PeerId, frame: &[u8]) {
+        let Some(session) = self.sessions.get(&peer) else { return };
+        let introduced = session.store.is_some();
+        let received = match Received::decode(frame) {
+            Ok(received) => received,
+            Err(error) => return self.undecodable(peer, introduced, error),
+        };
+        match received {
+            Received::Message(Message::Hello { agent, store, window }) if !introduced => {
+                self.hello(peer, agent, store, window);
+            }
+            _ if !introduced => {
+                self.blame(peer, "hello", "the first message is `hello`");
+                self.close(peer, CloseReason::Hello);
+            }
+            Received::Message(message) => self.message(now, peer, message),
+            Received::Acked { room, all_stored } => self.acked(peer, room, all_stored),
+            Received::Ops(batch) => self.ops(now, peer, batch, frame.len()),
+        }
+    }
+
+    fn undecodable(&mut self, peer: PeerId, introduced: bool, error: DecodeError) {
+        let message = alloc::format!("{error}");
+        match error {
+            DecodeError::Size | DecodeError::Version => {
+                self.blame(peer, error.code(), &message);
+                let size = error == DecodeError::Size;
+                self.close(peer, if size { CloseReason::Size } else { CloseReason::Version });
+            }
+            DecodeError::Json(_) | DecodeError::Field(_) | DecodeError::Unknown if !introduced => {
+                self.blame(peer, error.code(), &message);
+                self.close(peer, CloseReason::Hello);
+            }
+            // A newer peer may say more than this version knows: answered, not held against it.
+            DecodeError::Unknown => self.blame(peer, error.code(), &message),
+            DecodeError::Json(_) | DecodeError::Field(_) => {
+                self.strike(peer, error.code(), &message);
+            }
+        }
+    }
+
+    fn hello(&mut self, peer: PeerId, agent: alloc::string::String, store: StoreId, window: u64) {
+        if store == self.config.store {
+            return self.close(peer, CloseReason::OwnStore);
+        }
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.ready(store, window);
+        }
+        self.effects.push(Effect::Notify(Event::PeerReady { peer, agent, store }));
+        if self.config.rooms == Rooms::Joined {
+            let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
+            for room in rooms {
+                self.subscribe(peer, room);
+            }
+        }
+    }
+
+    fn message(&mut self, now: Timestamp, peer: PeerId, message: Message) {
+        match message {
+            Message::Hello { .. } => self.strike(peer, "hello", "`hello` comes once"),
+            Message::Sub { room, name, cursor } => {
+                if self.open_room(room, name).is_some() {
+                    self.subscribed(peer, room, cursor);
+                } else {
+                    self.blame(peer, "room", "this side does not take part in that room");
+                }
+            }
+            Message::Unsub { room } => {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.channels.remove(&room);
+                }
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.subscribers.remove(&peer);
+                }
+                self.dirty.insert(room);
+            }
+            Message::Heads { room, set, heads, cursor, count: _ } => {
+                self.heads(now, peer, room, set, heads, cursor);
+            }
+            Message::Get { room, ids } => self.get(peer, room, ids),
+            Message::Credit { bytes } => self.granted(peer, bytes),
+            Message::Err { code, message } => {
+                self.effects.push(Effect::Notify(Event::PeerProblem { peer, code, message }));
+            }
+            // Decoded as `Received::Acked`.
+            Message::Ack { .. } => {}
+        }
+    }
+
+    /// Asks a peer for a room's ops, from where its store was last pulled to.
+    pub(crate) fn subscribe(&mut self, peer: PeerId, id: RoomId) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let (Some(store), Some(room)) = (session.store, self.rooms.get(&id)) else { return };
+        let channel = session.channels.entry(id).or_default();
+        if channel.incoming.is_some() {
+            return;
+        }
+        channel.incoming = Some(Incoming::default());
+        let (name, cursor) = (room.name.clone(), room.pulled(store));
+        self.send(peer, &Message::Sub { room: id, name, cursor });
+    }
+
+    /// A peer asked for a room's ops.
+    fn subscribed(&mut self, peer: PeerId, id: RoomId, cursor: Position) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let known = session.channels.contains_key(&id);
+        if !known && session.channels.len() >= limits::SUBSCRIPTIONS_MAX {
+            return self.blame(peer, "subscriptions", "too many rooms on one connection");
+        }
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let end = room.log.graph().end();
+        // A cursor beyond the end is from before this store lost something.
+        let cursor = if cursor <= end { cursor } else { Position::START };
+        session.channels.entry(id).or_default().outgoing = Some(Outgoing::from(cursor));
+        room.subscribers.insert(peer);
+        room.changed(Timestamp::default());
+        self.dirty.insert(id);
+        self.subscribe(peer, id);
+        self.acked_to(peer, id, cursor);
+        if cursor == end {
+            self.send_heads(peer, id);
+        }
+        self.pump(peer);
+    }
+
+    fn granted(&mut self, peer: PeerId, bytes: u64) {
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.grant(bytes);
+            self.pump(peer);
+        }
+    }
+
+    /// Reads from disk whatever this peer waits for and takes now.
+    fn pump(&mut self, peer: PeerId) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        session.load_get(peer, &mut self.effects);
+        let rooms: Vec<RoomId> = session.channels.keys().copied().collect();
+        for id in rooms {
+            if let Some(room) = self.rooms.get(&id) {
+                session.load_page(peer, id, room.log.graph().end(), &mut self.effects);
+            }
+        }
+    }
+
+    pub(crate) fn loaded(&mut self, loaded: Loaded) {
+        let Loaded { peer, room, ops, through } = loaded;
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        match through {
+            Some(through) => {
+                let Some(outgoing) = session.page_loaded(room) else { return };
+                outgoing.sent = through.max(outgoing.sent);
+                if !ops.is_empty() {
+                    let frame = encode_ops(room, &ops, Some(through), &[]);
+                    let sent =
+                        session.send_ops(peer, room, Some(through), frame, &mut self.effects);
+                    debug_assert!(sent, "a page is read only if there is credit for it");
+                }
+                self.live_if_caught_up(peer, room);
+            }
+            None => {
+                let missing = session.get_loaded(ops.len());
+                if !ops.is_empty() || !missing.is_empty() {
+                    let frame = encode_ops(room, &ops, None, &missing);
+                    session.send_ops(peer, room, None, frame, &mut self.effects);
+                }
+            }
+        }
+        self.pump(peer);
+    }
+
+    fn live_if_caught_up(&mut self, peer: PeerId, id: RoomId) {
+        let end = self.rooms.get(&id).map(|room| room.log.graph().end());
+        let session = self.sessions.get_mut(&peer);
+        let sent = session.and_then(|session| session.outgoing(id)).map(|outgoing| outgoing.sent);
+        if sent.is_some() && sent == end {
+            self.send_heads(peer, id);
+        }
+    }
+
+    fn send_heads(&mut self, peer: PeerId, id: RoomId) {
+        if let Some(room) = self.rooms.get(&id) {
+            self.effects.push(Effect::Send(peer, room.heads_frame()));
+        }
+    }
+
+    /// Takes a peer's ops: checks each, keeps what is good, answers with one verdict each.
+    fn ops(&mut self, now: Timestamp, peer: PeerId, batch: Batch, bytes: usize) {
+        let grant = self.sessions.get_mut(&peer).and_then(|session| session.processed(bytes));
+        let Batch { room: id, ops, cursor, missing: _ } = batch;
+        let store = self.sessions.get(&peer).and_then(|session| session.store);
+        let (Some(store), true) = (store, self.open_room(id, None).is_some()) else {
+            return self.blame(peer, "room", "this side does not take part in that room");
+        };
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let (mut admitted, mut except, mut stored, mut wanted) = (Vec::new(), Vec::new(), 0, false);
+        for (index, op) in (0_u64..).zip(ops) {
+            let op = op.and_then(crate::op::RawOp::check_hash);
+            let verdict = match op {
+                Ok(op) => {
+                    room.fetch.came(op.id());
+                    room.log.receive(op, store, &mut admitted)
+                }
+                Err(rejection) => Verdict::Rejected(rejection),
+            };
+            match verdict {
+                Verdict::Stored => stored += 1,
+                Verdict::Parked => {
+                    wanted = true;
+                    except.push(Exception { index, rejection: None });
+                }
+                Verdict::Rejected(rejection) => {
+                    except.push(Exception { index, rejection: Some(rejection) });
+                }
+            }
+        }
+        room.admit(admitted, &mut self.effects);
+        let streamed = self.sessions.get_mut(&peer).and_then(|session| session.incoming(id));
+        if let (Some(cursor), Some(_)) = (cursor, streamed) {
+            room.set_pulled(store, cursor, &mut self.effects);
+        }
+        self.dirty.insert(id);
+        let blamed = except.iter().find_map(|exception| exception.rejection);
+        self.send(peer, &Message::Ack { room: id, stored, except });
+        if let Some(bytes) = grant {
+            self.send(peer, &Message::Credit { bytes });
+        }
+        if wanted {
+            self.want_missing(now, peer, id);
+        }
+        if let Some(rejection) = blamed {
+            self.strike(peer, rejection.code(), &alloc::format!("{rejection}"));
+        }
+    }
+
+    /// Asks a peer for what parked ops wait for.
+    fn want_missing(&mut self, now: Timestamp, peer: PeerId, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let ids = room.fetch.want(now, peer, room.log.missing());
+        self.send_gets(id, ids.into_iter().map(|op| (peer, op)));
+    }
+
+    fn send_gets(&mut self, room: RoomId, requests: impl IntoIterator<Item = (PeerId, OpId)>) {
+        let mut by_peer: BTreeMap<PeerId, Vec<OpId>> = BTreeMap::new();
+        for (peer, id) in requests {
+            by_peer.entry(peer).or_default().push(id);
+        }
+        for (peer, ids) in by_peer {
+            for ids in ids.chunks(limits::GET_IDS_MAX) {
+                self.send(peer, &Message::Get { room, ids: ids.to_vec() });
+            }
+        }
+    }
+
+    /// A peer told what it holds: ask for what is unknown here, send what it lacks.
+    fn heads(
+        &mut self,
+        now: Timestamp,
+        peer: PeerId,
+        id: RoomId,
+        set: SetDigest,
+        heads: Vec<OpId>,
+        cursor: Position,
+    ) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let (Some(store), all_acked) = (session.store, session.all_acked(id)) else { return };
+        let Some(incoming) = session.incoming(id) else { return };
+        let unknown: Vec<OpId> = heads.into_iter().filter(|head| !room.log.has(*head)).collect();
+        let agreed = room.log.set_digest() == set;
+        let lacked = core::mem::replace(&mut incoming.lacking, !unknown.is_empty());
+        if agreed {
+            let news = incoming.agreed.replace(set) != Some(set);
+            room.set_pulled(store, cursor, &mut self.effects);
+            if news {
+                self.effects.push(Effect::Notify(Event::Synced { room: id, peer, set }));
+            }
+            return self.agreed(peer, id);
+        }
+        incoming.agreed = None;
+        if lacked && !unknown.is_empty() && !incoming.again {
+            // Asking for heads did not close the gap: take everything once more.
+            incoming.again = true;
+            let (name, cursor) = (room.name.clone(), Position::START);
+            return self.send(peer, &Message::Sub { room: id, name, cursor });
+        }
+        if unknown.is_empty() && all_acked {
+            return self.send_again(peer, id);
+        }
+        let ids = room.fetch.want(now, peer, unknown);
+        self.dirty.insert(id);
+        self.send_gets(id, ids.into_iter().map(|op| (peer, op)));
+    }
+
+    /// The peer holds all that this side holds.
+    fn agreed(&mut self, peer: PeerId, id: RoomId) {
+        let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
+        if let Some(outgoing) = self.sessions.get_mut(&peer).and_then(|s| s.outgoing(id)) {
+            outgoing.doubtful = false;
+        }
+        self.acked_to(peer, id, end);
+    }
+
+    /// Everything was sent and acknowledged, and yet the peer's set is smaller: its cursor was not
+    /// true, or it lost ops since. Once per connection the whole stream is sent again.
+    fn send_again(&mut self, peer: PeerId, id: RoomId) {
+        let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let Some(outgoing) = session.outgoing(id) else { return };
+        if outgoing.sent == end && !outgoing.again {
+            outgoing.again = true;
+            outgoing.sent = Position::START;
+            self.pump(peer);
+        }
+    }
+
+    fn get(&mut self, peer: PeerId, id: RoomId, ids: Vec<OpId>) {
+        let Some(room) = self.rooms.get(&id) else {
+            return self.blame(peer, "room", "this side does not take part in that room");
+        };
+        let graph = room.log.graph();
+        let (mut positions, mut missing) = (VecDeque::new(), Vec::new());
+        for id in ids {
+            match graph.position(id) {
+                Some(position) => positions.push_back(position),
+                None => missing.push(id),
+            }
+        }
+        positions.make_contiguous().sort_unstable();
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        if session.queue_get(id, positions, missing) {
+            session.load_get(peer, &mut self.effects);
+        } else {
+            self.blame(peer, "busy", "too many requests wait for an answer");
+        }
+    }
+
+    fn acked(&mut self, peer: PeerId, id: RoomId, all_stored: bool) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let Some(cursor) = session.acked(id) else {
+            return self.strike(peer, "ack", "nothing is left to acknowledge");
+        };
+        let Some(outgoing) = session.outgoing(id) else { return };
+        outgoing.doubtful |= !all_stored;
+        if let (Some(cursor), false) = (cursor, outgoing.doubtful) {
+            self.acked_to(peer, id, cursor);
+        }
+    }
+
+    /// Another store holds this one's ops up to a position: remembered if own ops are among them.
+    fn acked_to(&mut self, peer: PeerId, id: RoomId, position: Position) {
+        let Some(author) = self.author() else { return };
+        let Some(store) = self.sessions.get(&peer).and_then(|session| session.store) else {
+            return;
+        };
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let before = room.acked.get(&store).copied().unwrap_or_default();
+        if position <= before {
+            return;
+        }
+        let graph = room.log.graph();
+        let own_among = graph.count_after(author, before) > graph.count_after(author, position);
+        if own_among && (room.acked.contains_key(&store) || room.acked.len() < limits::MARKS_MAX) {
+            room.acked.insert(store, position);
+            self.effects.push(Effect::Persist(Record::Acked { room: id, store, position }));
+        }
+        self.effects.push(Effect::Notify(Event::Acked { room: id, peer, position }));
+    }
+
+    /// Passes on what entered a room's log since the last flush, to those who are up to date. Who
+    /// is behind, or has no credit left, gets it from disk later.
+    pub(crate) fn publish(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let fresh = room.take_fresh();
+        if fresh.is_empty() {
+            return;
+        }
+        room.changed(now);
+        let mut from = Position::of_len(index_of(&fresh));
+        for chunk in chunks(&fresh) {
+            let to = chunk.last().map_or(from, |entered| entered.position);
+            let mut shared: Option<Frame> = None;
+            for peer in &room.subscribers {
+                let Some(session) = self.sessions.get_mut(peer) else { continue };
+                let store = session.store;
+                let Some(outgoing) = session.outgoing(id) else { continue };
+                if outgoing.sent != from {
+                    continue;
+                }
+                let from_peer = |entered: &Admitted| store.is_some() && entered.source == store;
+                let frame = if chunk.iter().any(from_peer) {
+                    let rest = chunk.iter().filter(|entered| !from_peer(entered));
+                    let rest: Vec<&Op> = rest.map(|entered| &*entered.op).collect();
+                    (!rest.is_empty()).then(|| encode_ops(id, rest, Some(to), &[]))
+                } else {
+                    let all = || encode_ops(id, chunk.iter().map(|e| &*e.op), Some(to), &[]);
+                    Some(shared.get_or_insert_with(all).clone())
+                };
+                let taken = frame.is_none_or(|frame| {
+                    session.send_ops(*peer, id, Some(to), frame, &mut self.effects)
+                });
+                if let (true, Some(outgoing)) = (taken, session.outgoing(id)) {
+                    outgoing.sent = to;
+                }
+            }
+            from = to;
+        }
+    }
+
+    /// Announces a room's heads to those who are up to date, if it is time.
+    pub(crate) fn announce(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        if room.subscribers.is_empty() || !room.announcement_due(now) {
+            return;
+        }
+        let (frame, end) = (room.heads_frame(), room.log.graph().end());
+        for peer in &room.subscribers {
+            let outgoing = self.sessions.get_mut(peer).and_then(|session| session.outgoing(id));
+            if outgoing.is_some_and(|outgoing| outgoing.sent == end) {
+                self.effects.push(Effect::Send(*peer, frame.clone()));
+            }
+        }
+    }
+
+    /// Asks others for what did not come in time.
+    pub(crate) fn fetch_due(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        if room.fetch.due_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let peers: Vec<PeerId> = room.subscribers.iter().copied().collect();
+        let log = &room.log;
+        room.fetch.retain(|op| !log.has(op));
+        let requests = room.fetch.due(now, &peers);
+        self.send_gets(id, requests);
+    }
+}
+
+/// The position before the first of these.
+fn index_of(fresh: &[Admitted]) -> usize {
+    let first = fresh.first().map_or(0, |entered| entered.position.number());
+    usize::try_from(first).unwrap_or(usize::MAX).saturating_sub(1)
+}
+
+/// Cuts ops into messages.
+fn chunks(fresh: &[Admitted]) -> Vec<&[Admitted]> {
+    let mut chunks = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (index, entered) in fresh.iter().enumerate() {
+        bytes += entered.op.weight();
+        let count = index + 1 - start;
+        if bytes >= limits::BATCH_BYTES || count == limits::BATCH_OPS_MAX {
+            chunks.extend(fresh.get(start..=index));
+            (start, bytes) = (index + 1, 0);
+        }
+    }
+    chunks.extend(fresh.get(start..).filter(|rest| !rest.is_empty()));
+    chunks
+}
