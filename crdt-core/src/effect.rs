@@ -79,14 +79,12 @@ pub enum Select {
 /// What was read.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// For whom.
-    pub peer: PeerId,
-    /// The room.
-    pub room: RoomId,
+    /// What was asked for.
+    pub load: Load,
     /// The ops.
     pub ops: Vec<Op>,
     /// For [`Select::After`]: everything up to here was read or skipped.
-    pub through: Option<Position>,
+    pub through: Position,
 }
 
 /// What the driver must do, in this order: every [`Effect::Persist`] of a batch in one durable

@@ -29,7 +29,7 @@ impl Kind {
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
         let len = text.len();
-        let fits = len >= 1 && len <= limits::KIND_BYTES_MAX && text.bytes().all(allowed);
+        let fits = (1..=limits::KIND_BYTES_MAX).contains(&len) && text.bytes().all(allowed);
         fits.then(|| Self(text.into()))
     }
 
@@ -143,10 +143,7 @@ impl Head {
             author: id(author, "author", AuthorId::parse)?,
             grant: id(grant, "grant", crate::id::parse_hex)?,
             seq: seq.as_count().and_then(Seq::new).ok_or(Rejection::Field("seq"))?,
-            prev: match prev {
-                Value::Null => None,
-                prev => Some(id(prev, "prev", OpId::parse)?),
-            },
+            prev: if *prev == Value::Null { None } else { Some(id(prev, "prev", OpId::parse)?) },
             preds: ids(preds, "preds", limits::PREDS_MAX)?,
             refs: ids(refs, "refs", limits::REFS_MAX)?,
             depth: depth.as_count().and_then(Depth::new).ok_or(Rejection::Field("depth"))?,

@@ -29,6 +29,7 @@ mod parked;
 pub mod effect;
 mod fetch;
 pub mod message;
+mod publish;
 pub mod replica;
 mod room;
 mod session;

@@ -47,7 +47,7 @@ pub(crate) fn any_step() -> impl Strategy<Value = Step> {
 /// The ops of a random history, dependencies first.
 pub(crate) fn build(steps: &[Step]) -> Vec<Op> {
     let mut ops: Vec<Op> = Vec::new();
-    for (number, step) in steps.iter().enumerate() {
+    for (serial, step) in steps.iter().enumerate() {
         let author = Author::new(step.author);
         let own: Vec<&Op> = ops.iter().filter(|op| op.head().author == author.id()).collect();
         let prev = match step.lie {
@@ -57,12 +57,12 @@ pub(crate) fn build(steps: &[Step]) -> Vec<Op> {
         };
         let mut preds: Vec<&Op> = Vec::new();
         for index in step.preds.iter().filter(|_| !ops.is_empty()) {
-            let pred = &ops[index.index(ops.len())];
-            if prev.map(Op::id) != Some(pred.id()) && preds.iter().all(|p| p.id() != pred.id()) {
-                preds.push(pred);
+            let other = &ops[index.index(ops.len())];
+            if prev.map(Op::id) != Some(other.id()) && preds.iter().all(|p| p.id() != other.id()) {
+                preds.push(other);
             }
         }
-        let data = format!("{number}");
+        let data = format!("{serial}");
         let honest = match prev {
             Some(prev) => author.after(prev, &preds, &data),
             None => entry(&author, &preds, &data),
@@ -112,9 +112,8 @@ impl Naive {
         // Dependencies come first in `ops`, so one pass reaches the fixpoint.
         for op in ops {
             let deps: Vec<OpId> = op.head().dependencies().collect();
-            if deps.iter().any(|id| rejected.contains(id)) {
-                rejected.insert(op.id());
-            } else if op.head().grant != *room("main").as_bytes() {
+            let fallen = deps.iter().any(|id| rejected.contains(id));
+            if fallen || op.head().grant != *room("main").as_bytes() {
                 rejected.insert(op.id());
             } else if deps.iter().all(|id| admitted.contains_key(id)) {
                 let good = chain_holds(op, &admitted) && depth_holds(op, &deps, &admitted);
@@ -167,7 +166,7 @@ fn log_digest(admitted: &BTreeMap<OpId, &Op>) -> LogDigest {
     let mut sorted: Vec<&&Op> = admitted.values().collect();
     sorted.sort_by_key(|op| (op.head().depth, op.id()));
     let entries = sorted.iter().flat_map(|op| {
-        (0..op.entry_count() as u32)
+        (0..u32::try_from(op.entry_count()).unwrap())
             .map(|index| [op.id().as_bytes().as_slice(), &index.to_be_bytes()].concat())
     });
     LogDigest::from_bytes(hash(b"bft-crdt/v1/log\0", entries))

@@ -123,7 +123,7 @@ impl HashedOp {
         let mut entries = 0;
         if self.0.head.kind.is_entry() {
             entries = count_elements(self.0.data.as_str()).ok_or(Rejection::Entry)?;
-            if entries < 1 || entries > limits::ENTRIES_MAX {
+            if !(1..=limits::ENTRIES_MAX).contains(&entries) {
                 return Err(Rejection::Entry);
             }
         }

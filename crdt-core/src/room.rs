@@ -236,6 +236,11 @@ impl Room {
         self.announce_at = Some(now.after(limits::HEADS_AFTER).min(regular));
     }
 
+    /// Somebody listens: announce at the regular time if not before.
+    pub(crate) fn keep_announcing(&mut self, now: Timestamp) {
+        self.announce_at.get_or_insert(now.after(limits::HEADS_EVERY));
+    }
+
     /// Whether an announcement is due; if so the next one is put off.
     pub(crate) fn announcement_due(&mut self, now: Timestamp) -> bool {
         let due = self.announce_at.is_some_and(|at| at <= now);

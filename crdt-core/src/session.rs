@@ -115,17 +115,19 @@ impl Session {
         true
     }
 
-    /// The peer acknowledged the oldest `ops` message: its room and where the stream stood after
-    /// it. `None` if none is unacknowledged or it was for another room.
-    pub(crate) fn acked(&mut self, room: RoomId) -> Option<Option<Position>> {
-        self.unacked.pop_front().filter(|(sent, _)| *sent == room).map(|(_, cursor)| cursor)
+    /// The peer acknowledged the oldest `ops` message: where the stream stood after it, or the start
+    /// if it was no part of the stream. `None` if none is unacknowledged or it was for another room.
+    pub(crate) fn acked(&mut self, room: RoomId) -> Option<Position> {
+        let (sent, cursor) = self.unacked.pop_front()?;
+        (sent == room).then_some(cursor.unwrap_or_default())
     }
 
     pub(crate) fn all_acked(&self, room: RoomId) -> bool {
         self.unacked.iter().all(|(sent, _)| *sent != room)
     }
 
-    /// Reads the next page of a stream that is behind, if the peer takes one.
+    /// Reads the next page of a stream that is behind, if the peer takes one. Credit for it is set
+    /// aside until it comes.
     pub(crate) fn load_page(
         &mut self,
         peer: PeerId,
@@ -133,20 +135,29 @@ impl Session {
         end: Position,
         effects: &mut Vec<Effect>,
     ) {
-        let (credit, store) = (self.credit, self.store);
-        let Some(outgoing) = self.outgoing(room) else { return };
-        if outgoing.loading || outgoing.sent >= end || credit < limits::PAGE_CREDIT_BYTES {
+        let (rest, store) = (self.credit.checked_sub(limits::PAGE_CREDIT_BYTES), self.store);
+        let (Some(rest), Some(outgoing)) = (rest, self.outgoing(room)) else { return };
+        if outgoing.loading || outgoing.sent >= end {
             return;
         }
         outgoing.loading = true;
         let skip = store.filter(|_| !outgoing.again);
         effects.push(load(peer, room, Select::After(outgoing.sent, skip)));
+        self.credit = rest;
     }
 
-    /// A page came. Returns the stream if it still stands where the page begins.
-    pub(crate) fn page_loaded(&mut self, room: RoomId) -> Option<&mut Outgoing> {
-        let outgoing = self.outgoing(room)?;
-        core::mem::take(&mut outgoing.loading).then_some(outgoing)
+    /// What was read came: the credit set aside for it is free again.
+    fn release(&mut self) {
+        self.credit = self.credit.saturating_add(limits::PAGE_CREDIT_BYTES);
+    }
+
+    /// The page after a position came. Returns the stream if it still waits for that one: it may
+    /// have been asked for from another place since.
+    pub(crate) fn page_loaded(&mut self, room: RoomId, after: Position) -> Option<&mut Outgoing> {
+        self.release();
+        let outgoing = self.outgoing(room).filter(|o| o.loading && o.sent == after)?;
+        outgoing.loading = false;
+        Some(outgoing)
     }
 
     /// Queues a request for ops; `false` if too many wait.
@@ -165,11 +176,13 @@ impl Session {
 
     /// Reads what the oldest request asks for, if the peer takes it.
     pub(crate) fn load_get(&mut self, peer: PeerId, effects: &mut Vec<Effect>) {
-        if self.serving || self.credit < limits::PAGE_CREDIT_BYTES {
+        let Some(rest) = self.credit.checked_sub(limits::PAGE_CREDIT_BYTES) else { return };
+        if self.serving {
             return;
         }
         if let Some(get) = self.gets.front() {
             self.serving = true;
+            self.credit = rest;
             let positions = get.positions.iter().copied().collect();
             effects.push(load(peer, get.room, Select::At(positions)));
         }
@@ -179,6 +192,7 @@ impl Session {
     /// that completes it.
     pub(crate) fn get_loaded(&mut self, count: usize) -> Vec<OpId> {
         self.serving = false;
+        self.release();
         let Some(get) = self.gets.front_mut() else { return Vec::new() };
         let come = count.min(get.positions.len());
         get.positions.drain(..come);

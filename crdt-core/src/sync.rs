@@ -1,15 +1,14 @@
-//! How two replicas come to hold the same ops: what each message does, what is passed on when.
+//! What comes in: what each message of a peer does.
 //! Source: `docs/PROTOCOL.md`, "Synchronisation".
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use crate::effect::{CloseReason, Effect, Event, Loaded, PeerId, Record};
+use crate::effect::{CloseReason, Effect, Event, PeerId, Record};
 use crate::id::{OpId, Position, RoomId, SetDigest, StoreId};
 use crate::limits;
-use crate::log::{Admitted, Verdict};
-use crate::message::{Batch, DecodeError, Exception, Frame, Message, Received, encode_ops};
-use crate::op::Op;
+use crate::log::Verdict;
+use crate::message::{Batch, DecodeError, Exception, Message, Received};
 use crate::replica::{Replica, Rooms};
 use crate::session::{Incoming, Outgoing, Session};
 use crate::time::Timestamp;
@@ -97,7 +96,7 @@ impl Replica {
             Message::Hello { .. } => self.strike(peer, "hello", "`hello` comes once"),
             Message::Sub { room, name, cursor } => {
                 if self.open_room(room, name).is_some() {
-                    self.subscribed(peer, room, cursor);
+                    self.subscribed(now, peer, room, cursor);
                 } else {
                     self.blame(peer, "room", "this side does not take part in that room");
                 }
@@ -138,10 +137,11 @@ impl Replica {
     }
 
     /// A peer asked for a room's ops.
-    fn subscribed(&mut self, peer: PeerId, id: RoomId, cursor: Position) {
+    fn subscribed(&mut self, now: Timestamp, peer: PeerId, id: RoomId, cursor: Position) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let known = session.channels.contains_key(&id);
         if !known && session.channels.len() >= limits::SUBSCRIPTIONS_MAX {
+            self.dirty.insert(id);
             return self.blame(peer, "subscriptions", "too many rooms on one connection");
         }
         let Some(room) = self.rooms.get_mut(&id) else { return };
@@ -150,7 +150,7 @@ impl Replica {
         let cursor = if cursor <= end { cursor } else { Position::START };
         session.channels.entry(id).or_default().outgoing = Some(Outgoing::from(cursor));
         room.subscribers.insert(peer);
-        room.changed(Timestamp::default());
+        room.keep_announcing(now);
         self.dirty.insert(id);
         self.subscribe(peer, id);
         self.acked_to(peer, id, cursor);
@@ -158,66 +158,6 @@ impl Replica {
             self.send_heads(peer, id);
         }
         self.pump(peer);
-    }
-
-    fn granted(&mut self, peer: PeerId, bytes: u64) {
-        if let Some(session) = self.sessions.get_mut(&peer) {
-            session.grant(bytes);
-            self.pump(peer);
-        }
-    }
-
-    /// Reads from disk whatever this peer waits for and takes now.
-    fn pump(&mut self, peer: PeerId) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        session.load_get(peer, &mut self.effects);
-        let rooms: Vec<RoomId> = session.channels.keys().copied().collect();
-        for id in rooms {
-            if let Some(room) = self.rooms.get(&id) {
-                session.load_page(peer, id, room.log.graph().end(), &mut self.effects);
-            }
-        }
-    }
-
-    pub(crate) fn loaded(&mut self, loaded: Loaded) {
-        let Loaded { peer, room, ops, through } = loaded;
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        match through {
-            Some(through) => {
-                let Some(outgoing) = session.page_loaded(room) else { return };
-                outgoing.sent = through.max(outgoing.sent);
-                if !ops.is_empty() {
-                    let frame = encode_ops(room, &ops, Some(through), &[]);
-                    let sent =
-                        session.send_ops(peer, room, Some(through), frame, &mut self.effects);
-                    debug_assert!(sent, "a page is read only if there is credit for it");
-                }
-                self.live_if_caught_up(peer, room);
-            }
-            None => {
-                let missing = session.get_loaded(ops.len());
-                if !ops.is_empty() || !missing.is_empty() {
-                    let frame = encode_ops(room, &ops, None, &missing);
-                    session.send_ops(peer, room, None, frame, &mut self.effects);
-                }
-            }
-        }
-        self.pump(peer);
-    }
-
-    fn live_if_caught_up(&mut self, peer: PeerId, id: RoomId) {
-        let end = self.rooms.get(&id).map(|room| room.log.graph().end());
-        let session = self.sessions.get_mut(&peer);
-        let sent = session.and_then(|session| session.outgoing(id)).map(|outgoing| outgoing.sent);
-        if sent.is_some() && sent == end {
-            self.send_heads(peer, id);
-        }
-    }
-
-    fn send_heads(&mut self, peer: PeerId, id: RoomId) {
-        if let Some(room) = self.rooms.get(&id) {
-            self.effects.push(Effect::Send(peer, room.heads_frame()));
-        }
     }
 
     /// Takes a peer's ops: checks each, keeps what is good, answers with one verdict each.
@@ -337,19 +277,6 @@ impl Replica {
         self.acked_to(peer, id, end);
     }
 
-    /// Everything was sent and acknowledged, and yet the peer's set is smaller: its cursor was not
-    /// true, or it lost ops since. Once per connection the whole stream is sent again.
-    fn send_again(&mut self, peer: PeerId, id: RoomId) {
-        let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let Some(outgoing) = session.outgoing(id) else { return };
-        if outgoing.sent == end && !outgoing.again {
-            outgoing.again = true;
-            outgoing.sent = Position::START;
-            self.pump(peer);
-        }
-    }
-
     fn get(&mut self, peer: PeerId, id: RoomId, ids: Vec<OpId>) {
         let Some(room) = self.rooms.get(&id) else {
             return self.blame(peer, "room", "this side does not take part in that room");
@@ -378,7 +305,7 @@ impl Replica {
         };
         let Some(outgoing) = session.outgoing(id) else { return };
         outgoing.doubtful |= !all_stored;
-        if let (Some(cursor), false) = (cursor, outgoing.doubtful) {
+        if !outgoing.doubtful {
             self.acked_to(peer, id, cursor);
         }
     }
@@ -403,61 +330,6 @@ impl Replica {
         self.effects.push(Effect::Notify(Event::Acked { room: id, peer, position }));
     }
 
-    /// Passes on what entered a room's log since the last flush, to those who are up to date. Who
-    /// is behind, or has no credit left, gets it from disk later.
-    pub(crate) fn publish(&mut self, now: Timestamp, id: RoomId) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let fresh = room.take_fresh();
-        if fresh.is_empty() {
-            return;
-        }
-        room.changed(now);
-        let mut from = Position::of_len(index_of(&fresh));
-        for chunk in chunks(&fresh) {
-            let to = chunk.last().map_or(from, |entered| entered.position);
-            let mut shared: Option<Frame> = None;
-            for peer in &room.subscribers {
-                let Some(session) = self.sessions.get_mut(peer) else { continue };
-                let store = session.store;
-                let Some(outgoing) = session.outgoing(id) else { continue };
-                if outgoing.sent != from {
-                    continue;
-                }
-                let from_peer = |entered: &Admitted| store.is_some() && entered.source == store;
-                let frame = if chunk.iter().any(from_peer) {
-                    let rest = chunk.iter().filter(|entered| !from_peer(entered));
-                    let rest: Vec<&Op> = rest.map(|entered| &*entered.op).collect();
-                    (!rest.is_empty()).then(|| encode_ops(id, rest, Some(to), &[]))
-                } else {
-                    let all = || encode_ops(id, chunk.iter().map(|e| &*e.op), Some(to), &[]);
-                    Some(shared.get_or_insert_with(all).clone())
-                };
-                let taken = frame.is_none_or(|frame| {
-                    session.send_ops(*peer, id, Some(to), frame, &mut self.effects)
-                });
-                if let (true, Some(outgoing)) = (taken, session.outgoing(id)) {
-                    outgoing.sent = to;
-                }
-            }
-            from = to;
-        }
-    }
-
-    /// Announces a room's heads to those who are up to date, if it is time.
-    pub(crate) fn announce(&mut self, now: Timestamp, id: RoomId) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        if room.subscribers.is_empty() || !room.announcement_due(now) {
-            return;
-        }
-        let (frame, end) = (room.heads_frame(), room.log.graph().end());
-        for peer in &room.subscribers {
-            let outgoing = self.sessions.get_mut(peer).and_then(|session| session.outgoing(id));
-            if outgoing.is_some_and(|outgoing| outgoing.sent == end) {
-                self.effects.push(Effect::Send(*peer, frame.clone()));
-            }
-        }
-    }
-
     /// Asks others for what did not come in time.
     pub(crate) fn fetch_due(&mut self, now: Timestamp, id: RoomId) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
@@ -470,26 +342,4 @@ impl Replica {
         let requests = room.fetch.due(now, &peers);
         self.send_gets(id, requests);
     }
-}
-
-/// The position before the first of these.
-fn index_of(fresh: &[Admitted]) -> usize {
-    let first = fresh.first().map_or(0, |entered| entered.position.number());
-    usize::try_from(first).unwrap_or(usize::MAX).saturating_sub(1)
-}
-
-/// Cuts ops into messages.
-fn chunks(fresh: &[Admitted]) -> Vec<&[Admitted]> {
-    let mut chunks = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
-    for (index, entered) in fresh.iter().enumerate() {
-        bytes += entered.op.weight();
-        let count = index + 1 - start;
-        if bytes >= limits::BATCH_BYTES || count == limits::BATCH_OPS_MAX {
-            chunks.extend(fresh.get(start..=index));
-            (start, bytes) = (index + 1, 0);
-        }
-    }
-    chunks.extend(fresh.get(start..).filter(|rest| !rest.is_empty()));
-    chunks
 }

@@ -1,0 +1,163 @@
+//! What goes out: streams from disk to those who are behind, new ops to those who are not, heads.
+//! Source: `docs/PROTOCOL.md`, "Synchronisation".
+
+use alloc::vec::Vec;
+
+use crate::effect::{Effect, Loaded, PeerId, Select};
+use crate::id::{Position, RoomId};
+use crate::limits;
+use crate::log::Admitted;
+use crate::message::{Frame, encode_ops};
+use crate::op::Op;
+use crate::replica::Replica;
+use crate::time::Timestamp;
+
+impl Replica {
+    pub(crate) fn granted(&mut self, peer: PeerId, bytes: u64) {
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.grant(bytes);
+            self.pump(peer);
+        }
+    }
+
+    /// Reads from disk whatever this peer waits for and takes now.
+    pub(crate) fn pump(&mut self, peer: PeerId) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        session.load_get(peer, &mut self.effects);
+        let rooms: Vec<RoomId> = session.channels.keys().copied().collect();
+        for id in rooms {
+            if let Some(room) = self.rooms.get(&id) {
+                session.load_page(peer, id, room.log.graph().end(), &mut self.effects);
+            }
+        }
+    }
+
+    pub(crate) fn loaded(&mut self, loaded: Loaded) {
+        let Loaded { load, ops, through } = loaded;
+        let (peer, room) = (load.peer, load.room);
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        if let Select::After(after, _) = load.what {
+            let Some(outgoing) = session.page_loaded(room, after) else { return };
+            outgoing.sent = through.max(outgoing.sent);
+            if !ops.is_empty() {
+                let frame = encode_ops(room, &ops, Some(through), &[]);
+                let sent = session.send_ops(peer, room, Some(through), frame, &mut self.effects);
+                debug_assert!(sent, "a page is read only if there is credit for it");
+            }
+            self.live_if_caught_up(peer, room);
+        } else {
+            let missing = session.get_loaded(ops.len());
+            if !ops.is_empty() || !missing.is_empty() {
+                let frame = encode_ops(room, &ops, None, &missing);
+                let sent = session.send_ops(peer, room, None, frame, &mut self.effects);
+                debug_assert!(sent, "ops are read only if there is credit for them");
+            }
+        }
+        self.pump(peer);
+    }
+
+    fn live_if_caught_up(&mut self, peer: PeerId, id: RoomId) {
+        let end = self.rooms.get(&id).map(|room| room.log.graph().end());
+        let session = self.sessions.get_mut(&peer);
+        let sent = session.and_then(|session| session.outgoing(id)).map(|outgoing| outgoing.sent);
+        if sent.is_some() && sent == end {
+            self.send_heads(peer, id);
+        }
+    }
+
+    pub(crate) fn send_heads(&mut self, peer: PeerId, id: RoomId) {
+        if let Some(room) = self.rooms.get(&id) {
+            self.effects.push(Effect::Send(peer, room.heads_frame()));
+        }
+    }
+
+    /// Everything was sent and acknowledged, and yet the peer's set is smaller: its cursor was not
+    /// true, or it lost ops since. Once per connection the whole stream is sent again.
+    pub(crate) fn send_again(&mut self, peer: PeerId, id: RoomId) {
+        let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let Some(outgoing) = session.outgoing(id) else { return };
+        if outgoing.sent == end && !outgoing.again {
+            outgoing.again = true;
+            outgoing.sent = Position::START;
+            self.pump(peer);
+        }
+    }
+
+    /// Passes on what entered a room's log since the last flush, to those who are up to date. Who
+    /// is behind, or has no credit left, gets it from disk later.
+    pub(crate) fn publish(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let fresh = room.take_fresh();
+        if fresh.is_empty() {
+            return;
+        }
+        room.changed(now);
+        let mut from = Position::of_len(index_of(&fresh));
+        for chunk in chunks(&fresh) {
+            let to = chunk.last().map_or(from, |entered| entered.position);
+            let mut shared: Option<Frame> = None;
+            for peer in &room.subscribers {
+                let Some(session) = self.sessions.get_mut(peer) else { continue };
+                let store = session.store;
+                let Some(outgoing) = session.outgoing(id) else { continue };
+                if outgoing.sent != from {
+                    continue;
+                }
+                let from_peer = |entered: &Admitted| store.is_some() && entered.source == store;
+                let frame = if chunk.iter().any(from_peer) {
+                    let rest = chunk.iter().filter(|entered| !from_peer(entered));
+                    let rest: Vec<&Op> = rest.map(|entered| &*entered.op).collect();
+                    (!rest.is_empty()).then(|| encode_ops(id, rest, Some(to), &[]))
+                } else {
+                    let all = || encode_ops(id, chunk.iter().map(|e| &*e.op), Some(to), &[]);
+                    Some(shared.get_or_insert_with(all).clone())
+                };
+                let taken = frame.is_none_or(|frame| {
+                    session.send_ops(*peer, id, Some(to), frame, &mut self.effects)
+                });
+                if let (true, Some(outgoing)) = (taken, session.outgoing(id)) {
+                    outgoing.sent = to;
+                }
+            }
+            from = to;
+        }
+    }
+
+    /// Announces a room's heads to those who are up to date, if it is time.
+    pub(crate) fn announce(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        if room.subscribers.is_empty() || !room.announcement_due(now) {
+            return;
+        }
+        let (frame, end) = (room.heads_frame(), room.log.graph().end());
+        for peer in &room.subscribers {
+            let outgoing = self.sessions.get_mut(peer).and_then(|session| session.outgoing(id));
+            if outgoing.is_some_and(|outgoing| outgoing.sent == end) {
+                self.effects.push(Effect::Send(*peer, frame.clone()));
+            }
+        }
+    }
+}
+
+/// The position before the first of these.
+fn index_of(fresh: &[Admitted]) -> usize {
+    let first = fresh.first().map_or(0, |entered| entered.position.number());
+    usize::try_from(first).unwrap_or(usize::MAX).saturating_sub(1)
+}
+
+/// Cuts ops into messages.
+fn chunks(fresh: &[Admitted]) -> Vec<&[Admitted]> {
+    let mut chunks = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (index, entered) in fresh.iter().enumerate() {
+        bytes += entered.op.weight();
+        let count = index + 1 - start;
+        if bytes >= limits::BATCH_BYTES || count == limits::BATCH_OPS_MAX {
+            chunks.extend(fresh.get(start..=index));
+            (start, bytes) = (index + 1, 0);
+        }
+    }
+    chunks.extend(fresh.get(start..).filter(|rest| !rest.is_empty()));
+    chunks
+}
