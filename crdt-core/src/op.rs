@@ -159,6 +159,11 @@ pub struct Op {
 }
 
 impl Op {
+    /// The same op with its signature still to be checked, to check it again.
+    pub fn unproven(self) -> HashedOp {
+        HashedOp(self.raw)
+    }
+
     /// Its id.
     pub fn id(&self) -> OpId {
         self.raw.id
@@ -209,7 +214,7 @@ impl Op {
     }
 
     /// Bytes it takes in memory and, nearly, on the wire.
-    pub(crate) fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         let ids = self.raw.head.preds.len().saturating_add(self.raw.head.refs.len());
         self.data().len().saturating_add(ids.saturating_mul(67)).saturating_add(900)
     }

@@ -65,8 +65,6 @@ pub struct RoomStatus {
     pub parked: usize,
     /// Places at which an author signed more than one op.
     pub equivocations: usize,
-    /// Own ops that no other store has acknowledged.
-    pub unsent: usize,
 }
 
 /// One node or relayer without its IO.
@@ -135,15 +133,14 @@ impl Replica {
             log: room.log.log_digest(),
             parked: room.log.parked(),
             equivocations: graph.forks(),
-            unsent: self.unsent(room.id()),
         })
     }
 
-    /// Own ops of a room that no other store has acknowledged.
-    pub fn unsent(&self, room: RoomId) -> usize {
+    /// Ops of an author, written here, that no other store has acknowledged.
+    pub fn unsent(&self, room: RoomId, author: AuthorId) -> usize {
         let Some(room) = self.rooms.get(&room) else { return 0 };
         let acked = room.acked.values().max().copied().unwrap_or_default();
-        self.author().map_or(0, |author| room.log.graph().count_after(author, acked))
+        room.log.graph().count_after(author, acked)
     }
 
     /// When [`Input::Flush`] is due though nothing else happens.

@@ -1,1 +1,15 @@
+//! A peer with a disk and no key: stores a room's signed operations, passes them on, and can forge
+//! none. Nodes use the same store, driver and sessions.
+//!
+//! The protocol is `docs/PROTOCOL.md`; the structure is `docs/ARCHITECTURE.md`.
 
+pub mod dial;
+pub mod driver;
+pub mod home;
+pub mod http;
+pub mod outbound;
+pub mod relayer;
+mod row;
+pub mod server;
+mod session;
+pub mod store;

@@ -1,0 +1,148 @@
+//! Keeps a connection to another relayer or node: dials, serves, and dials again with growing,
+//! jittered pauses.
+
+use std::time::Duration;
+
+use crdt_core::effect::PeerId;
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_tungstenite::connect_async_with_config;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+use crate::driver::Driver;
+use crate::session::{self, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire};
+
+/// Time to connect and upgrade.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// First pause before dialling again; doubles up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+
+/// Longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A connection that held this long was good: the next pause is the first again.
+const GOOD_AFTER: Duration = Duration::from_secs(5);
+
+/// What becomes of a link.
+#[derive(Clone, Debug)]
+pub enum LinkEvent {
+    /// It is connected, under this number.
+    Up {
+        /// Where to.
+        url: String,
+        /// The number.
+        peer: PeerId,
+    },
+    /// It is not: dialling again after a pause.
+    Down {
+        /// Where to.
+        url: String,
+        /// Why.
+        reason: String,
+        /// The pause.
+        retry_ms: u64,
+    },
+}
+
+/// Dials until `online` ends. While it says `false` nothing is dialled and a connection is dropped.
+pub async fn keep(
+    driver: Driver,
+    url: String,
+    events: mpsc::Sender<LinkEvent>,
+    mut online: watch::Receiver<bool>,
+) {
+    let mut pause = PAUSE_FIRST;
+    loop {
+        if online.wait_for(|online| *online).await.is_err() {
+            return;
+        }
+        let started = tokio::time::Instant::now();
+        let reason = tokio::select! {
+            reason = serve(&driver, &url, &events) => reason,
+            gone = offline(&mut online) => {
+                if gone {
+                    return;
+                }
+                "offline".to_owned()
+            }
+        };
+        if started.elapsed() >= GOOD_AFTER {
+            pause = PAUSE_FIRST;
+        }
+        let wait = jittered(pause);
+        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let down = LinkEvent::Down { url: url.clone(), reason, retry_ms };
+        if events.send(down).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(wait).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Waits until the switch says offline; `true` if it is gone altogether.
+async fn offline(online: &mut watch::Receiver<bool>) -> bool {
+    online.wait_for(|online| !*online).await.is_err()
+}
+
+/// Between half of a pause and all of it.
+fn jittered(pause: Duration) -> Duration {
+    // Without randomness the pause is only less spread.
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
+}
+
+/// One connection from dialling to its end; returns why it ended.
+async fn serve(driver: &Driver, url: &str, events: &mpsc::Sender<LinkEvent>) -> String {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(session::READ_BUFFER_BYTES)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let connecting = connect_async_with_config(url, Some(config), true);
+    let socket = match timeout(CONNECT_MAX, connecting).await {
+        Ok(Ok((socket, _))) => socket,
+        Ok(Err(error)) => return describe(&error),
+        Err(_) => return "no answer within 10 s".to_owned(),
+    };
+    let peer = driver.next_peer();
+    if events.send(LinkEvent::Up { url: url.to_owned(), peer }).await.is_err() {
+        return "stopping".to_owned();
+    }
+    let (write, read) = socket.split();
+    let read = read.map(|message| match message {
+        Ok(Message::Text(text)) => Ok(Incoming::Text(text.as_bytes().to_vec())),
+        Ok(Message::Binary(_)) => Ok(Incoming::Binary),
+        Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(Incoming::Alive),
+        Ok(Message::Close(_)) => Ok(Incoming::Close),
+        Err(Error::Capacity(_)) => Err(ReadError::TooLarge),
+        Err(_) => Err(ReadError::Lost),
+    });
+    let write = write.with(|wire: Wire| std::future::ready(message(wire)));
+    session::run(driver, peer, Box::pin(read), Box::pin(write)).await;
+    "connection closed".to_owned()
+}
+
+fn message(wire: Wire) -> Result<Message, Error> {
+    Ok(match wire {
+        Wire::Text(text) => Message::Text(
+            Utf8Bytes::try_from(text).map_err(|error| Error::Utf8(error.to_string()))?,
+        ),
+        Wire::Ping => Message::Ping(bytes::Bytes::new()),
+        Wire::Close(code, reason) => {
+            Message::Close(Some(CloseFrame { code: CloseCode::from(code), reason: reason.into() }))
+        }
+    })
+}
+
+fn describe(error: &Error) -> String {
+    if let Error::Io(error) = error
+        && error.kind() == std::io::ErrorKind::ConnectionRefused
+    {
+        return "connection refused".to_owned();
+    }
+    error.to_string()
+}

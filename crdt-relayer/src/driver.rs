@@ -1,0 +1,348 @@
+//! Runs a replica: gathers what is at hand into a batch, lets the replica decide, writes what it
+//! wants kept in one transaction, and only then sends. The only clock, and one thread of its own.
+//! Source: `docs/ARCHITECTURE.md`, "The driver".
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crdt_core::Replica;
+use crdt_core::effect::{Command, Effect, Event, Input, Load, PeerId, Record};
+use crdt_core::time::{Span, Timestamp};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::outbound::Outbound;
+use crate::store::{Store, StoreError};
+
+/// Inputs that may wait for the driver.
+const INPUTS_WAITING_MAX: usize = 1_024;
+
+/// Bytes of received frames that may wait for the driver, over all connections.
+const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Inputs taken into one batch, and so into one transaction.
+const BATCH_INPUTS_MAX: usize = 1_024;
+
+/// Pages read from the store between two looks at the inputs.
+const BATCH_LOADS_MAX: usize = 8;
+
+/// Where a replica tells its user what happened.
+#[derive(Clone, Debug)]
+pub struct Events {
+    /// The channel.
+    pub sender: mpsc::Sender<Event>,
+    /// What happens when nobody reads it.
+    pub when_full: WhenFull,
+}
+
+/// What a replica does while its events are not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits: its user sees everything, and a slow screen slows the log down instead of filling
+    /// the memory.
+    Wait,
+    /// It goes on: others depend on it, and the events are only for information.
+    Drop,
+}
+
+impl Events {
+    /// Tells the user. Whoever listened may have gone; the log goes on.
+    fn tell(&self, event: Event) {
+        match self.when_full {
+            WhenFull::Wait => drop(self.sender.blocking_send(event)),
+            WhenFull::Drop => drop(self.sender.try_send(event)),
+        }
+    }
+}
+
+/// Time for the peers to be told that this replica stops.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+
+type Query = Box<dyn FnOnce(&Replica) + Send>;
+
+enum Request {
+    Up(PeerId, Outbound),
+    Input(Input, Option<OwnedSemaphorePermit>),
+    Query(Query),
+    Stop,
+}
+
+/// A running replica. Clones speak to the same one.
+#[derive(Clone, Debug)]
+pub struct Driver {
+    requests: mpsc::Sender<Request>,
+    received_bytes: Arc<Semaphore>,
+    peers: Arc<AtomicU64>,
+}
+
+/// The replica has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the replica has stopped")]
+pub struct Stopped;
+
+/// How a replica ended: well when it was told to stop, else because its store failed.
+pub type Ended = oneshot::Receiver<Result<(), StoreError>>;
+
+impl Driver {
+    /// Starts a replica that was given back all its store kept. Must be called in a tokio runtime.
+    pub fn spawn(replica: Replica, store: Store, events: Option<Events>) -> (Self, Ended) {
+        let (requests, inbox) = mpsc::channel(INPUTS_WAITING_MAX);
+        let (ended, end) = oneshot::channel();
+        let runtime = Handle::current();
+        let task = Task {
+            replica,
+            store,
+            events,
+            inbox,
+            peers: HashMap::new(),
+            loads: VecDeque::new(),
+            clock: Clock::start(),
+        };
+        thread::spawn(move || {
+            // Nobody may be waiting for the end any more.
+            drop(ended.send(task.run(&runtime)));
+        });
+        let received_bytes = Arc::new(Semaphore::new(RECEIVED_BYTES_MAX));
+        (Self { requests, received_bytes, peers: Arc::default() }, end)
+    }
+
+    async fn request(&self, request: Request) -> Result<(), Stopped> {
+        self.requests.send(request).await.map_err(|_| Stopped)
+    }
+
+    /// A number for a new connection.
+    pub fn next_peer(&self) -> PeerId {
+        PeerId(self.peers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A connection is open: frames for it go to `outbound`.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn connected(&self, peer: PeerId, outbound: Outbound) -> Result<(), Stopped> {
+        self.request(Request::Up(peer, outbound)).await
+    }
+
+    /// A connection is gone.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn disconnected(&self, peer: PeerId) -> Result<(), Stopped> {
+        self.request(Request::Input(Input::PeerDown(peer), None)).await
+    }
+
+    /// A text frame came. Waits while too many bytes wait already.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn received(&self, peer: PeerId, frame: Vec<u8>) -> Result<(), Stopped> {
+        let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let semaphore = Arc::clone(&self.received_bytes);
+        let permit = semaphore.acquire_many_owned(bytes).await.map_err(|_| Stopped)?;
+        self.request(Request::Input(Input::Received(peer, frame), Some(permit))).await
+    }
+
+    /// A binary frame came.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn received_binary(&self, peer: PeerId) -> Result<(), Stopped> {
+        self.request(Request::Input(Input::ReceivedBinary(peer), None)).await
+    }
+
+    /// The user wants something. Waits while too much waits already.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn command(&self, command: Command) -> Result<(), Stopped> {
+        self.request(Request::Input(Input::Command(command), None)).await
+    }
+
+    /// The same from a thread that may block.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn command_blocking(&self, command: Command) -> Result<(), Stopped> {
+        let input = Request::Input(Input::Command(command), None);
+        self.requests.blocking_send(input).map_err(|_| Stopped)
+    }
+
+    /// Looks at the replica between two batches.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn query<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Replica) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        // Whoever asked may have gone.
+        let look: Query = Box::new(move |replica| drop(answer.send(look(replica))));
+        self.request(Request::Query(look)).await?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// Finishes what is at hand, says goodbye to all peers and ends.
+    pub async fn stop(&self) {
+        // If it has stopped already there is nothing to do.
+        let _already_stopped = self.request(Request::Stop).await;
+    }
+}
+
+/// Time that follows the wall clock forwards and never goes back, so timers always fire.
+struct Clock {
+    last: Timestamp,
+    at: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { last: wall_clock(), at: Instant::now() }
+    }
+
+    fn now(&mut self) -> Timestamp {
+        let elapsed = self.at.elapsed();
+        let whole_ms = Duration::from_millis(elapsed.as_millis().try_into().unwrap_or(u64::MAX));
+        self.at += whole_ms;
+        let span = Span::from_ms(whole_ms.as_millis().try_into().unwrap_or(i64::MAX));
+        self.last = self.last.after(span).max(wall_clock());
+        self.last
+    }
+}
+
+fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+struct Task {
+    replica: Replica,
+    store: Store,
+    events: Option<Events>,
+    inbox: mpsc::Receiver<Request>,
+    peers: HashMap<PeerId, Outbound>,
+    loads: VecDeque<Load>,
+    clock: Clock,
+}
+
+impl Task {
+    fn run(mut self, runtime: &Handle) -> Result<(), StoreError> {
+        loop {
+            let first = self.next_request(runtime);
+            let (effects, stop) = self.batch(first)?;
+            self.carry_out(effects)?;
+            if stop {
+                self.say_goodbye(runtime);
+                return Ok(());
+            }
+        }
+    }
+
+    fn say_goodbye(&mut self, runtime: &Handle) {
+        let peers: Vec<Outbound> = self.peers.drain().map(|(_, outbound)| outbound).collect();
+        let all_gone = async {
+            for outbound in &peers {
+                outbound.close(1001, "going-away");
+            }
+            for outbound in &peers {
+                outbound.ended().await;
+            }
+        };
+        // Who does not listen even now is left behind.
+        let _in_time = runtime.block_on(async { timeout(GOODBYE_MAX, all_gone).await });
+    }
+
+    /// Waits for a request, unless pages are to be read or the replica wants to be woken.
+    fn next_request(&mut self, runtime: &Handle) -> Option<Request> {
+        if !self.loads.is_empty() {
+            return self.inbox.try_recv().ok();
+        }
+        let now = self.clock.now();
+        let wait = self.replica.wake_at().map(|at| {
+            let ms = at.as_ms().saturating_sub(now.as_ms());
+            Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+        });
+        runtime.block_on(async {
+            match wait {
+                // Everybody who could ask has gone: the same as being told to stop.
+                None => Some(self.inbox.recv().await.unwrap_or(Request::Stop)),
+                Some(wait) => timeout(wait, self.inbox.recv())
+                    .await
+                    .ok()
+                    .map(|request| request.unwrap_or(Request::Stop)),
+            }
+        })
+    }
+
+    /// Feeds the replica what is at hand. Returns what it wants done, and whether to stop then.
+    fn batch(&mut self, first: Option<Request>) -> Result<(Vec<Effect>, bool), StoreError> {
+        let now = self.clock.now();
+        let (mut effects, mut stop) = (Vec::new(), false);
+        let mut next = first;
+        for _ in 0..BATCH_INPUTS_MAX {
+            match next {
+                None => break,
+                Some(Request::Up(peer, outbound)) => {
+                    self.peers.insert(peer, outbound);
+                    effects.extend(self.replica.handle(now, Input::PeerUp(peer)));
+                }
+                Some(Request::Input(input, permit)) => {
+                    if let Input::PeerDown(peer) = input {
+                        self.peers.remove(&peer);
+                    }
+                    effects.extend(self.replica.handle(now, input));
+                    drop(permit);
+                }
+                Some(Request::Query(look)) => look(&self.replica),
+                Some(Request::Stop) => stop = true,
+            }
+            next = if stop { None } else { self.inbox.try_recv().ok() };
+        }
+        for _ in 0..BATCH_LOADS_MAX {
+            let Some(load) = self.loads.pop_front() else { break };
+            if self.peers.contains_key(&load.peer) {
+                let loaded = Input::Loaded(self.store.load(load)?);
+                effects.extend(self.replica.handle(now, loaded));
+            }
+        }
+        effects.extend(self.replica.handle(now, Input::Flush));
+        Ok((effects, stop))
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
+        let mut records = effects.iter().filter_map(record).peekable();
+        if records.peek().is_some() {
+            self.store.append(records)?;
+        }
+        for effect in effects {
+            match effect {
+                Effect::Persist(_) => {}
+                Effect::Load(load) => self.loads.push_back(load),
+                Effect::Send(peer, frame) => {
+                    if let Some(outbound) = self.peers.get(&peer) {
+                        outbound.send(frame);
+                    }
+                }
+                Effect::Close(peer, reason) => {
+                    if let Some(outbound) = self.peers.remove(&peer) {
+                        outbound.close(reason.code(), reason.as_str());
+                    }
+                }
+                Effect::Notify(event) => {
+                    if let Some(events) = &self.events {
+                        events.tell(event);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn record(effect: &Effect) -> Option<&Record> {
+    if let Effect::Persist(record) = effect { Some(record) } else { None }
+}

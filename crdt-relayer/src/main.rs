@@ -1,0 +1,183 @@
+//! The relayer's command line.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use crdt_core::effect::Event;
+use crdt_relayer::driver::{Events, WhenFull};
+use crdt_relayer::home::HomeError;
+use crdt_relayer::relayer::{Relayer, RelayerError};
+use crdt_relayer::store::StoreError;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Stores a room's signed operations and passes them on; can forge none.
+#[derive(Debug, Parser)]
+#[command(name = "crdt-relayer", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+const EXAMPLES: &str = "Examples:
+  crdt-relayer                                  listen on 127.0.0.1:8080
+  crdt-relayer --listen 127.0.0.1:0 --json      any free port, one event per line";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run until SIGTERM or SIGINT (the default).
+    Run(Run),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Folder for the store [default: the user's data folder + /crdt-relayer].
+    #[arg(long, value_name = "DIR", env = "CRDT_RELAYER_DATA")]
+    data: Option<PathBuf>,
+    /// Print one JSON event per line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Events that may wait to be printed.
+const EVENTS_WAITING_MAX: usize = 1_024;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let run = match cli.command {
+        Some(Command::Run(run)) => run,
+        None => cli.run,
+    };
+    match serve(run).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("Error: {}", failure.sentence);
+            eprintln!("Hint: {}", failure.hint);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+struct Failure {
+    sentence: String,
+    hint: &'static str,
+    code: u8,
+}
+
+impl From<RelayerError> for Failure {
+    fn from(error: RelayerError) -> Self {
+        let (hint, code) = match &error {
+            RelayerError::Home(HomeError::Busy(_)) => {
+                ("stop the other relayer, or give this one its own --data folder", 9)
+            }
+            RelayerError::Home(HomeError::Io { .. })
+            | RelayerError::Store(StoreError::Open { .. }) => {
+                ("check the folder's owner and permissions, or choose another with --data", 3)
+            }
+            RelayerError::Listen { .. } => {
+                ("is another relayer running? choose another address with --listen", 4)
+            }
+            RelayerError::Store(StoreError::Full) => {
+                ("free some space and start again; members send what was not acknowledged", 3)
+            }
+            RelayerError::Store(StoreError::Damaged(_)) => (
+                "keep the file as evidence and start with a new --data folder; members send all again",
+                5,
+            ),
+            RelayerError::Store(StoreError::Layout { .. }) => {
+                ("run the version that wrote it, or start with a new --data folder", 3)
+            }
+            RelayerError::Store(StoreError::Io(_) | StoreError::NoRoom(_)) => {
+                ("check the disk and start again; members send what was not acknowledged", 3)
+            }
+            RelayerError::Random(_) => ("check that /dev/urandom can be read", 1),
+        };
+        Self { sentence: error.to_string(), hint, code }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self { sentence: error.to_string(), hint: "check the output it is written to", code: 1 }
+    }
+}
+
+fn default_data() -> Result<PathBuf, Failure> {
+    dirs::data_dir().map(|dir| dir.join("crdt-relayer")).ok_or_else(|| Failure {
+        sentence: "this user has no data folder".into(),
+        hint: "name a folder with --data DIR",
+        code: 3,
+    })
+}
+
+async fn serve(run: Run) -> Result<(), Failure> {
+    let data = match run.data {
+        Some(data) => data,
+        None => default_data()?,
+    };
+    let (sender, mut inbox) = mpsc::channel(EVENTS_WAITING_MAX);
+    let events = Events { sender, when_full: WhenFull::Drop };
+    let mut relayer = Relayer::start(data.clone(), run.listen, Some(events)).await?;
+    let mut out = io::stdout();
+    if run.json {
+        let address = relayer.address().to_string();
+        writeln!(out, "{}", json!({"event": "ready", "addr": address, "url": relayer.url()}))?;
+    } else {
+        writeln!(out, "relayer on {}   store in {}", relayer.url(), data.display())?;
+    }
+    out.flush()?;
+    // On a thread of its own: a pipe that nobody reads blocks only the reports.
+    std::thread::spawn(move || {
+        while let Some(event) = inbox.blocking_recv() {
+            if run.json && report(&mut out, &event).is_err() {
+                return;
+            }
+        }
+    });
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        failed = relayer.failed() => return Ok(failed?),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    relayer.stop().await?;
+    Ok(())
+}
+
+fn report(out: &mut impl Write, event: &Event) -> io::Result<()> {
+    let line = match event {
+        Event::PeerReady { peer, agent, .. } => {
+            json!({"event": "connect", "peer": peer.0, "agent": agent})
+        }
+        Event::Blamed { peer, code } => json!({"event": "refused", "peer": peer.0, "code": code}),
+        Event::PeerProblem { peer, code, message } => {
+            json!({"event": "problem", "peer": peer.0, "code": code, "message": message})
+        }
+        Event::Admitted { room, op, conflict: Some(other), .. } => json!({
+            "event": "evidence",
+            "room": room.to_string(),
+            "author": op.head().author.to_string(),
+            "seq": op.head().seq.number(),
+            "a": other.to_string(),
+            "b": op.id().to_string(),
+        }),
+        Event::Admitted { .. }
+        | Event::Durable { .. }
+        | Event::Refused { .. }
+        | Event::Acked { .. }
+        | Event::Synced { .. } => return Ok(()),
+    };
+    writeln!(out, "{line}")?;
+    out.flush()
+}

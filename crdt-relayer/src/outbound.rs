@@ -1,0 +1,83 @@
+//! What is queued to be sent on one connection. Bounded: `ops` messages by the credit the peer
+//! grants, answers because nothing is read from a peer whose queue is long, and all of it by a last
+//! limit at which the connection is given up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crdt_core::message::Frame;
+use tokio::sync::{Notify, mpsc};
+
+/// Queued bytes from which on nothing more is read from the peer.
+const READ_BELOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// Queued bytes at which the connection is given up.
+const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// One thing to send.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Frame(Frame),
+    /// A close frame with this code and reason; nothing follows.
+    Close(u16, &'static str),
+}
+
+/// The end of the queue to which frames are added.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    queue: mpsc::UnboundedSender<Outgoing>,
+    level: Arc<Level>,
+}
+
+/// How much is queued.
+#[derive(Debug, Default)]
+pub(crate) struct Level {
+    bytes: AtomicUsize,
+    fell: Notify,
+}
+
+impl Outbound {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Outgoing>, Arc<Level>) {
+        let (queue, outgoing) = mpsc::unbounded_channel();
+        let level = Arc::new(Level::default());
+        (Self { queue, level: Arc::clone(&level) }, outgoing, level)
+    }
+
+    pub(crate) fn send(&self, frame: Frame) {
+        let before = self.level.bytes.fetch_add(frame.len(), Ordering::Relaxed);
+        if before > QUEUED_BYTES_MAX {
+            self.close(1008, "slow");
+        } else {
+            self.push(Outgoing::Frame(frame));
+        }
+    }
+
+    pub(crate) fn close(&self, code: u16, reason: &'static str) {
+        self.push(Outgoing::Close(code, reason));
+    }
+
+    /// Waits until the connection has ended.
+    pub(crate) async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
+    fn push(&self, outgoing: Outgoing) {
+        // The connection may have ended; its frames are of no use then.
+        drop(self.queue.send(outgoing));
+    }
+}
+
+impl Level {
+    /// So many bytes have left the queue.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.fell.notify_one();
+    }
+
+    /// Waits until little enough is queued to read on.
+    pub(crate) async fn low(&self) {
+        while self.bytes.load(Ordering::Relaxed) > READ_BELOW_BYTES {
+            self.fell.notified().await;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A whole relayer in this process: store, replica, server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crdt_core::Replica;
+use crdt_core::id::StoreId;
+use crdt_core::rejection::Rejection;
+use crdt_core::replica::{Config, Rooms};
+use tokio::sync::watch;
+
+use crate::driver::{Driver, Ended, Events};
+use crate::home::{self, HomeError, Lock, STORE_FILE};
+use crate::http;
+use crate::server::Server;
+use crate::store::{Store, StoreError};
+
+/// A relayer that cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayerError {
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot listen.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system gives no randomness.
+    #[error("the system gives no randomness: {0}")]
+    Random(getrandom::Error),
+}
+
+impl From<Rejection> for RelayerError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Store(StoreError::Damaged(rejection.to_string()))
+    }
+}
+
+/// A running relayer.
+#[derive(Debug)]
+pub struct Relayer {
+    driver: Driver,
+    ended: Ended,
+    running: watch::Sender<bool>,
+    address: SocketAddr,
+    url: String,
+    _lock: Lock,
+}
+
+/// 32 random bytes.
+///
+/// # Errors
+/// The system gives none.
+pub fn random() -> Result<[u8; 32], getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl Relayer {
+    /// Starts a relayer that keeps its state in `data` and listens on `listen`.
+    ///
+    /// # Errors
+    /// [`RelayerError`].
+    pub async fn start(
+        data: PathBuf,
+        listen: SocketAddr,
+        events: Option<Events>,
+    ) -> Result<Self, RelayerError> {
+        home::make(&data)?;
+        let lock = home::lock(&data)?;
+        let new_id = StoreId::from_bytes(random().map_err(RelayerError::Random)?);
+        let store = Store::open(&data.join(STORE_FILE), new_id)?;
+        let mut replica = Replica::new(Config {
+            store: store.id(),
+            agent: concat!("crdt-relayer/", env!("CARGO_PKG_VERSION")).into(),
+            rooms: Rooms::OnDemand,
+            key: None,
+            seed: getrandom::u64().map_err(RelayerError::Random)?,
+        });
+        store.replay(|record| replica.restore(record).map_err(RelayerError::from))?;
+        let server = Server::bind(listen)
+            .await
+            .map_err(|source| RelayerError::Listen { address: listen, source })?;
+        let (address, url) = (server.address(), server.url());
+        let (driver, ended) = Driver::spawn(replica, store, events);
+        let (running, watch) = watch::channel(true);
+        tokio::spawn(server.run(http::app(driver.clone()), watch));
+        Ok(Self { driver, ended, running, address, url, _lock: lock })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address of its websocket.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its replica.
+    pub fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// Waits until its replica ends by itself: its store failed.
+    ///
+    /// # Errors
+    /// Why the store failed.
+    pub async fn failed(&mut self) -> Result<(), RelayerError> {
+        // A driver that vanished without a word has panicked, which is a failure too.
+        let ended = (&mut self.ended).await;
+        Ok(ended.unwrap_or_else(|_| Err(StoreError::Damaged("the driver died".into())))?)
+    }
+
+    /// Stops accepting, finishes what is at hand, tells the members to come back later, and ends.
+    ///
+    /// # Errors
+    /// Why the store failed, if it did.
+    pub async fn stop(mut self) -> Result<(), RelayerError> {
+        self.running.send_replace(false);
+        self.driver.stop().await;
+        self.failed().await
+    }
+}

@@ -1,0 +1,92 @@
+//! One op as a row of the store, and back.
+
+use crdt_core::head::{Head, Kind};
+use crdt_core::id::{AuthorId, DataHash, Depth, OpId, Position, RoomId, Seq};
+use crdt_core::json::Canonical;
+use crdt_core::key::Signature;
+use crdt_core::op::{Op, RawOp};
+use crdt_core::time::Timestamp;
+use rusqlite::{Connection, Row, params};
+
+use crate::store::StoreError;
+
+/// The columns that [`read`] expects, in its order.
+pub(crate) const COLUMNS: &str =
+    "place, source, id, author, access, seq, prev, preds, refs, depth, ts, kind, sig, data";
+
+pub(crate) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn position(number: i64) -> Position {
+    u64::try_from(number).ok().and_then(Position::new).unwrap_or_default()
+}
+
+pub(crate) fn insert(
+    db: &Connection,
+    place: i64,
+    source: Option<i64>,
+    op: &Op,
+) -> Result<(), rusqlite::Error> {
+    let sql = "INSERT INTO ops (place, source, id, author, access, seq, prev, preds, refs, depth,
+               ts, kind, sig, data) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)";
+    let head = op.head();
+    db.prepare_cached(sql)?.execute(params![
+        place,
+        source,
+        op.id().as_bytes(),
+        head.author.as_bytes(),
+        (head.grant != *head.room.as_bytes()).then_some(head.grant),
+        int(head.seq.number()),
+        head.prev.as_ref().map(OpId::as_bytes),
+        packed(&head.preds),
+        packed(&head.refs),
+        int(head.depth.number()),
+        head.ts.as_ms(),
+        head.kind.as_str(),
+        op.sig().as_bytes(),
+        op.data(),
+    ])?;
+    Ok(())
+}
+
+fn packed(ids: &[OpId]) -> Vec<u8> {
+    ids.iter().flat_map(|id| *id.as_bytes()).collect()
+}
+
+fn unpacked(bytes: &[u8]) -> Vec<OpId> {
+    let (ids, _) = bytes.as_chunks::<32>();
+    ids.iter().copied().map(OpId::from_bytes).collect()
+}
+
+/// Reads an op and checks that it still is what its id says.
+pub(crate) fn read(row: &Row<'_>, room: RoomId) -> Result<(i64, Option<i64>, Op), StoreError> {
+    let place: i64 = row.get(0)?;
+    let damaged = |what: &str| StoreError::Damaged(format!("{what} in row {place} of table ops"));
+    let id = OpId::from_bytes(row.get(2)?);
+    let data: String = row.get(13)?;
+    let access: Option<[u8; 32]> = row.get(4)?;
+    let count = |column: usize| -> Result<Option<u64>, rusqlite::Error> {
+        row.get::<_, i64>(column).map(|number| u64::try_from(number).ok())
+    };
+    let kind: String = row.get(11)?;
+    let head = Head {
+        room,
+        author: AuthorId::from_bytes(row.get(3)?),
+        grant: access.unwrap_or(*room.as_bytes()),
+        seq: count(5)?.and_then(Seq::new).ok_or_else(|| damaged("seq"))?,
+        prev: row.get::<_, Option<[u8; 32]>>(6)?.map(OpId::from_bytes),
+        preds: unpacked(row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?),
+        refs: unpacked(row.get_ref(8)?.as_blob().map_err(rusqlite::Error::from)?),
+        depth: count(9)?.and_then(Depth::new).ok_or_else(|| damaged("depth"))?,
+        ts: Timestamp::from_ms(row.get(10)?),
+        kind: Kind::parse(&kind).ok_or_else(|| damaged("kind"))?,
+        data_hash: DataHash::of(&data),
+        data_len: u64::try_from(data.len()).unwrap_or(u64::MAX),
+    };
+    let data = Canonical::trusted(data);
+    let raw = RawOp { id, head, data, sig: Signature::from_bytes(row.get(12)?) };
+    let op = raw.check_hash().and_then(crdt_core::op::HashedOp::trust_own_store);
+    let op = op.map_err(|rejection| damaged(&format!("op {id}: {rejection},")))?;
+    Ok((place, row.get(1)?, op))
+}

@@ -1,0 +1,475 @@
+//! The durable log: `SQLite` in write-ahead mode, one synchronised transaction a batch. Relayers and
+//! nodes keep the same file; other processes may read it meanwhile.
+//!
+//! An op is appended under its place in the order of arrival, so that the table grows at its end;
+//! where an op is by its id is known in memory. Nothing is ever updated but cursors.
+//! Source: `docs/ARCHITECTURE.md`, "Store", and `docs/adr/0005-sqlite.md`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crdt_core::effect::{Load, Loaded, Record, Select};
+use crdt_core::id::{Position, RoomId, RoomName, StoreId};
+use crdt_core::op::Op;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use crate::row::{self, COLUMNS};
+
+/// The layout this version reads and writes.
+const LAYOUT: i64 = 1;
+
+/// `CRDT` in ASCII, so that `file` and `SQLite` tools recognise the store.
+const APPLICATION_ID: i64 = 0x4352_4454;
+
+/// Rows looked at for one page, whether or not they are for the peer who asked.
+const SCAN_ROWS_MAX: u64 = 4_096;
+
+/// Wait for another process that reads the store.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// Position bits in a place; the room's number is above them.
+const POSITION_BITS: u32 = 40;
+
+/// A store that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be opened or made.
+    #[error("cannot open the store {path}: {source}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The disk is full. What was acknowledged is safe.
+    #[error("the disk is full; everything acknowledged so far is safe")]
+    Full,
+    /// Reading or writing failed.
+    #[error("the store failed: {0}; everything acknowledged so far is safe")]
+    Io(rusqlite::Error),
+    /// The file is no store, or was changed from outside.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The file was written by another version.
+    #[error("the store has layout {found}, this version reads layout 1")]
+    Layout {
+        /// The layout found.
+        found: i64,
+    },
+    /// There is no such room.
+    #[error("the store has no room {0}")]
+    NoRoom(String),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
+        match error.sqlite_error_code() {
+            Some(DiskFull) => Self::Full,
+            Some(DatabaseCorrupt | NotADatabase) => Self::Damaged(error.to_string()),
+            Some(_) | None => Self::Io(error),
+        }
+    }
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+    id: StoreId,
+    rooms: HashMap<RoomId, RoomRow>,
+    stores: HashMap<StoreId, i64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct RoomRow {
+    number: i64,
+    end: Position,
+}
+
+/// A room as the store names it.
+#[derive(Clone, Debug)]
+pub struct StoredRoom {
+    /// Its id.
+    pub id: RoomId,
+    /// Its name, if known.
+    pub name: Option<RoomName>,
+}
+
+const SCHEMA: &str = "
+CREATE TABLE meta (store BLOB NOT NULL) STRICT;
+CREATE TABLE rooms (
+    number INTEGER PRIMARY KEY,
+    id     BLOB NOT NULL UNIQUE,
+    name   TEXT
+) STRICT;
+CREATE TABLE stores (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE marks (
+    room   INTEGER NOT NULL,
+    store  INTEGER NOT NULL,
+    pulled INTEGER NOT NULL DEFAULT 0,
+    acked  INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (room, store)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE ops (
+    place  INTEGER PRIMARY KEY, -- room number << 40 | position in the order of arrival
+    source INTEGER,             -- stores.number; NULL: written by this node
+    id     BLOB NOT NULL,
+    author BLOB NOT NULL,
+    access BLOB,                -- the grant; NULL: the room itself
+    seq    INTEGER NOT NULL,
+    prev   BLOB,
+    preds  BLOB NOT NULL,       -- 32 bytes each
+    refs   BLOB NOT NULL,
+    depth  INTEGER NOT NULL,
+    ts     INTEGER NOT NULL,
+    kind   TEXT NOT NULL,
+    sig    BLOB NOT NULL,
+    data   TEXT NOT NULL        -- canonical JSON
+) STRICT;
+CREATE VIEW log AS
+    SELECT rooms.name AS room, ops.depth, lower(hex(ops.id)) AS op, lower(hex(ops.author)) AS author,
+           ops.seq, datetime(ops.ts / 1000, 'unixepoch') AS claimed_time, ops.kind, ops.data
+    FROM ops JOIN rooms ON rooms.number = ops.place >> 40
+    ORDER BY rooms.number, ops.depth, ops.id;
+";
+
+impl Store {
+    /// Opens the store at a path, or makes it with this id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(path: &Path, new_id: StoreId) -> Result<Self, StoreError> {
+        let opened = |source| StoreError::Open { path: path.to_owned(), source };
+        let mut db = Connection::open(path).map_err(opened)?;
+        db.busy_timeout(BUSY_MAX)?;
+        db.pragma_update(None, "journal_mode", "wal")?;
+        db.pragma_update(None, "synchronous", "full")?;
+        let layout: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if layout == 0 {
+            let transaction = db.transaction()?;
+            transaction.execute_batch(SCHEMA)?;
+            transaction.execute("INSERT INTO meta VALUES (?1)", [new_id.as_bytes()])?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", LAYOUT)?;
+            transaction.commit()?;
+        }
+        Self::load_index(db)
+    }
+
+    /// Opens an existing store for reading, also while another process writes to it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open_read(path: &Path) -> Result<Self, StoreError> {
+        let opened = |source| StoreError::Open { path: path.to_owned(), source };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let db = Connection::open_with_flags(path, flags).map_err(opened)?;
+        db.pragma_update(None, "query_only", true)?;
+        Self::load_index(db)
+    }
+
+    fn load_index(db: Connection) -> Result<Self, StoreError> {
+        let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if found != LAYOUT {
+            return Err(StoreError::Layout { found });
+        }
+        let id: [u8; 32] = db.query_row("SELECT store FROM meta", [], |row| row.get(0))?;
+        let id = StoreId::from_bytes(id);
+        let (rooms, stores) = (HashMap::new(), HashMap::new());
+        let mut store = Self { db, id, rooms, stores };
+        for (number, room) in store.numbered("SELECT number, id FROM rooms")? {
+            let end = store.last_position(number)?;
+            store.rooms.insert(RoomId::from_bytes(room), RoomRow { number, end });
+        }
+        for (number, id) in store.numbered("SELECT number, id FROM stores")? {
+            store.stores.insert(StoreId::from_bytes(id), number);
+        }
+        Ok(store)
+    }
+
+    fn numbered(&self, sql: &str) -> Result<Vec<(i64, [u8; 32])>, StoreError> {
+        let mut statement = self.db.prepare(sql)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn last_position(&self, room: i64) -> Result<Position, StoreError> {
+        let last = "SELECT max(place) FROM ops WHERE place BETWEEN ?1 AND ?2";
+        let bounds = params![room << POSITION_BITS, ((room + 1) << POSITION_BITS) - 1];
+        let place: Option<i64> = self.db.query_row(last, bounds, |row| row.get(0))?;
+        Ok(place.map(position_of).unwrap_or_default())
+    }
+
+    /// Its id: drawn at random when it was made.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// The rooms it holds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn rooms(&self) -> Result<Vec<StoredRoom>, StoreError> {
+        let mut statement = self.db.prepare("SELECT id, name FROM rooms ORDER BY number")?;
+        let rows = statement.query_map([], |row| {
+            let name: Option<String> = row.get(1)?;
+            Ok(StoredRoom {
+                id: RoomId::from_bytes(row.get(0)?),
+                name: name.and_then(|name| RoomName::parse(&name).ok()),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Writes records in one durable transaction: all of them or none.
+    ///
+    /// # Errors
+    /// [`StoreError`]. After that nothing more may be written.
+    pub fn append<'r>(
+        &mut self,
+        records: impl IntoIterator<Item = &'r Record>,
+    ) -> Result<(), StoreError> {
+        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        for record in records {
+            self.write(record)?;
+        }
+        self.db.execute_batch("COMMIT")?;
+        Ok(())
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), StoreError> {
+        match record {
+            Record::Room { id, name } => self.write_room(*id, name.as_ref()),
+            Record::Op { position, source, op } => self.write_op(*position, *source, op),
+            Record::Pulled { room, store, position } => {
+                self.write_mark("pulled", *room, *store, *position)
+            }
+            Record::Acked { room, store, position } => {
+                self.write_mark("acked", *room, *store, *position)
+            }
+        }
+    }
+
+    fn write_room(&mut self, id: RoomId, name: Option<&RoomName>) -> Result<(), StoreError> {
+        let insert = "INSERT INTO rooms (id, name) VALUES (?1, ?2)
+                      ON CONFLICT (id) DO UPDATE SET name = coalesce(excluded.name, name)";
+        self.db
+            .prepare_cached(insert)?
+            .execute(params![id.as_bytes(), name.map(RoomName::as_str)])?;
+        if !self.rooms.contains_key(&id) {
+            let number = self.db.last_insert_rowid();
+            self.rooms.insert(id, RoomRow { number, end: Position::START });
+        }
+        Ok(())
+    }
+
+    fn write_op(
+        &mut self,
+        position: Position,
+        source: Option<StoreId>,
+        op: &Op,
+    ) -> Result<(), StoreError> {
+        let source = source.map(|store| self.store_number(store)).transpose()?;
+        let room = op.head().room;
+        let row = self.rooms.get_mut(&room).ok_or_else(|| StoreError::NoRoom(room.to_string()))?;
+        row.end = position;
+        row::insert(&self.db, place(row.number, position), source, op)?;
+        Ok(())
+    }
+
+    fn store_number(&mut self, store: StoreId) -> Result<i64, StoreError> {
+        if let Some(number) = self.stores.get(&store) {
+            return Ok(*number);
+        }
+        let insert = "INSERT INTO stores (id) VALUES (?1)";
+        self.db.prepare_cached(insert)?.execute([store.as_bytes()])?;
+        let number = self.db.last_insert_rowid();
+        self.stores.insert(store, number);
+        Ok(number)
+    }
+
+    fn write_mark(
+        &mut self,
+        column: &str,
+        room: RoomId,
+        store: StoreId,
+        position: Position,
+    ) -> Result<(), StoreError> {
+        let number = self.room(room)?.number;
+        let store = self.store_number(store)?;
+        let upsert = format!(
+            "INSERT INTO marks (room, store, {column}) VALUES (?1, ?2, ?3)
+             ON CONFLICT (room, store) DO UPDATE SET {column} = excluded.{column}"
+        );
+        let mut statement = self.db.prepare_cached(&upsert)?;
+        statement.execute(params![number, store, row::int(position.number())])?;
+        Ok(())
+    }
+
+    fn room(&self, id: RoomId) -> Result<RoomRow, StoreError> {
+        self.rooms.get(&id).copied().ok_or_else(|| StoreError::NoRoom(id.to_string()))
+    }
+
+    /// Everything it holds, in the order in which a replica wants it back. Each op's hashes are
+    /// checked on the way; its signature was before it was written.
+    ///
+    /// # Errors
+    /// [`StoreError`], or what `restore` returns.
+    pub fn replay<E: From<StoreError>>(
+        &self,
+        mut restore: impl FnMut(Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let rooms = self.rooms()?;
+        let ids: HashMap<i64, StoreId> = self.stores.iter().map(|(id, n)| (*n, *id)).collect();
+        for StoredRoom { id, name } in rooms {
+            restore(Record::Room { id, name })?;
+            let number = self.room(id)?.number;
+            for (store, pulled, acked) in self.marks(number)? {
+                let Some(store) = ids.get(&store).copied() else { continue };
+                let (pulled, acked) = (row::position(pulled), row::position(acked));
+                restore(Record::Pulled { room: id, store, position: pulled })?;
+                restore(Record::Acked { room: id, store, position: acked })?;
+            }
+            self.for_each(id, |position, source, op| {
+                let source = source.and_then(|number| ids.get(&number).copied());
+                restore(Record::Op { position, source, op: op.into() })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn marks(&self, room: i64) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+        let sql = "SELECT store, pulled, acked FROM marks WHERE room = ?1";
+        let mut statement = self.db.prepare(sql)?;
+        let rows =
+            statement.query_map([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Visits a room's ops in order of arrival, with the number of the store each came from.
+    fn for_each<E: From<StoreError>>(
+        &self,
+        room: RoomId,
+        mut visit: impl FnMut(Position, Option<i64>, Op) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let number = self.room(room)?.number;
+        let sql = format!("SELECT {COLUMNS} FROM ops WHERE place BETWEEN ?1 AND ?2 ORDER BY place");
+        let mut statement = self.db.prepare(&sql).map_err(StoreError::from)?;
+        let bounds = params![number << POSITION_BITS, ((number + 1) << POSITION_BITS) - 1];
+        let mut rows = statement.query(bounds).map_err(StoreError::from)?;
+        let mut expected = 1;
+        while let Some(row) = rows.next().map_err(StoreError::from)? {
+            let (place, source, op) = row::read(row, room)?;
+            let position = position_of(place);
+            if position.number() != expected {
+                let gap = format!("op {expected} is missing before op {}", position.number());
+                return Err(StoreError::Damaged(gap).into());
+            }
+            expected += 1;
+            visit(position, source, op)?;
+        }
+        Ok(())
+    }
+
+    /// Visits a room's ops in log order: by depth, then by id.
+    ///
+    /// # Errors
+    /// [`StoreError`], or what `visit` returns.
+    pub fn for_each_ordered<E: From<StoreError>>(
+        &self,
+        room: RoomId,
+        mut visit: impl FnMut(Op) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let number = self.room(room)?.number;
+        // Only keys are sorted; each op is then read by its place.
+        let sql = "SELECT place FROM ops WHERE place BETWEEN ?1 AND ?2 ORDER BY depth, id";
+        let mut statement = self.db.prepare(sql).map_err(StoreError::from)?;
+        let bounds = params![number << POSITION_BITS, ((number + 1) << POSITION_BITS) - 1];
+        let mut rows = statement.query(bounds).map_err(StoreError::from)?;
+        while let Some(row) = rows.next().map_err(StoreError::from)? {
+            let place: i64 = row.get(0).map_err(StoreError::from)?;
+            if let Some(op) = self.read_at(place, room)? {
+                visit(op)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, place: i64, room: RoomId) -> Result<Option<Op>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM ops WHERE place = ?1");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let read = statement.query_row([place], |row| Ok(row::read(row, room))).optional()?;
+        Ok(read.transpose()?.map(|(_, _, op)| op))
+    }
+
+    /// Reads what a replica asks for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        let row = self.room(load.room)?;
+        let mut page = Page { ops: Vec::new(), bytes: 0, load: &load };
+        let mut through = row.end;
+        match &load.what {
+            Select::At(positions) => {
+                for position in positions {
+                    let op = self.read_at(place(row.number, *position), load.room)?;
+                    let op = op.ok_or_else(|| {
+                        StoreError::Damaged(format!("op {} is missing", position.number()))
+                    })?;
+                    if page.add(op) {
+                        break;
+                    }
+                }
+            }
+            Select::After(after, skip) => {
+                let skip = skip.and_then(|store| self.stores.get(&store).copied());
+                let last = (after.number() + SCAN_ROWS_MAX).min(row.end.number());
+                through = Position::new(last).unwrap_or_default();
+                let sql = format!(
+                    "SELECT {COLUMNS} FROM ops
+                     WHERE place > ?1 AND place <= ?2 AND (?3 IS NULL OR source IS NOT ?3)
+                     ORDER BY place"
+                );
+                let mut statement = self.db.prepare_cached(&sql)?;
+                let bounds = params![place(row.number, *after), place(row.number, through), skip];
+                let mut rows = statement.query(bounds)?;
+                while let Some(row) = rows.next()? {
+                    let (place, _, op) = row::read(row, load.room)?;
+                    if page.add(op) {
+                        through = position_of(place);
+                        break;
+                    }
+                }
+            }
+        }
+        let ops = page.ops;
+        Ok(Loaded { load, ops, through })
+    }
+}
+
+/// A page being filled.
+struct Page<'l> {
+    ops: Vec<Op>,
+    bytes: usize,
+    load: &'l Load,
+}
+
+impl Page<'_> {
+    /// Adds an op; `true` if the page is then full.
+    fn add(&mut self, op: Op) -> bool {
+        self.bytes += op.weight();
+        self.ops.push(op);
+        self.bytes >= self.load.bytes_max || self.ops.len() >= self.load.ops_max
+    }
+}
+
+fn place(room: i64, position: Position) -> i64 {
+    (room << POSITION_BITS) | row::int(position.number())
+}
+
+fn position_of(place: i64) -> Position {
+    row::position(place & ((1 << POSITION_BITS) - 1))
+}
