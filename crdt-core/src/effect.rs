@@ -238,6 +238,8 @@ pub enum Event {
         peer: PeerId,
         /// The digest of the set.
         set: SetDigest,
+        /// Transactions in it.
+        entries: u64,
     },
     /// A peer says that this side did something wrong.
     PeerProblem {

@@ -59,8 +59,6 @@ pub struct RoomStatus {
     pub heads: Vec<OpId>,
     /// Digest of the set of ops.
     pub set: SetDigest,
-    /// Digest of the entries in order.
-    pub log: LogDigest,
     /// Ops that wait for a dependency.
     pub parked: usize,
     /// Places at which an author signed more than one op.
@@ -119,7 +117,12 @@ impl Replica {
         self.rooms.keys().copied()
     }
 
-    /// What is held of a room. Sorts its whole log for the digest.
+    /// The digest of a room's entries in order. Sorts its whole log.
+    pub fn log_digest(&self, room: RoomId) -> Option<LogDigest> {
+        self.rooms.get(&room).map(|room| room.log.log_digest())
+    }
+
+    /// What is held of a room.
     pub fn status(&self, room: RoomId) -> Option<RoomStatus> {
         let room = self.rooms.get(&room)?;
         let graph = room.log.graph();
@@ -130,7 +133,6 @@ impl Replica {
             entries: graph.entries(),
             heads: graph.heads().iter().copied().collect(),
             set: room.log.set_digest(),
-            log: room.log.log_digest(),
             parked: room.log.parked(),
             equivocations: graph.forks(),
         })

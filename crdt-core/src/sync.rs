@@ -249,7 +249,8 @@ impl Replica {
             let news = incoming.agreed.replace(set) != Some(set);
             room.set_pulled(store, cursor, &mut self.effects);
             if news {
-                self.effects.push(Effect::Notify(Event::Synced { room: id, peer, set }));
+                let entries = room.log.graph().entries();
+                self.effects.push(Effect::Notify(Event::Synced { room: id, peer, set, entries }));
             }
             return self.agreed(peer, id);
         }

@@ -282,9 +282,9 @@ impl Task {
     fn batch(&mut self, first: Option<Request>) -> Result<(Vec<Effect>, bool), StoreError> {
         let now = self.clock.now();
         let (mut effects, mut stop) = (Vec::new(), false);
-        let mut next = first;
-        for _ in 0..BATCH_INPUTS_MAX {
-            match next {
+        let mut request = first;
+        for taken in 1..=BATCH_INPUTS_MAX {
+            match request {
                 None => break,
                 Some(Request::Up(peer, outbound)) => {
                     self.peers.insert(peer, outbound);
@@ -300,7 +300,9 @@ impl Task {
                 Some(Request::Query(look)) => look(&self.replica),
                 Some(Request::Stop) => stop = true,
             }
-            next = if stop { None } else { self.inbox.try_recv().ok() };
+            // A request taken from the inbox is carried out: none is taken after the last turn.
+            let more = !stop && taken < BATCH_INPUTS_MAX;
+            request = if more { self.inbox.try_recv().ok() } else { None };
         }
         for _ in 0..BATCH_LOADS_MAX {
             let Some(load) = self.loads.pop_front() else { break };

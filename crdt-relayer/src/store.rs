@@ -373,6 +373,18 @@ impl Store {
         Ok(())
     }
 
+    /// Visits a room's ops in order of arrival.
+    ///
+    /// # Errors
+    /// [`StoreError`], or what `visit` returns.
+    pub fn for_each_arrived<E: From<StoreError>>(
+        &self,
+        room: RoomId,
+        mut visit: impl FnMut(Op) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.for_each(room, |_, _, op| visit(op))
+    }
+
     /// Visits a room's ops in log order: by depth, then by id.
     ///
     /// # Errors

@@ -1,0 +1,192 @@
+//! Commands and flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Keeps one transaction history with people you need not trust.
+#[derive(Debug, Parser)]
+#[command(name = "crdt-node", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+const EXAMPLES: &str = "Examples:
+  crdt-node demo                          see nodes converge, one of them lying
+  crdt-node init alice                    make a key
+  crdt-node run alice                     connect, then type: pay bob 12.50 rent
+  crdt-node run alice < lines.txt         record every line, end when all is relayed
+  crdt-node verify alice                  check every hash, signature and rule again";
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The node's folder [default: the user's data folder + /crdt-node/NAME].
+    #[arg(long, global = true, value_name = "DIR", env = "CRDT_HOME")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print JSON: one object, or one per line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a key, a configuration and an empty log.
+    Init(Init),
+    /// Connect, show what happens, record what is typed or piped.
+    Run(Run),
+    /// Record transactions and end when a relay has stored them.
+    Send(Send),
+    /// Print the entries in log order; works beside a running node.
+    Log(Log),
+    /// Print rooms, counts and digests; works beside a running node.
+    Status(Name),
+    /// Check every hash, signature, link and rule of a node's log or of an exported file.
+    Verify(Verify),
+    /// Write the signed ops, one a line, dependencies first: the same bytes on every node.
+    Export(Export),
+    /// About the node's key.
+    #[command(subcommand)]
+    Key(Key),
+    /// Run a relay, three honest nodes and a lying one; see them converge.
+    Demo(Demo),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages.
+    Man {
+        /// The folder to write them to.
+        #[arg(short, long, value_name = "DIR", default_value = ".")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// The node.
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// A name of your choice; others see only the key.
+    pub(crate) name: String,
+    /// Encrypt the key with a passphrase asked for on the terminal.
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub(crate) passphrase: bool,
+    /// Encrypt the key with the first line of a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Relay to connect to [default: ws://127.0.0.1:8080/websocket].
+    #[arg(long, value_name = "URL")]
+    pub(crate) relay: Vec<String>,
+    /// Room to take part in [default: main].
+    #[arg(long, value_name = "ROOM")]
+    pub(crate) room: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Relay to connect to instead of the configured ones; repeatable.
+    #[arg(long, value_name = "URL")]
+    pub(crate) relay: Vec<String>,
+    /// Read the key's passphrase from the first line of a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Seconds to wait, at the end of input, for relays.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The node.
+    pub(crate) name: String,
+    /// Room to take part in instead of the configured ones; repeatable, lines go to the first.
+    #[arg(long, value_name = "ROOM")]
+    pub(crate) room: Vec<String>,
+    /// Stay at the end of input, until SIGTERM.
+    #[arg(long)]
+    pub(crate) headless: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// The node.
+    pub(crate) name: String,
+    /// Transactions, as typed at the console; `-` or none reads lines from standard input.
+    #[arg(value_name = "TX")]
+    pub(crate) transactions: Vec<String>,
+    /// Room to record them in [default: the first configured].
+    #[arg(long, value_name = "ROOM")]
+    pub(crate) room: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// The node.
+    pub(crate) name: String,
+    /// Room [default: the first configured].
+    #[arg(long, value_name = "ROOM")]
+    pub(crate) room: Option<String>,
+    /// Only the last so many entries.
+    #[arg(short = 'n', value_name = "N")]
+    pub(crate) last: Option<usize>,
+    /// Only entries by this key.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) author: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// A node, or an exported file.
+    #[arg(value_name = "NAME|FILE")]
+    pub(crate) subject: String,
+    /// Accept equivocations that are on record.
+    #[arg(long)]
+    pub(crate) allow_forks: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The node.
+    pub(crate) name: String,
+    /// Room [default: the first configured].
+    #[arg(long, value_name = "ROOM")]
+    pub(crate) room: Option<String>,
+    /// File to write; an existing one is kept [default: standard output].
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Print the public key.
+    Show {
+        /// The node.
+        name: String,
+        /// As PEM, for openssl.
+        #[arg(long)]
+        public_pem: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Keep the folder with the nodes' homes.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Makes keys and transactions the same in every run.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
+}

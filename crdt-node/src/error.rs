@@ -1,0 +1,269 @@
+//! What can go wrong for a user: one sentence, what to do next, and an exit code.
+
+use std::path::PathBuf;
+
+use crdt_core::id::RoomNameError;
+use crdt_core::rejection::Rejection;
+use crdt_relayer::driver::Stopped;
+use crdt_relayer::home::HomeError;
+use crdt_relayer::store::StoreError;
+
+/// Everything that ends a command early.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A flag or argument makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A room name is not allowed.
+    #[error(transparent)]
+    RoomName(#[from] RoomNameError),
+    /// No key was made here yet.
+    #[error("{home} holds no key")]
+    NoIdentity {
+        /// The home.
+        home: PathBuf,
+        /// The node's name.
+        name: String,
+    },
+    /// There is a key already; it was kept.
+    #[error("{key} exists already; it was kept as it is")]
+    KeyExists {
+        /// The key file.
+        key: PathBuf,
+    },
+    /// The home belongs to another name.
+    #[error("{home} belongs to {owner}, not to {name}")]
+    OtherName {
+        /// The home.
+        home: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who asked.
+        name: String,
+    },
+    /// Others may read the key file.
+    #[error("key file {key} is readable by other users (mode {mode:04o})")]
+    KeyMode {
+        /// The key file.
+        key: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The key file is no Ed25519 key in PKCS#8.
+    #[error("key file {key} is no Ed25519 key in PKCS#8 PEM")]
+    KeyFormat {
+        /// The key file.
+        key: PathBuf,
+    },
+    /// The key is encrypted and no passphrase was given.
+    #[error("key file {key} is encrypted and there is no terminal to ask for its passphrase")]
+    NoPassphrase {
+        /// The key file.
+        key: PathBuf,
+    },
+    /// The passphrase is wrong.
+    #[error("the passphrase does not open {key}")]
+    Passphrase {
+        /// The key file.
+        key: PathBuf,
+    },
+    /// The configuration cannot be read.
+    #[error("{path}: {reason}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A relay's address is none.
+    #[error("{url} is no websocket address")]
+    Url {
+        /// The address.
+        url: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The home cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system gives no randomness.
+    #[error("the system gives no randomness: {0}")]
+    Random(#[from] getrandom::Error),
+    /// Nothing could be sent in time.
+    #[error("no relay acknowledged within {seconds} s: {reason}")]
+    NotRelayed {
+        /// How long was waited.
+        seconds: u64,
+        /// What the link said last.
+        reason: String,
+        /// Own ops that wait.
+        unsent: usize,
+    },
+    /// The log did not converge in time.
+    #[error("not in sync with a relay after {seconds} s: {reason}")]
+    NotSynced {
+        /// How long was waited.
+        seconds: u64,
+        /// What is missing.
+        reason: String,
+        /// Own ops that wait.
+        unsent: usize,
+    },
+    /// Some lines were refused; the others are recorded.
+    #[error("{refused} of {lines} lines were refused; the others are recorded")]
+    LinesRefused {
+        /// Refused lines.
+        refused: u64,
+        /// All lines.
+        lines: u64,
+    },
+    /// A verification failed.
+    #[error("verification failed: {0}")]
+    Unverified(String),
+    /// Everything is valid, but an author signed two ops at one place.
+    #[error("valid, but {count} equivocations are on record")]
+    Equivocation {
+        /// How many.
+        count: u64,
+    },
+    /// The demo did not end as it should.
+    #[error("the demo failed: {0}")]
+    Demo(String),
+    /// Standard output or input failed.
+    #[error("standard input or output: {0}")]
+    Stdio(#[from] std::io::Error),
+    /// The line editor failed.
+    #[error("terminal: {0}")]
+    Terminal(#[from] rustyline::error::ReadlineError),
+    /// The replica ended without saying why.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl From<Rejection> for NodeError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Store(StoreError::Damaged(rejection.to_string()))
+    }
+}
+
+impl NodeError {
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Random(_) | Self::Stdio(_) | Self::Terminal(_) | Self::Stopped(_) => 1,
+            Self::Usage(_) | Self::RoomName(_) => 2,
+            Self::NoIdentity { .. }
+            | Self::KeyExists { .. }
+            | Self::OtherName { .. }
+            | Self::KeyMode { .. }
+            | Self::KeyFormat { .. }
+            | Self::NoPassphrase { .. }
+            | Self::Passphrase { .. }
+            | Self::Config { .. }
+            | Self::Url { .. }
+            | Self::File { .. }
+            | Self::Home(HomeError::Io { .. })
+            | Self::Store(
+                StoreError::Open { .. }
+                | StoreError::Full
+                | StoreError::Io(_)
+                | StoreError::Layout { .. }
+                | StoreError::NoRoom(_),
+            ) => 3,
+            Self::NotRelayed { .. } => 4,
+            Self::Unverified(_) | Self::Store(StoreError::Damaged(_)) => 5,
+            Self::Equivocation { .. } => 6,
+            Self::NotSynced { .. } | Self::Demo(_) => 7,
+            Self::Home(HomeError::Busy(_)) => 9,
+            Self::LinesRefused { .. } => 10,
+        }
+    }
+
+    /// The code for searching and for support.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "E0201",
+            Self::RoomName(_) => "E0202",
+            Self::LinesRefused { .. } => "E0203",
+            Self::KeyMode { .. } => "E0301",
+            Self::NoIdentity { .. } => "E0302",
+            Self::KeyExists { .. } => "E0303",
+            Self::NoPassphrase { .. } | Self::Passphrase { .. } => "E0304",
+            Self::Config { .. } => "E0305",
+            Self::KeyFormat { .. } => "E0307",
+            Self::OtherName { .. } => "E0308",
+            Self::Home(HomeError::Busy(_)) => "E0309",
+            Self::File { .. } | Self::Home(HomeError::Io { .. }) => "E0310",
+            Self::Url { .. } => "E0401",
+            Self::NotRelayed { .. } => "E0402",
+            Self::Unverified(_) => "E0501",
+            Self::Store(StoreError::Damaged(_)) => "E0502",
+            Self::Store(StoreError::Full) => "E0503",
+            Self::Store(StoreError::Io(_) | StoreError::Open { .. }) => "E0504",
+            Self::Store(StoreError::Layout { .. }) => "E0505",
+            Self::Store(StoreError::NoRoom(_)) => "E0506",
+            Self::Equivocation { .. } => "E0601",
+            Self::NotSynced { .. } => "E0701",
+            Self::Demo(_) => "E0702",
+            Self::Random(_) | Self::Stdio(_) | Self::Terminal(_) | Self::Stopped(_) => "E0101",
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Usage(_) => "crdt-node --help lists commands and flags".into(),
+            Self::RoomName(_) => "for example: main, ledger-2, team.eu".into(),
+            Self::NoIdentity { name, .. } => format!("crdt-node init {name}"),
+            Self::KeyExists { .. } => "choose another name, or go on with this one: run".into(),
+            Self::OtherName { owner, .. } => {
+                format!("use the name {owner}, or another --home for another node")
+            }
+            Self::KeyMode { key, .. } => format!("chmod 600 {}", key.display()),
+            Self::KeyFormat { .. } => {
+                "put the right file back; openssl pkey -in FILE reads it".into()
+            }
+            Self::NoPassphrase { .. } => "give it with --passphrase-file FILE".into(),
+            Self::Passphrase { .. } => "try again; nothing was changed".into(),
+            Self::Config { .. } => "mend the file; it knows `name`, `relays` and `rooms`".into(),
+            Self::Url { .. } => "it looks like ws://127.0.0.1:8080/websocket".into(),
+            Self::File { .. } | Self::Home(HomeError::Io { .. }) => {
+                "check owner, permissions and free space; nothing was lost".into()
+            }
+            Self::Home(HomeError::Busy(_)) => {
+                "that process has the key; log, status, export and verify work beside it".into()
+            }
+            Self::Store(StoreError::Full) => "free some space and start again".into(),
+            Self::Store(StoreError::Damaged(_)) => {
+                "keep the file as evidence; a fresh home gets a good copy from any relay".into()
+            }
+            Self::Store(StoreError::Open { .. } | StoreError::Io(_)) => {
+                "check the disk and its permissions, then start again".into()
+            }
+            Self::Store(StoreError::Layout { .. }) => "use the version that wrote it".into(),
+            Self::Store(StoreError::NoRoom(_)) => "crdt-node status lists the rooms".into(),
+            Self::NotRelayed { unsent, .. } | Self::NotSynced { unsent, .. } => format!(
+                "nothing was lost: {unsent} of your ops are safe here and will be sent by the next \
+                 run; is the relay up?"
+            ),
+            Self::LinesRefused { .. } => "each refusal was reported with its line".into(),
+            Self::Unverified(_) => {
+                "keep the file as evidence; a fresh home gets a good copy".into()
+            }
+            Self::Equivocation { .. } => "--allow-forks accepts that; both ops are kept".into(),
+            Self::Demo(_) => "run it again with --keep and look at the folder it names".into(),
+            Self::Random(_) | Self::Stdio(_) | Self::Terminal(_) | Self::Stopped(_) => {
+                "everything acknowledged is safe; please report this".into()
+            }
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Carries out lines: transactions go to the replica, commands are answered on the screen.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crdt_core::effect::{Command, Token};
+use crdt_core::id::{AuthorId, RoomName};
+use crdt_relayer::driver::Driver;
+use crdt_relayer::store::Store;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::error::NodeError;
+use crate::line::{self, Line, LineError};
+use crate::report;
+use crate::screen::{Format, Screen};
+use crate::show;
+
+/// What a thread that reads lines has read.
+#[derive(Debug)]
+pub enum Read {
+    /// A line.
+    Line(Result<String, LineError>),
+    /// There are no more.
+    End,
+    /// The user wants to leave.
+    Quit,
+}
+
+/// What the run must know of it.
+#[derive(Debug)]
+pub enum Fed {
+    /// A transaction was handed to the replica.
+    Submitted,
+    /// A line was refused.
+    Unreadable,
+    /// A room was joined.
+    Joined(RoomName),
+    /// There are no more lines.
+    End,
+    /// The user wants to leave.
+    Quit,
+}
+
+/// State of each link, by relay.
+pub type Links = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// The room lines are written to, also shown in the prompt.
+pub type Current = Arc<Mutex<RoomName>>;
+
+/// Reads a shared value; a thread that panicked while it held it leaves it usable.
+pub fn peek<T: Clone>(shared: &Mutex<T>) -> T {
+    shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+const HELP: &str = "\
+pay TO AMOUNT [MEMO]   record a payment
+{\"any\":\"object\"}       record a JSON object as it stands
+any other text         record a note
+/status                rooms, ops, digests, links
+/log [N]               the last N entries (20) of this room, in log order
+/join ROOM             take part in a room and write to it
+/rooms                 the rooms taken part in
+/peers                 the relays and whether they are connected
+/verify                check every hash, signature and rule again
+/export FILE           write this room's ops to a file
+/offline, /online      disconnect, connect again; writing goes on either way
+/quit                  leave";
+
+const COMMANDS: [&str; 11] = [
+    "help", "status", "log", "join", "rooms", "peers", "verify", "export", "offline", "online",
+    "quit",
+];
+
+/// Carries out lines in order.
+#[derive(Debug)]
+pub struct Feeder {
+    /// The replica.
+    pub driver: Driver,
+    /// Where answers go.
+    pub screen: Screen,
+    /// Told what was done.
+    pub fed: mpsc::Sender<Fed>,
+    /// The node's author.
+    pub author: AuthorId,
+    /// The store, read beside the replica.
+    pub store: PathBuf,
+    /// The links.
+    pub links: Links,
+    /// Where lines go.
+    pub current: Current,
+    /// Switches the links.
+    pub online: tokio::sync::watch::Sender<bool>,
+    /// Lines read so far.
+    pub line: u64,
+}
+
+impl Feeder {
+    /// Carries out lines until there are no more.
+    ///
+    /// # Errors
+    /// The replica has stopped.
+    pub async fn run(mut self, mut lines: mpsc::Receiver<Read>) -> Result<(), NodeError> {
+        while let Some(read) = lines.recv().await {
+            match read {
+                Read::Line(line) => {
+                    self.line += 1;
+                    let parsed = line.and_then(|line| line::parse(&line));
+                    if self.line(parsed).await? {
+                        self.tell(Fed::Quit).await;
+                        return Ok(());
+                    }
+                }
+                Read::End => self.tell(Fed::End).await,
+                Read::Quit => {
+                    self.tell(Fed::Quit).await;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, fed: Fed) {
+        // The run may have ended meanwhile.
+        let _ended = self.fed.send(fed).await;
+    }
+
+    /// Carries out one line; `true` if it was the wish to leave.
+    async fn line(&mut self, line: Result<Line, LineError>) -> Result<bool, NodeError> {
+        match line {
+            Ok(Line::Empty) => {}
+            Ok(Line::Entry(entry)) => {
+                let room = peek(&self.current).id();
+                self.tell(Fed::Submitted).await;
+                let token = Token(self.line);
+                self.driver.command(Command::Append { room, token, entry }).await?;
+            }
+            Ok(Line::Command(word, rest)) => {
+                let leave = matches!(word.as_str(), "quit" | "exit");
+                if !leave && let Err(error) = self.command(&word, &rest).await {
+                    let message = format!("Error: {error}\nHint: {}", error.hint());
+                    self.answer(
+                        &word,
+                        &message,
+                        json!({"ok": false, "message": error.to_string()}),
+                    )
+                    .await;
+                }
+                return Ok(leave);
+            }
+            Err(error) => {
+                self.tell(Fed::Unreadable).await;
+                self.screen
+                    .show(refusal(self.screen.format(), self.line, error.code(), &error))
+                    .await;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Shows what a command found out: text for people, one object for programs.
+    async fn answer(&self, command: &str, text: &str, mut fields: serde_json::Value) {
+        let line = match self.screen.format() {
+            Format::Text => text.to_owned(),
+            Format::Json => {
+                fields["event"] = json!("answer");
+                fields["command"] = json!(command);
+                show::safe_json(&fields.to_string())
+            }
+        };
+        self.screen.show(line).await;
+    }
+
+    async fn command(&mut self, word: &str, rest: &str) -> Result<(), NodeError> {
+        match word {
+            "help" => self.answer(word, HELP, json!({"help": HELP})).await,
+            "status" => {
+                let reports = self.status().await?;
+                let text = report::status_text(self.author, &reports);
+                let links = peek(&self.links);
+                let lines: Vec<String> =
+                    links.iter().map(|(url, state)| format!("relay  {url}  {state}")).collect();
+                let mut fields = report::status_json(self.author, &reports);
+                fields["links"] = json!(links);
+                self.answer(word, &format!("{text}{}", lines.join("\n")), fields).await;
+            }
+            "rooms" => {
+                let names: Vec<String> =
+                    self.status().await?.iter().map(|r| r.name.clone()).collect();
+                self.answer(word, &names.join("\n"), json!({"rooms": names})).await;
+            }
+            "peers" => {
+                let links = peek(&self.links);
+                let lines: Vec<String> =
+                    links.iter().map(|(url, state)| format!("{url}  {state}")).collect();
+                self.answer(word, &lines.join("\n"), json!({"links": links})).await;
+            }
+            "join" => self.join(word, rest).await?,
+            "log" => self.log(rest).await?,
+            "verify" => {
+                let store = self.store.clone();
+                let verdict =
+                    tokio::task::spawn_blocking(move || report::verify_store(&store)).await;
+                let verdict =
+                    verdict.unwrap_or(Err(NodeError::Stopped(crdt_relayer::driver::Stopped)))?;
+                self.answer(word, &verdict.text(), verdict.json(report::Forks::Reported)).await;
+            }
+            "export" => self.export(word, rest).await?,
+            "offline" | "online" => {
+                self.online.send_replace(word == "online");
+                self.answer(word, &format!("{word} from now on"), json!({"ok": true})).await;
+            }
+            unknown => {
+                let near = COMMANDS.iter().find(|known| is_near(known, unknown));
+                let hint =
+                    near.map_or("/help lists them".into(), |near| format!("did you mean /{near}?"));
+                let text =
+                    format!("Error: unknown command \"/{}\"\nHint: {hint}", show::safe(unknown));
+                self.answer(unknown, &text, json!({"ok": false, "message": text})).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<Vec<report::RoomReport>, NodeError> {
+        let author = self.author;
+        Ok(self.driver.query(move |replica| report::rooms(replica, author)).await?)
+    }
+
+    async fn join(&mut self, word: &str, rest: &str) -> Result<(), NodeError> {
+        let name = RoomName::parse(rest)?;
+        self.driver.command(Command::Join(name.clone())).await?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = name.clone();
+        self.tell(Fed::Joined(name.clone())).await;
+        let text = format!("lines go to {name} from now on");
+        self.answer(word, &text, json!({"ok": true, "room": name.as_str()})).await;
+        Ok(())
+    }
+
+    async fn log(&mut self, rest: &str) -> Result<(), NodeError> {
+        let last = if rest.is_empty() {
+            20
+        } else {
+            rest.parse().map_err(|_| NodeError::Usage("/log takes a number".into()))?
+        };
+        let (store, room) = (self.store.clone(), peek(&self.current));
+        let (format, own) = (self.screen.format(), self.author);
+        let lines = tokio::task::spawn_blocking(move || -> Result<String, NodeError> {
+            let store = Store::open_read(&store)?;
+            let mut out = Vec::new();
+            report::log(&store, room.id(), Some(last), None, format, own, &mut out)?;
+            Ok(String::from_utf8_lossy(&out).trim_end().to_owned())
+        });
+        let lines =
+            lines.await.unwrap_or(Err(NodeError::Stopped(crdt_relayer::driver::Stopped)))?;
+        self.screen.show(lines).await;
+        Ok(())
+    }
+
+    async fn export(&mut self, word: &str, rest: &str) -> Result<(), NodeError> {
+        if rest.is_empty() {
+            return Err(NodeError::Usage("/export takes a file name".into()));
+        }
+        let (path, store, room) = (PathBuf::from(rest), self.store.clone(), peek(&self.current));
+        let written = tokio::task::spawn_blocking(move || -> Result<u64, NodeError> {
+            let file = |source| NodeError::File { path: path.clone(), source };
+            let mut out = BufWriter::new(File::create_new(&path).map_err(file)?);
+            report::export(&Store::open_read(&store)?, room.id(), &mut out)
+        });
+        let ops =
+            written.await.unwrap_or(Err(NodeError::Stopped(crdt_relayer::driver::Stopped)))?;
+        self.answer(word, &format!("{ops} ops written"), json!({"ok": true, "ops": ops})).await;
+        Ok(())
+    }
+}
+
+/// A refused line, for programs or people.
+pub fn refusal(format: Format, line: u64, code: &str, why: &impl ToString) -> String {
+    let why = why.to_string();
+    match format {
+        Format::Json => {
+            json!({"event": "refused", "line": line, "code": code, "message": why}).to_string()
+        }
+        Format::Text => format!("Error: line {line} is not recorded: {why}"),
+    }
+}
+
+/// Whether a word is a known one with a letter missing, added, changed or swapped.
+fn is_near(known: &str, word: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (known.chars().collect(), word.chars().collect());
+    let same_start = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+    let same_end = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
+    let (longer, shorter) = (a.len().max(b.len()), a.len().min(b.len()));
+    let swapped = a.len() == b.len() && same_start + same_end + 2 >= a.len() && {
+        let (mut x, mut y) = (a.clone(), b.clone());
+        x.sort_unstable();
+        y.sort_unstable();
+        x == y
+    };
+    longer - shorter <= 1 && same_start + same_end + 1 >= longer || swapped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_command_is_recognised() {
+        for typo in ["verfy", "verifyy", "verift", "veirfy"] {
+            assert!(is_near("verify", typo), "{typo}");
+        }
+        assert!(!is_near("verify", "export") && !is_near("log", "status"));
+    }
+}

@@ -1,0 +1,156 @@
+//! A node's home folder: key, configuration, store, and what each command opens of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crdt_core::id::{AuthorId, RoomName};
+use crdt_relayer::home::STORE_FILE;
+use crdt_relayer::store::Store;
+use serde::{Deserialize, Serialize};
+
+use crate::error::NodeError;
+use crate::identity;
+
+/// The relay of a node that was told none.
+pub const DEFAULT_RELAY: &str = "ws://127.0.0.1:8080/websocket";
+
+/// The room of a node that was told none.
+pub const DEFAULT_ROOM: &str = "main";
+
+/// `config.toml` in a home.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Whose home it is.
+    pub name: String,
+    /// Relays to connect to.
+    pub relays: Vec<String>,
+    /// Rooms to take part in; the first is the one lines are written to.
+    pub rooms: Vec<String>,
+}
+
+/// A node's home.
+#[derive(Clone, Debug)]
+pub struct Home {
+    path: PathBuf,
+    name: String,
+}
+
+impl Home {
+    /// The home of a name: `path` if given, else under the user's data folder.
+    ///
+    /// # Errors
+    /// The name is no file name, or the user has no data folder.
+    pub fn of(name: &str, path: Option<&Path>) -> Result<Self, NodeError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            let message = format!("{name:?} is no name: use letters, digits, - _ .");
+            return Err(NodeError::Usage(message));
+        }
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => dirs::data_dir()
+                .ok_or_else(|| NodeError::Usage("this user has no data folder: use --home".into()))?
+                .join("crdt-node")
+                .join(name),
+        };
+        Ok(Self { path, name: name.to_owned() })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The secret key's file.
+    pub fn key(&self) -> PathBuf {
+        self.path.join("key.pem")
+    }
+
+    /// The store's file.
+    pub fn store(&self) -> PathBuf {
+        self.path.join(STORE_FILE)
+    }
+
+    /// The line editor's history.
+    pub fn history(&self) -> PathBuf {
+        self.path.join("history")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// Writes the first configuration.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_settings(&self, settings: &Settings) -> Result<(), NodeError> {
+        let path = self.config();
+        let text = toml::to_string(settings)
+            .map_err(|error| NodeError::Config { path: path.clone(), reason: error.to_string() })?;
+        fs::write(&path, text).map_err(|source| NodeError::File { path, source })
+    }
+
+    /// Reads the configuration of a home that was made.
+    ///
+    /// # Errors
+    /// There is no key, the home is another name's, or the file is malformed.
+    pub fn settings(&self) -> Result<Settings, NodeError> {
+        if !self.key().exists() {
+            let (home, name) = (self.path.clone(), self.name.clone());
+            return Err(NodeError::NoIdentity { home, name });
+        }
+        let path = self.config();
+        let text = fs::read_to_string(&path)
+            .map_err(|source| NodeError::File { path: path.clone(), source })?;
+        let settings: Settings = toml::from_str(&text)
+            .map_err(|error| NodeError::Config { path, reason: error.message().to_owned() })?;
+        if settings.name != self.name {
+            let (home, name) = (self.path.clone(), self.name.clone());
+            return Err(NodeError::OtherName { home, owner: settings.name, name });
+        }
+        Ok(settings)
+    }
+
+    /// The author of this home, without its secret key.
+    ///
+    /// # Errors
+    /// There is no key, or its public half cannot be read.
+    pub fn author(&self) -> Result<AuthorId, NodeError> {
+        self.settings()?;
+        identity::load_public(&self.key())
+    }
+
+    /// Opens the store for reading, also beside a running node.
+    ///
+    /// # Errors
+    /// There is no key, or the store cannot be read.
+    pub fn open_store(&self) -> Result<Store, NodeError> {
+        self.settings()?;
+        Ok(Store::open_read(&self.store())?)
+    }
+
+    /// The room a command is about: the one named, else the first configured.
+    ///
+    /// # Errors
+    /// The name is not allowed.
+    pub fn room(&self, named: Option<&str>) -> Result<RoomName, NodeError> {
+        let settings = self.settings()?;
+        let first = settings.rooms.first().map_or(DEFAULT_ROOM, String::as_str);
+        Ok(RoomName::parse(named.unwrap_or(first))?)
+    }
+}
+
+/// Whether a text is an address this version can dial.
+///
+/// # Errors
+/// [`NodeError::Url`].
+pub fn check_relay(url: &str) -> Result<(), NodeError> {
+    let host = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
+    if host.is_some_and(|host| !host.is_empty()) && !url.contains(char::is_whitespace) {
+        Ok(())
+    } else {
+        Err(NodeError::Url { url: url.to_owned() })
+    }
+}

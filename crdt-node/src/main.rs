@@ -1,0 +1,259 @@
+//! The node's command line.
+
+mod cli;
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command, Connection, Key};
+use crdt_core::id::{AuthorId, RoomName, StoreId};
+use crdt_node::console::Console;
+use crdt_node::error::NodeError;
+use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings, check_relay};
+use crdt_node::identity::{self, Passphrase};
+use crdt_node::report::{self, Forks};
+use crdt_node::run::{self, LEAVE_MAX, Run, RunConfig, Until};
+use crdt_node::screen::{Format, Screen, Shown};
+use crdt_node::{demo, show};
+use crdt_relayer::relayer::random;
+use crdt_relayer::store::Store;
+use serde_json::json;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let as_json = cli.global.json;
+    match carry_out(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {}", show::safe(&error.to_string()));
+            eprintln!("Hint: {}  [{}]", show::safe(&error.hint()), error.code());
+            if as_json {
+                report_error(&error);
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn report_error(error: &NodeError) {
+    let line = json!({
+        "schema": "crdt-node/error/1",
+        "ok": false,
+        "code": error.exit_code(),
+        "error": error.code(),
+        "message": error.to_string(),
+        "hint": error.hint(),
+    });
+    // Standard output may be what failed.
+    let _told = writeln!(io::stdout(), "{}", show::safe_json(&line.to_string()));
+}
+
+async fn carry_out(cli: Cli) -> Result<(), NodeError> {
+    let format = if cli.global.json { Format::Json } else { Format::Text };
+    let folder = cli.global.home.as_deref();
+    match cli.command {
+        Command::Init(init) => initialise(init, folder, format),
+        Command::Run(run) => run_node(run, folder, format).await,
+        Command::Send(send) => send_lines(send, folder, format).await,
+        Command::Log(log) => {
+            let home = Home::of(&log.name, folder)?;
+            let room = home.room(log.room.as_deref())?;
+            let author = log.author.as_deref().map(AuthorId::parse).transpose();
+            let author = author.map_err(|error| NodeError::Usage(format!("--author: {error}")))?;
+            let mut out = BufWriter::new(io::stdout());
+            let (store, own) = (home.open_store()?, home.author()?);
+            report::log(&store, room.id(), log.last, author, format, own, &mut out)
+        }
+        Command::Status(status) => {
+            let home = Home::of(&status.name, folder)?;
+            let author = home.author()?;
+            let reports = report::stored_rooms(&home.open_store()?, author)?;
+            print(&match format {
+                Format::Json => report::status_json(author, &reports).to_string(),
+                Format::Text => report::status_text(author, &reports).trim_end().to_owned(),
+            })
+        }
+        Command::Verify(verify) => verified(&verify, folder, format),
+        Command::Export(export) => exported(&export, folder, format),
+        Command::Key(Key::Show { name, public_pem }) => {
+            let author = Home::of(&name, folder)?.author()?;
+            let pem = identity::public_pem(author)?;
+            print(&match (format, public_pem) {
+                (_, true) => pem.trim_end().to_owned(),
+                (Format::Text, false) => author.to_string(),
+                (Format::Json, false) => json!({
+                    "schema": "crdt-node/key/1", "ok": true, "code": 0,
+                    "author": author.to_string(), "public_pem": pem,
+                })
+                .to_string(),
+            })
+        }
+        Command::Demo(demo) => {
+            demo::run(&demo::Options { keep: demo.keep, seed: demo.seed, format }).await
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "crdt-node", &mut script);
+            Ok(io::stdout().write_all(&script)?)
+        }
+        Command::Man { output } => clap_mangen::generate_to(Cli::command(), &output)
+            .map_err(|source| NodeError::File { path: output, source }),
+    }
+}
+
+fn print(line: &str) -> Result<(), NodeError> {
+    Ok(writeln!(io::stdout(), "{line}")?)
+}
+
+fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
+    let home = Home::of(&init.name, folder)?;
+    let or = |given: Vec<String>, default: &str| {
+        if given.is_empty() { vec![default.to_owned()] } else { given }
+    };
+    let relays = or(init.relay, DEFAULT_RELAY);
+    let rooms = or(init.room, DEFAULT_ROOM);
+    relays.iter().try_for_each(|url| check_relay(url))?;
+    rooms.iter().try_for_each(|room| RoomName::parse(room).map(drop))?;
+    crdt_relayer::home::make(home.path())?;
+    let _lock = crdt_relayer::home::lock(home.path())?;
+    let passphrase = match (init.passphrase, init.passphrase_file) {
+        (_, Some(file)) => Some(Passphrase::File(file)),
+        (true, None) => Some(Passphrase::Ask),
+        (false, None) => None,
+    };
+    if home.key().exists() {
+        return Err(NodeError::KeyExists { key: home.key() });
+    }
+    home.write_settings(&Settings { name: init.name.clone(), relays, rooms })?;
+    drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);
+    let author = identity::create(&home.key(), passphrase.as_ref())?;
+    print(&match format {
+        Format::Json => json!({
+            "schema": "crdt-node/init/1", "ok": true, "code": 0,
+            "name": init.name,
+            "author": author.to_string(),
+            "home": home.path(),
+            "key_file": home.key(),
+        })
+        .to_string(),
+        Format::Text => format!(
+            "{} is {author}\nkey    {}   (back it up; whoever has it can sign as you)\nnext   crdt-node run {}",
+            init.name,
+            home.key().display(),
+            init.name
+        ),
+    })
+}
+
+/// What a run takes from the configuration where no flag says otherwise.
+fn configured(
+    name: &str,
+    folder: Option<&Path>,
+    rooms: &[String],
+    connection: &Connection,
+    until: Until,
+) -> Result<(Home, RunConfig), NodeError> {
+    let home = Home::of(name, folder)?;
+    let settings = home.settings()?;
+    let rooms = if rooms.is_empty() { &settings.rooms } else { rooms };
+    let relays =
+        if connection.relay.is_empty() { settings.relays } else { connection.relay.clone() };
+    relays.iter().try_for_each(|url| check_relay(url))?;
+    let passphrase = connection.passphrase_file.clone().map_or(Passphrase::Ask, Passphrase::File);
+    let config = RunConfig {
+        home: home.path().to_owned(),
+        store: home.store(),
+        key: identity::load(&home.key(), &passphrase)?,
+        relays,
+        rooms: rooms.iter().map(|room| RoomName::parse(room)).collect::<Result<_, _>>()?,
+        until,
+    };
+    Ok((home, config))
+}
+
+async fn run_node(run: cli::Run, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
+    let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let interactive = interactive && format == Format::Text && !run.headless;
+    let until = if run.headless {
+        Until::Stopped
+    } else if interactive {
+        Until::Left(LEAVE_MAX)
+    } else {
+        Until::Complete(Duration::from_secs(run.connection.timeout))
+    };
+    let (home, config) = configured(&run.name, folder, &run.room, &run.connection, until)?;
+    if interactive {
+        let mut console = Console::open(home.history())?;
+        let (screen, shown) = console.screen()?;
+        let started = Run::start(config, screen).await?;
+        let lines = console.read(run.name, started.current());
+        return finish(started.go(lines).await, shown);
+    }
+    let (screen, shown) = Screen::stdout(format);
+    let started = Run::start(config, screen).await?;
+    finish(started.go(run::read_stdin()).await, shown)
+}
+
+/// Waits until everything is shown.
+fn finish(outcome: Result<(), NodeError>, shown: Shown) -> Result<(), NodeError> {
+    // A screen that failed has nothing left to show.
+    let _shown = shown.join();
+    outcome
+}
+
+async fn send_lines(
+    send: cli::Send,
+    folder: Option<&Path>,
+    format: Format,
+) -> Result<(), NodeError> {
+    let until = Until::Relayed(Duration::from_secs(send.connection.timeout));
+    let rooms: Vec<String> = send.room.into_iter().collect();
+    let (_, config) = configured(&send.name, folder, &rooms, &send.connection, until)?;
+    let (screen, shown) = Screen::stdout(format);
+    let started = Run::start(config, screen).await?;
+    let from_stdin = send.transactions.is_empty() || send.transactions == ["-"];
+    let lines = if from_stdin { run::read_stdin() } else { run::given(send.transactions) };
+    finish(started.go(lines).await, shown)
+}
+
+fn verified(verify: &cli::Verify, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
+    let forks = if verify.allow_forks { Forks::Allowed } else { Forks::Reported };
+    let file = PathBuf::from(&verify.subject);
+    let found = if file.is_file() {
+        report::verify_file(&file)?
+    } else {
+        let home = Home::of(&verify.subject, folder)?;
+        home.settings()?;
+        report::verify_store(&home.store())?
+    };
+    print(&match format {
+        Format::Json => found.json(forks).to_string(),
+        Format::Text => show::safe(&found.text()).replace("\\u{a}", "\n"),
+    })?;
+    found.outcome(forks)
+}
+
+fn exported(export: &cli::Export, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
+    let home = Home::of(&export.name, folder)?;
+    let room = home.room(export.room.as_deref())?;
+    let store = home.open_store()?;
+    let Some(path) = &export.output else {
+        report::export(&store, room.id(), &mut BufWriter::new(io::stdout()))?;
+        return Ok(());
+    };
+    let failed = |source| NodeError::File { path: path.clone(), source };
+    let file = File::create_new(path).map_err(failed)?;
+    let ops = report::export(&store, room.id(), &mut BufWriter::new(file))?;
+    print(&match format {
+        Format::Json => json!({
+            "schema": "crdt-node/export/1", "ok": true, "code": 0, "file": path, "ops": ops,
+        })
+        .to_string(),
+        Format::Text => format!("{ops} ops written to {}", path.display()),
+    })
+}

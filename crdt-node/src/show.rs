@@ -1,0 +1,170 @@
+//! How events and values look: one JSON object a line for programs, one line of text for people.
+//! Nothing from another node reaches a terminal as it came.
+
+use std::fmt::Write;
+
+use crdt_core::id::{AuthorId, OpId};
+use crdt_core::json::{Canonical, Value};
+use crdt_core::op::Op;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+/// Whether a terminal could act on a character instead of showing it, or show it out of place:
+/// control characters, and those that change direction or take no room.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Text made safe for a terminal: what could act is shown as an escape.
+pub fn safe(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hostile(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// JSON text made safe for a terminal: the same value, with `\u` escapes.
+pub fn safe_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_hostile(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                // Writing to a string cannot fail.
+                let _infallible = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The first digits of a key or id.
+pub fn short(id: &impl ToString) -> String {
+    id.to_string().chars().take(8).collect()
+}
+
+/// One entry for programs.
+pub fn entry_json(op: &Op, index: usize, entry: &Canonical) -> String {
+    let head = op.head();
+    let data: Option<&RawValue> = serde_json::from_str(entry.as_str()).ok();
+    // `json!` cannot hold raw text, so the one field that must keep its bytes is added by hand.
+    let fields = json!({
+        "author": head.author.to_string(),
+        "depth": head.depth.number(),
+        "event": "entry",
+        "index": index,
+        "op": op.id().to_string(),
+        "seq": head.seq.number(),
+        "ts": head.ts.as_ms(),
+    });
+    let fields = fields.to_string();
+    let data = data.map_or("null", RawValue::get);
+    safe_json(&format!("{},\"data\":{data}}}", fields.trim_end_matches('}')))
+}
+
+/// One entry for people.
+pub fn entry_text(op: &Op, entry: &Canonical, own: AuthorId) -> String {
+    let head = op.head();
+    let author = if head.author == own { "you".to_owned() } else { short(&head.author) };
+    let time = clock(head.ts.as_ms());
+    let what = describe(entry);
+    format!("{time}  {author:<8}  #{:<4} {what:<44}  {}", head.seq.number(), short(&op.id()))
+}
+
+/// A transaction as it would be typed, or as JSON.
+fn describe(entry: &Canonical) -> String {
+    let value = Value::parse(entry.as_str().as_bytes(), crdt_core::limits::FRAME_DEPTH_MAX);
+    let Ok(value) = value else { return safe(entry.as_str()) };
+    let field = |name: &str| value.member(name).and_then(Value::as_str);
+    let text = match (field("type"), &value) {
+        (Some("note"), Value::Object(members)) if members.len() == 2 => {
+            field("text").map(str::to_owned)
+        }
+        (Some("pay"), Value::Object(members)) if members.len() <= 4 => {
+            field("to").zip(field("amount")).map(|(to, amount)| match field("memo") {
+                Some(memo) => format!("pay {to} {amount} \"{memo}\""),
+                None => format!("pay {to} {amount}"),
+            })
+        }
+        _ => None,
+    };
+    safe(&text.unwrap_or_else(|| entry.to_string()))
+}
+
+/// The time of day a timestamp claims, in the local zone; with its date if it is not today's.
+fn clock(ms: i64) -> String {
+    let Ok(claimed) = jiff::Timestamp::from_millisecond(ms) else { return "??:??:??".into() };
+    let zone = jiff::tz::TimeZone::system();
+    let claimed = claimed.to_zoned(zone.clone());
+    let today = jiff::Timestamp::now().to_zoned(zone);
+    if claimed.date() == today.date() {
+        claimed.strftime("%H:%M:%S").to_string()
+    } else {
+        claimed.strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+}
+
+/// Two ops of one author at one place, for programs.
+pub fn evidence_json(op: &Op, other: OpId) -> String {
+    json!({
+        "event": "evidence",
+        "author": op.head().author.to_string(),
+        "seq": op.head().seq.number(),
+        "a": other.to_string(),
+        "b": op.id().to_string(),
+    })
+    .to_string()
+}
+
+/// The same for people.
+pub fn evidence_text(op: &Op, other: OpId) -> String {
+    let (author, seq) = (short(&op.head().author), op.head().seq.number());
+    let (a, b) = (short(&other), short(&op.id()));
+    format!("WARNING  {author} signed two different ops as #{seq}: {a} and {b}. Both are kept.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_shown_instead() {
+        assert_eq!(safe("a\u{1b}[2Jb\r\n\u{9b}5n"), "a\\u{1b}[2Jb\\u{d}\\u{a}\\u{9b}5n");
+        assert_eq!(safe("\u{202e}evil\u{2066}\u{200b}"), "\\u{202e}evil\\u{2066}\\u{200b}");
+        assert_eq!(safe("grüße 漢字 😀 \u{fe0f}"), "grüße 漢字 😀 \u{fe0f}");
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_value() {
+        let text = "{\"a\":\"\u{9b}\u{7f}\u{202e}\u{e0041}é\"}";
+        let escaped = safe_json(text);
+        assert_eq!(escaped, "{\"a\":\"\\u009b\\u007f\\u202e\\udb40\\udc41é\"}");
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(text), value(&escaped));
+    }
+
+    #[test]
+    fn transactions_are_shown_as_they_are_typed() {
+        let shown = |json: &str| describe(&Canonical::parse(json.as_bytes()).unwrap());
+        assert_eq!(shown(r#"{"type":"note","text":"hi\u001b[0m"}"#), "hi\\u{1b}[0m");
+        assert_eq!(
+            shown(r#"{"type":"pay","to":"bob","amount":"1","memo":"x"}"#),
+            "pay bob 1 \"x\""
+        );
+        assert_eq!(shown(r#"{"type":"pay","to":"bob"}"#), r#"{"to":"bob","type":"pay"}"#);
+        assert_eq!(
+            shown(r#"{"type":"note","text":"a","x":1}"#),
+            r#"{"text":"a","type":"note","x":1}"#
+        );
+    }
+}
