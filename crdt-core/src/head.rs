@@ -124,7 +124,11 @@ impl Head {
         OpId::from_bytes(sha256(tag::OP, text.as_bytes()))
     }
 
-    pub(crate) fn parse(value: &Value<'_>) -> Result<Self, Rejection> {
+    /// Reads a head.
+    ///
+    /// # Errors
+    /// [`Rejection::Field`], [`Rejection::Version`], [`Rejection::Size`].
+    pub fn decode(value: &Value<'_>) -> Result<Self, Rejection> {
         let [author, depth, dh, dl, grant, kind, preds, prev, refs, room, seq, ts, v] = exact(
             value,
             [

@@ -45,7 +45,7 @@ impl RawOp {
         }
         Ok(Self {
             id: id(op_id, "id", OpId::parse)?,
-            head: Head::parse(head)?,
+            head: Head::decode(head)?,
             data,
             sig: id(sig, "sig", Signature::parse)?,
         })

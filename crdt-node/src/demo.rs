@@ -1,17 +1,112 @@
-//! x
+//! `demo`: a relayer, three honest nodes and a lying one on this machine. One node is killed, one
+//! is cut off, one attacks everybody; at the end all honest ones hold the same, or it says what
+//! differs.
+
+mod cast;
+mod mallory;
+mod outcome;
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
 use crate::error::NodeError;
 use crate::screen::Format;
-/// x
-#[derive(Debug)]
+use cast::Cast;
+use outcome::{Outcome, progress};
+
+/// Room the demo plays in.
+const ROOM: &str = "demo";
+
+/// Transactions each honest node records.
+const EACH: u64 = 100;
+
+/// Time any single step may take before the demo counts as failed.
+const STEP_MAX: Duration = Duration::from_secs(20);
+
+/// How long bob is cut off.
+const CUT_OFF: Duration = Duration::from_secs(1);
+
+/// What a demo is started with.
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// x
+    /// Keep everything running, and the folder.
     pub keep: bool,
-    /// x
+    /// Fixes keys and transactions.
     pub seed: u64,
-    /// x
+    /// How the result is printed.
     pub format: Format,
 }
-/// x
-pub async fn run(_: &Options) -> Result<(), NodeError> {
-    Ok(())
+
+/// Plays the demo and prints its result.
+///
+/// # Errors
+/// [`NodeError::Demo`] with what went wrong or differs, or what kept it from starting.
+pub async fn run(options: &Options) -> Result<(), NodeError> {
+    let started = Instant::now();
+    let folder = TempDir::with_prefix("crdt-demo-")?;
+    let text = options.format == Format::Text;
+    let mut cast = Cast::assemble(folder.path(), options.seed).await?;
+    if text {
+        progress(&cast.introduction())?;
+        progress(&format!(
+            "  sending {} transactions, killing carol half-way, cutting bob off for {} s ...",
+            3 * EACH,
+            CUT_OFF.as_secs()
+        ))?;
+    }
+    let played = play(&mut cast).await;
+    let outcome = Outcome::gather(&cast, &played, started.elapsed())?;
+    outcome.print(options.format)?;
+    if options.keep {
+        let kept = folder.keep();
+        progress(&format!(
+            "  running until Ctrl-C   homes in {}   relay {}",
+            kept.display(),
+            cast.relay_url()
+        ))?;
+        tokio::signal::ctrl_c().await?;
+    }
+    cast.leave().await?;
+    outcome.verdict(played)
+}
+
+/// What happened on the way.
+#[derive(Debug)]
+struct Played {
+    /// Entries carol lacked when she came back, and how long she took to get them.
+    caught_up: (u64, Duration),
+}
+
+async fn play(cast: &mut Cast) -> Result<Played, NodeError> {
+    let half = EACH / 2;
+    for number in 0..half {
+        cast.alice.pay(number).await?;
+        cast.bob.pay(number).await?;
+        cast.carol.pay(number).await?;
+    }
+    cast.wait_for_entries(3 * half).await?;
+    cast.mallory.attack().await?;
+
+    cast.carol.kill().await?;
+    let cut_off = Instant::now();
+    cast.bob.set_online(false);
+    for number in half..EACH {
+        cast.alice.pay(number).await?;
+        cast.bob.pay(number).await?;
+    }
+    cast.wait_for_relayer(3 * half + half).await?;
+    let back = Instant::now();
+    cast.carol.start()?;
+    let behind = half;
+    cast.carol.wait_for_entries(4 * half).await?;
+    let caught_up = (behind, back.elapsed());
+    for number in half..EACH {
+        cast.carol.pay(number).await?;
+    }
+    tokio::time::sleep_until((cut_off + CUT_OFF).into()).await;
+    cast.bob.set_online(true);
+    cast.wait_for_entries(3 * EACH).await?;
+    cast.wait_for_agreement().await?;
+    Ok(Played { caught_up })
 }

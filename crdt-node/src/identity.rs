@@ -57,20 +57,32 @@ impl Passphrase {
 /// # Errors
 /// [`NodeError::KeyExists`], or the file cannot be written.
 pub fn create(key: &Path, passphrase: Option<&Passphrase>) -> Result<AuthorId, NodeError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed)?;
+    write(key, &seed, passphrase)
+}
+
+/// Writes the key with this seed, readable by its owner only. Never overwrites.
+///
+/// # Errors
+/// As [`create`].
+pub fn write(
+    key: &Path,
+    seed: &[u8; 32],
+    passphrase: Option<&Passphrase>,
+) -> Result<AuthorId, NodeError> {
     if key.exists() {
         return Err(NodeError::KeyExists { key: key.to_owned() });
     }
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *seed)?;
     let pem = match passphrase {
-        None => encode(key, &seed, None)?,
+        None => encode(key, seed, None)?,
         Some(passphrase) => {
             let secret = passphrase.read(key, "New passphrase: ")?;
-            encode(key, &seed, Some(&secret))?
+            encode(key, seed, Some(&secret))?
         }
     };
     write_new(key, pem.as_bytes())?;
-    let author = SecretKey::from_seed(&seed).author();
+    let author = SecretKey::from_seed(seed).author();
     write_public(&key.with_extension("pub"), author)?;
     Ok(author)
 }
