@@ -1,1 +1,13 @@
+//! What the integration tests share: real nodes and relayers as processes, and a websocket client
+//! that can say anything.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on panics"
+)]
 
+pub mod client;
+pub mod cluster;
+pub mod process;

@@ -1,0 +1,123 @@
+//! A relayer and nodes in a folder of their own.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{Process, run};
+
+/// A relayer's and some nodes' folders, and how to start each.
+#[derive(Debug)]
+pub struct Cluster {
+    folder: TempDir,
+    /// The relayer's address, once it has run.
+    address: OnceLock<String>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Cluster {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self { folder: TempDir::with_prefix("crdt-test-").unwrap(), address: OnceLock::new() }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts the relayer: the first time on a free port, later on the same one.
+    pub fn relayer(&self) -> Process {
+        let listen = self.address.get().map_or("127.0.0.1:0", String::as_str);
+        let data = self.path().join("relayer");
+        let mut relayer = Process::start(
+            "crdt-relayer",
+            [
+                "--listen".into(),
+                listen.into(),
+                "--data".into(),
+                data.into(),
+                OsString::from("--json"),
+            ],
+        );
+        let ready = relayer.event("ready");
+        self.address.get_or_init(|| ready["addr"].as_str().unwrap().to_owned());
+        relayer
+    }
+
+    /// The relayer's websocket.
+    pub fn url(&self) -> String {
+        format!("ws://{}/websocket", self.address.get().expect("the relayer has run"))
+    }
+
+    /// A node's home.
+    pub fn home(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// Makes a node. Returns its author.
+    pub fn init(&self, name: &str) -> String {
+        let made = self.json("init", name, &[]);
+        made["author"].as_str().unwrap().to_owned()
+    }
+
+    fn arguments(&self, command: &str, name: &str, more: &[&str]) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec![command.into(), name.into(), "--home".into()];
+        arguments.push(self.home(name).into());
+        arguments.extend(more.iter().map(Into::into));
+        arguments
+    }
+
+    /// Starts `run` for a node against the relayer, printing JSON.
+    pub fn node(&self, name: &str, more: &[&str]) -> Process {
+        let url = self.url();
+        let mut arguments = self.arguments("run", name, &["--json", "--relay", &url]);
+        arguments.extend(more.iter().map(Into::into));
+        Process::start("crdt-node", arguments)
+    }
+
+    /// Runs a command of a node to its end.
+    pub fn command(&self, command: &str, name: &str, more: &[&str]) -> std::process::Output {
+        run("crdt-node", self.arguments(command, name, more))
+    }
+
+    /// Runs a command that must succeed, and returns what it prints.
+    pub fn output(&self, command: &str, name: &str, more: &[&str]) -> String {
+        let output = self.command(command, name, more);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command} {name}: {} {errors}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command that must succeed, and returns the object it prints.
+    pub fn json(&self, command: &str, name: &str, more: &[&str]) -> Value {
+        let more: Vec<&str> = more.iter().copied().chain(["--json"]).collect();
+        serde_json::from_str(&self.output(command, name, &more)).unwrap()
+    }
+
+    /// The first room of `status`.
+    pub fn room(&self, name: &str) -> Value {
+        self.json("status", name, &[])["rooms"][0].clone()
+    }
+
+    /// Texts of the notes in a node's log, in log order; of one author only if given.
+    pub fn notes(&self, name: &str, author: Option<&str>) -> Vec<String> {
+        let more: Vec<&str> = author.map_or_else(Vec::new, |author| vec!["--author", author]);
+        let more: Vec<&str> = more.into_iter().chain(["--json"]).collect();
+        self.output("log", name, &more)
+            .lines()
+            .map(|line| {
+                let entry: Value = serde_json::from_str(line).unwrap();
+                entry["data"]["text"].as_str().unwrap_or_default().to_owned()
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,10 @@
+//! Real programs, real sockets, real disks.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on panics")]
+
+mod command_line;
+mod console;
+mod convergence;
+mod partition;
+mod restart;
+mod tidy;
+mod wire;
