@@ -1,16 +1,20 @@
 //! Sync messages: JSON text frames, decoded strictly. Source: `docs/PROTOCOL.md`, "Messages".
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
+mod encode;
+
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::head::VERSION;
 use crate::id::{OpId, Position, RoomId, RoomName, SetDigest, StoreId};
-use crate::json::{JsonError, Value, write_int, write_string};
+use crate::json::{JsonError, Value};
 use crate::limits;
-use crate::op::{Op, RawOp};
+use crate::op::RawOp;
 use crate::rejection::Rejection;
+
+pub use encode::encode_ops;
 
 /// One frame to send, shared between all who get it.
 pub type Frame = Arc<str>;
@@ -278,143 +282,6 @@ fn batch(value: &Value<'_>) -> Result<Batch, DecodeError> {
         },
         ops: ops.iter().map(RawOp::decode).collect(),
     })
-}
-
-/// Writes `{"type":…}` with members in the order they are added.
-struct Writer(String);
-
-impl Writer {
-    fn new(kind: &str) -> Self {
-        let mut text = String::from("{\"type\":");
-        write_string(kind, &mut text);
-        Self(text)
-    }
-
-    fn key(&mut self, name: &str) -> &mut String {
-        self.0.push(',');
-        write_string(name, &mut self.0);
-        self.0.push(':');
-        &mut self.0
-    }
-
-    fn text(mut self, name: &str, text: &str) -> Self {
-        write_string(text, self.key(name));
-        self
-    }
-
-    fn count(mut self, name: &str, number: u64) -> Self {
-        write_int(i64::try_from(number).unwrap_or(limits::INTEGER_MAX), self.key(name));
-        self
-    }
-
-    fn id(mut self, name: &str, push: impl Fn(&mut String)) -> Self {
-        let out = self.key(name);
-        out.push('"');
-        push(out);
-        out.push('"');
-        self
-    }
-
-    fn list<T>(
-        mut self,
-        name: &str,
-        items: impl IntoIterator<Item = T>,
-        push: impl Fn(T, &mut String),
-    ) -> Self {
-        let out = self.key(name);
-        out.push('[');
-        for (index, item) in items.into_iter().enumerate() {
-            if index > 0 {
-                out.push(',');
-            }
-            push(item, out);
-        }
-        out.push(']');
-        self
-    }
-
-    fn finish(mut self) -> Frame {
-        self.0.push('}');
-        self.0.into()
-    }
-}
-
-fn push_quoted(id: OpId, out: &mut String) {
-    out.push('"');
-    id.push_to(out);
-    out.push('"');
-}
-
-impl Message {
-    /// The frame that says this.
-    pub fn encode(&self) -> Frame {
-        match self {
-            Self::Hello { agent, store, window } => Writer::new("hello")
-                .count("v", VERSION.unsigned_abs())
-                .text("agent", agent)
-                .id("store", |out| store.push_to(out))
-                .count("window", *window),
-            Self::Sub { room, name, cursor } => {
-                let writer = Writer::new("sub").id("room", |out| room.push_to(out));
-                match name {
-                    Some(name) => writer.text("name", name.as_str()),
-                    None => writer,
-                }
-                .count("cursor", cursor.number())
-            }
-            Self::Unsub { room } => Writer::new("unsub").id("room", |out| room.push_to(out)),
-            Self::Ack { room, stored, except } => Writer::new("ack")
-                .id("room", |out| room.push_to(out))
-                .count("stored", *stored)
-                .list("except", except, push_exception),
-            Self::Heads { room, set, count, heads, cursor } => Writer::new("heads")
-                .id("room", |out| room.push_to(out))
-                .id("set", |out| set.push_to(out))
-                .count("count", *count)
-                .list("heads", heads, |id, out| push_quoted(*id, out))
-                .count("cursor", cursor.number()),
-            Self::Get { room, ids } => Writer::new("get").id("room", |out| room.push_to(out)).list(
-                "ids",
-                ids,
-                |id, out| push_quoted(*id, out),
-            ),
-            Self::Credit { bytes } => Writer::new("credit").count("bytes", *bytes),
-            Self::Err { code, message } => {
-                Writer::new("err").text("code", code).text("message", message)
-            }
-        }
-        .finish()
-    }
-}
-
-fn push_exception(exception: &Exception, out: &mut String) {
-    out.push_str("{\"index\":");
-    write_int(i64::try_from(exception.index).unwrap_or(limits::INTEGER_MAX), out);
-    match exception.rejection {
-        None => out.push_str(",\"verdict\":\"parked\"}"),
-        Some(rejection) => {
-            out.push_str(",\"verdict\":\"rejected\",\"code\":\"");
-            out.push_str(rejection.code());
-            out.push_str("\"}");
-        }
-    }
-}
-
-/// The frame of an `ops` message.
-pub fn encode_ops<'o>(
-    room: RoomId,
-    ops: impl IntoIterator<Item = &'o Op>,
-    cursor: Option<Position>,
-    missing: &[OpId],
-) -> Frame {
-    let mut writer = Writer::new("ops").id("room", |out| room.push_to(out));
-    if let Some(cursor) = cursor {
-        writer = writer.count("cursor", cursor.number());
-    }
-    if !missing.is_empty() {
-        writer = writer.list("missing", missing, |id, out| push_quoted(*id, out));
-    }
-    writer.list("ops", ops, Op::write).finish()
 }
 
 #[cfg(test)]

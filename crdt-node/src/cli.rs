@@ -83,7 +83,7 @@ pub(crate) struct Init {
     /// Encrypt the key with the first line of a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// Relay to connect to [default: ws://127.0.0.1:8080/websocket].
+    /// Relay to connect to [default: `ws://127.0.0.1:8080/websocket`].
     #[arg(long, value_name = "URL")]
     pub(crate) relay: Vec<String>,
     /// Room to take part in [default: main].

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rustyline::DefaultEditor;
 use rustyline::config::{Builder, Config};
 use rustyline::error::ReadlineError;
-use tokio::sync::mpsc;
+use serde::de::IgnoredAny;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::NodeError;
 use crate::feed::{Current, Read, peek};
@@ -54,28 +55,51 @@ impl Console {
             let mut interrupted: Option<Instant> = None;
             loop {
                 let prompt = format!("{name}@{}> ", peek(&current));
-                let read = match self.editor.readline(&prompt) {
-                    Ok(line) => Read::Line(Ok(line)),
+                let typed = match self.editor.readline(&prompt) {
+                    Ok(line) => pasted(&line),
                     Err(ReadlineError::Interrupted) => {
-                        if interrupted
-                            .replace(Instant::now())
-                            .is_some_and(|at| at.elapsed() < TWICE)
-                        {
-                            Read::Quit
-                        } else {
+                        let before = interrupted.replace(Instant::now());
+                        if before.is_none_or(|at| at.elapsed() >= TWICE) {
                             continue;
                         }
+                        break;
                     }
-                    Err(_) => Read::Quit,
+                    Err(_) => break,
                 };
                 // A history that cannot be kept is no reason to stop.
                 let _kept = self.editor.save_history(&self.history);
-                let leave = matches!(read, Read::Quit);
-                if lines.blocking_send(read).is_err() || leave {
-                    return;
+                for line in typed {
+                    let (done, carried_out) = oneshot::channel();
+                    if lines.blocking_send(Read::Line(Ok(line), Some(done))).is_err() {
+                        return;
+                    }
+                    // The prompt comes back below the answer; an error only says that it is done.
+                    let _done = carried_out.blocking_recv();
                 }
             }
+            // The run may have ended meanwhile.
+            let _ended = lines.blocking_send(Read::Quit);
         });
         inbox
+    }
+}
+
+/// The lines of a text that was pasted as a whole; an object may span several.
+fn pasted(text: &str) -> Vec<String> {
+    if text.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        return vec![text.to_owned()];
+    }
+    text.lines().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pasted_lines_are_lines_and_a_pasted_object_is_one() {
+        assert_eq!(pasted("one\ntwo\n"), ["one", "two"]);
+        assert_eq!(pasted("{\n\"a\": 1\n}"), ["{\n\"a\": 1\n}"]);
+        assert_eq!(pasted("{\"a\":1}\n{\"a\":2}"), ["{\"a\":1}", "{\"a\":2}"]);
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crdt_core::id::RoomNameError;
 use crdt_core::rejection::Rejection;
 use crdt_relayer::driver::Stopped;
+use crdt_relayer::error::StoreError;
 use crdt_relayer::home::HomeError;
-use crdt_relayer::store::StoreError;
 
 /// Everything that ends a command early.
 #[derive(Debug, thiserror::Error)]

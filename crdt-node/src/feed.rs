@@ -11,7 +11,7 @@ use crdt_core::id::{AuthorId, RoomName};
 use crdt_relayer::driver::Driver;
 use crdt_relayer::store::Store;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::NodeError;
 use crate::line::{self, Line, LineError};
@@ -22,8 +22,8 @@ use crate::show;
 /// What a thread that reads lines has read.
 #[derive(Debug)]
 pub enum Read {
-    /// A line.
-    Line(Result<String, LineError>),
+    /// A line; whoever waits for it is told when it was carried out.
+    Line(Result<String, LineError>, Option<oneshot::Sender<()>>),
     /// There are no more.
     End,
     /// The user wants to leave.
@@ -106,10 +106,12 @@ impl Feeder {
     pub async fn run(mut self, mut lines: mpsc::Receiver<Read>) -> Result<(), NodeError> {
         while let Some(read) = lines.recv().await {
             match read {
-                Read::Line(line) => {
+                Read::Line(line, waiting) => {
                     self.line += 1;
                     let parsed = line.and_then(|line| line::parse(&line));
-                    if self.line(parsed).await? {
+                    let leave = self.line(parsed).await?;
+                    drop(waiting);
+                    if leave {
                         self.tell(Fed::Quit).await;
                         return Ok(());
                     }
@@ -182,11 +184,9 @@ impl Feeder {
                 let reports = self.status().await?;
                 let text = report::status_text(self.author, &reports);
                 let links = peek(&self.links);
-                let lines: Vec<String> =
-                    links.iter().map(|(url, state)| format!("relay  {url}  {state}")).collect();
                 let mut fields = report::status_json(self.author, &reports);
                 fields["links"] = json!(links);
-                self.answer(word, &format!("{text}{}", lines.join("\n")), fields).await;
+                self.answer(word, &format!("{text}{}", links_text(&links)), fields).await;
             }
             "rooms" => {
                 let names: Vec<String> =
@@ -195,9 +195,7 @@ impl Feeder {
             }
             "peers" => {
                 let links = peek(&self.links);
-                let lines: Vec<String> =
-                    links.iter().map(|(url, state)| format!("{url}  {state}")).collect();
-                self.answer(word, &lines.join("\n"), json!({"links": links})).await;
+                self.answer(word, &links_text(&links), json!({"links": links})).await;
             }
             "join" => self.join(word, rest).await?,
             "log" => self.log(rest).await?,
@@ -276,6 +274,11 @@ impl Feeder {
         self.answer(word, &format!("{ops} ops written"), json!({"ok": true, "ops": ops})).await;
         Ok(())
     }
+}
+
+fn links_text(links: &BTreeMap<String, String>) -> String {
+    let line = |(url, state): (&String, &String)| format!("relay  {url}  {state}");
+    links.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A refused line, for programs or people.

@@ -183,13 +183,18 @@ pub fn load(key: &Path, passphrase: &Passphrase) -> Result<SecretKey, NodeError>
     }
 }
 
+/// Group and others have no right at all: the lowest six bits are clear.
 #[cfg(unix)]
 fn check_mode(key: &Path) -> Result<(), NodeError> {
     use std::os::unix::fs::MetadataExt;
     let metadata =
         fs::metadata(key).map_err(|source| NodeError::File { path: key.to_owned(), source })?;
     let mode = metadata.mode() & 0o777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(NodeError::KeyMode { key: key.to_owned(), mode }) }
+    if mode.trailing_zeros() >= 6 {
+        Ok(())
+    } else {
+        Err(NodeError::KeyMode { key: key.to_owned(), mode })
+    }
 }
 
 #[cfg(not(unix))]

@@ -16,9 +16,9 @@ use crdt_node::error::NodeError;
 use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings, check_relay};
 use crdt_node::identity::{self, Passphrase};
 use crdt_node::report::{self, Forks};
-use crdt_node::run::{self, LEAVE_MAX, Run, RunConfig, Until};
+use crdt_node::run::{LEAVE_MAX, Run, RunConfig, Until};
 use crdt_node::screen::{Format, Screen, Shown};
-use crdt_node::{demo, show};
+use crdt_node::{demo, input, show};
 use crdt_relayer::relayer::random;
 use crdt_relayer::store::Store;
 use serde_json::json;
@@ -196,7 +196,7 @@ async fn run_node(run: cli::Run, folder: Option<&Path>, format: Format) -> Resul
     }
     let (screen, shown) = Screen::stdout(format);
     let started = Run::start(config, screen).await?;
-    finish(started.go(run::read_stdin()).await, shown)
+    finish(started.go(input::read_stdin()).await, shown)
 }
 
 /// Waits until everything is shown.
@@ -217,7 +217,7 @@ async fn send_lines(
     let (screen, shown) = Screen::stdout(format);
     let started = Run::start(config, screen).await?;
     let from_stdin = send.transactions.is_empty() || send.transactions == ["-"];
-    let lines = if from_stdin { run::read_stdin() } else { run::given(send.transactions) };
+    let lines = if from_stdin { input::read_stdin() } else { input::given(send.transactions) };
     finish(started.go(lines).await, shown)
 }
 

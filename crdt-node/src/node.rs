@@ -9,9 +9,10 @@ use crdt_core::key::SecretKey;
 use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::dial::{self, LinkEvent};
 use crdt_relayer::driver::{Driver, Ended, Events, WhenFull};
+use crdt_relayer::error::StoreError;
 use crdt_relayer::home::{self, Lock, STORE_FILE};
 use crdt_relayer::relayer::random;
-use crdt_relayer::store::{Store, StoreError};
+use crdt_relayer::store::Store;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{mpsc, watch};
 

@@ -13,7 +13,8 @@ use crdt_core::limits;
 use crdt_core::log::{Log, Verdict};
 use crdt_core::op::{HashedOp, Op, RawOp};
 use crdt_core::replica::{Config, RoomStatus, Rooms};
-use crdt_relayer::store::{Store, StoreError};
+use crdt_relayer::error::StoreError;
+use crdt_relayer::store::Store;
 use serde_json::json;
 
 use crate::error::NodeError;
@@ -286,7 +287,7 @@ impl Verifier {
                 self.found.links += links as u64;
             }
             Verdict::Parked => {
-                self.found.problem(format!("op {id}: a dependency does not come before it"))
+                self.found.problem(format!("op {id}: a dependency does not come before it"));
             }
             Verdict::Rejected(rejection) => self.found.problem(format!("op {id}: {rejection}")),
         }

@@ -15,8 +15,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::error::StoreError;
 use crate::outbound::Outbound;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Inputs that may wait for the driver.
 const INPUTS_WAITING_MAX: usize = 1_024;

@@ -5,11 +5,13 @@
 
 pub mod dial;
 pub mod driver;
+pub mod error;
 pub mod home;
 pub mod http;
 pub mod outbound;
 pub mod relayer;
 mod row;
+mod schema;
 pub mod server;
 mod session;
 pub mod store;

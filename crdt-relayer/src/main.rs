@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use crdt_core::effect::Event;
 use crdt_relayer::driver::{Events, WhenFull};
+use crdt_relayer::error::StoreError;
 use crdt_relayer::home::HomeError;
 use crdt_relayer::relayer::{Relayer, RelayerError};
-use crdt_relayer::store::StoreError;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -125,6 +125,8 @@ async fn serve(run: Run) -> Result<(), Failure> {
         Some(data) => data,
         None => default_data()?,
     };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let (sender, mut inbox) = mpsc::channel(EVENTS_WAITING_MAX);
     let events = Events { sender, when_full: WhenFull::Drop };
     let mut relayer = Relayer::start(data.clone(), run.listen, Some(events)).await?;
@@ -144,8 +146,6 @@ async fn serve(run: Run) -> Result<(), Failure> {
             }
         }
     });
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         failed = relayer.failed() => return Ok(failed?),
         _ = terminate.recv() => {}

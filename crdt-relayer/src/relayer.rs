@@ -10,10 +10,11 @@ use crdt_core::replica::{Config, Rooms};
 use tokio::sync::watch;
 
 use crate::driver::{Driver, Ended, Events};
+use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
 use crate::http;
 use crate::server::Server;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// A relayer that cannot start or go on.
 #[derive(Debug, thiserror::Error)]

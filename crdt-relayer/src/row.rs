@@ -8,7 +8,7 @@ use crdt_core::op::{Op, RawOp};
 use crdt_core::time::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use crate::store::StoreError;
+use crate::error::StoreError;
 
 /// The columns that [`read`] expects, in its order.
 pub(crate) const COLUMNS: &str =

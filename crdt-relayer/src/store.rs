@@ -6,7 +6,7 @@
 //! Source: `docs/ARCHITECTURE.md`, "Store", and `docs/adr/0005-sqlite.md`.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crdt_core::effect::{Load, Loaded, Record, Select};
@@ -14,13 +14,9 @@ use crdt_core::id::{Position, RoomId, RoomName, StoreId};
 use crdt_core::op::Op;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use crate::error::StoreError;
 use crate::row::{self, COLUMNS};
-
-/// The layout this version reads and writes.
-const LAYOUT: i64 = 1;
-
-/// `CRDT` in ASCII, so that `file` and `SQLite` tools recognise the store.
-const APPLICATION_ID: i64 = 0x4352_4454;
+use crate::schema;
 
 /// Rows looked at for one page, whether or not they are for the peer who asked.
 const SCAN_ROWS_MAX: u64 = 4_096;
@@ -30,48 +26,6 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// Position bits in a place; the room's number is above them.
 const POSITION_BITS: u32 = 40;
-
-/// A store that cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// It cannot be opened or made.
-    #[error("cannot open the store {path}: {source}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
-    /// The disk is full. What was acknowledged is safe.
-    #[error("the disk is full; everything acknowledged so far is safe")]
-    Full,
-    /// Reading or writing failed.
-    #[error("the store failed: {0}; everything acknowledged so far is safe")]
-    Io(rusqlite::Error),
-    /// The file is no store, or was changed from outside.
-    #[error("the store is damaged: {0}")]
-    Damaged(String),
-    /// The file was written by another version.
-    #[error("the store has layout {found}, this version reads layout 1")]
-    Layout {
-        /// The layout found.
-        found: i64,
-    },
-    /// There is no such room.
-    #[error("the store has no room {0}")]
-    NoRoom(String),
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
-        match error.sqlite_error_code() {
-            Some(DiskFull) => Self::Full,
-            Some(DatabaseCorrupt | NotADatabase) => Self::Damaged(error.to_string()),
-            Some(_) | None => Self::Io(error),
-        }
-    }
-}
 
 /// An open store.
 #[derive(Debug)]
@@ -97,44 +51,6 @@ pub struct StoredRoom {
     pub name: Option<RoomName>,
 }
 
-const SCHEMA: &str = "
-CREATE TABLE meta (store BLOB NOT NULL) STRICT;
-CREATE TABLE rooms (
-    number INTEGER PRIMARY KEY,
-    id     BLOB NOT NULL UNIQUE,
-    name   TEXT
-) STRICT;
-CREATE TABLE stores (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE) STRICT;
-CREATE TABLE marks (
-    room   INTEGER NOT NULL,
-    store  INTEGER NOT NULL,
-    pulled INTEGER NOT NULL DEFAULT 0,
-    acked  INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (room, store)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE ops (
-    place  INTEGER PRIMARY KEY, -- room number << 40 | position in the order of arrival
-    source INTEGER,             -- stores.number; NULL: written by this node
-    id     BLOB NOT NULL,
-    author BLOB NOT NULL,
-    access BLOB,                -- the grant; NULL: the room itself
-    seq    INTEGER NOT NULL,
-    prev   BLOB,
-    preds  BLOB NOT NULL,       -- 32 bytes each
-    refs   BLOB NOT NULL,
-    depth  INTEGER NOT NULL,
-    ts     INTEGER NOT NULL,
-    kind   TEXT NOT NULL,
-    sig    BLOB NOT NULL,
-    data   TEXT NOT NULL        -- canonical JSON
-) STRICT;
-CREATE VIEW log AS
-    SELECT rooms.name AS room, ops.depth, lower(hex(ops.id)) AS op, lower(hex(ops.author)) AS author,
-           ops.seq, datetime(ops.ts / 1000, 'unixepoch') AS claimed_time, ops.kind, ops.data
-    FROM ops JOIN rooms ON rooms.number = ops.place >> 40
-    ORDER BY rooms.number, ops.depth, ops.id;
-";
-
 impl Store {
     /// Opens the store at a path, or makes it with this id.
     ///
@@ -146,15 +62,7 @@ impl Store {
         db.busy_timeout(BUSY_MAX)?;
         db.pragma_update(None, "journal_mode", "wal")?;
         db.pragma_update(None, "synchronous", "full")?;
-        let layout: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if layout == 0 {
-            let transaction = db.transaction()?;
-            transaction.execute_batch(SCHEMA)?;
-            transaction.execute("INSERT INTO meta VALUES (?1)", [new_id.as_bytes()])?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", LAYOUT)?;
-            transaction.commit()?;
-        }
+        schema::create(&mut db, new_id)?;
         Self::load_index(db)
     }
 
@@ -171,10 +79,7 @@ impl Store {
     }
 
     fn load_index(db: Connection) -> Result<Self, StoreError> {
-        let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if found != LAYOUT {
-            return Err(StoreError::Layout { found });
-        }
+        schema::check(&db)?;
         let id: [u8; 32] = db.query_row("SELECT store FROM meta", [], |row| row.get(0))?;
         let id = StoreId::from_bytes(id);
         let (rooms, stores) = (HashMap::new(), HashMap::new());

@@ -5,14 +5,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::Once;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// Longest wait for anything that must happen. Generous: only a failing test waits this long.
-pub const WAIT_MAX: Duration = Duration::from_secs(120);
+pub const WAIT_MAX: Duration = Duration::from_mins(2);
 
 /// The built program of this name, in the profile of the running test.
 pub fn program(name: &str) -> PathBuf {
@@ -95,17 +95,14 @@ impl Process {
     }
 
     /// The next event; panics if none comes.
-    pub fn next(&mut self) -> Value {
+    pub fn next_event(&mut self) -> Value {
         self.next_before(Instant::now() + WAIT_MAX)
             .unwrap_or_else(|| panic!("{} says nothing more", self.name))
     }
 
     /// The next event before a time; `None` if none comes by then or the program has ended.
     pub fn next_before(&mut self, deadline: Instant) -> Option<Value> {
-        match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
     }
 
     /// Skips to the next event of a kind.
@@ -116,7 +113,7 @@ impl Process {
     /// Skips to the next event of a kind that fits.
     pub fn event_with(&mut self, kind: &str, fits: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let event = self.next();
+            let event = self.next_event();
             if event["event"] == kind && fits(&event) {
                 return event;
             }

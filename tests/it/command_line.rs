@@ -1,1 +1,310 @@
-//! x
+//! Commands, files and faults as a user meets them: the sentence and the exit code.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use crdt_tests::cluster::Cluster;
+use crdt_tests::process::{Process, program, run};
+use serde_json::Value;
+
+#[track_caller]
+fn assert_fails(output: &Output, code: i32, sentence: &str) {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{errors}");
+    assert!(errors.contains(sentence), "{errors}");
+    if code != 2 {
+        assert!(errors.contains("Hint: "), "{errors}");
+    }
+}
+
+#[test]
+fn a_second_init_keeps_the_key() {
+    let cluster = Cluster::new();
+    let author = cluster.init("alice");
+    let key = fs::read(cluster.home("alice").join("key.pem")).unwrap();
+    assert_fails(&cluster.command("init", "alice", &[]), 3, "exists already; it was kept");
+    assert_eq!(fs::read(cluster.home("alice").join("key.pem")).unwrap(), key);
+    let home = cluster.home("alice");
+    let shown = run("crdt-node", ["key", "show", "alice", "--home", home.to_str().unwrap()]);
+    assert_eq!(String::from_utf8_lossy(&shown.stdout).trim(), author);
+}
+
+#[test]
+fn the_key_opens_with_openssl() {
+    let cluster = Cluster::new();
+    cluster.init("alice");
+    let key = cluster.home("alice").join("key.pem");
+    let openssl = |args: &[&str]| Command::new("openssl").args(args).arg(&key).output().unwrap();
+    let shown = openssl(&["pkey", "-pubout", "-in"]);
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    let home = cluster.home("alice");
+    let pem = run(
+        "crdt-node",
+        ["key", "show", "alice", "--public-pem", "--home", home.to_str().unwrap()],
+    );
+    assert_eq!(String::from_utf8_lossy(&pem.stdout), String::from_utf8_lossy(&shown.stdout));
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(&home).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn an_encrypted_key_opens_with_its_passphrase_here_and_in_openssl() {
+    let cluster = Cluster::new();
+    let secret = cluster.path().join("secret");
+    fs::write(&secret, "correct horse").unwrap();
+    let secret = secret.to_str().unwrap();
+    cluster.json("init", "alice", &["--passphrase-file", secret]);
+    let key = cluster.home("alice").join("key.pem");
+    let opened = Command::new("openssl")
+        .args(["pkey", "-noout", "-passin", &format!("file:{secret}"), "-in"])
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
+    let without = cluster.command("send", "alice", &["hello", "--timeout", "0"]);
+    assert_fails(&without, 3, "is encrypted and there is no terminal");
+    let wrong = cluster.path().join("wrong");
+    fs::write(&wrong, "battery staple").unwrap();
+    let with = |file: &str| {
+        let more = ["hello", "--timeout", "0", "--passphrase-file", file];
+        cluster.command("send", "alice", &more)
+    };
+    assert_fails(&with(wrong.to_str().unwrap()), 3, "passphrase does not open");
+    assert_fails(&with(secret), 4, "no relay acknowledged within 0 s");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused_with_the_fix() {
+    let cluster = Cluster::new();
+    cluster.init("alice");
+    let key = cluster.home("alice").join("key.pem");
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    let refused = cluster.command("run", "alice", &[]);
+    assert_fails(&refused, 3, "readable by other users (mode 0644)");
+    let fix = format!("chmod 600 {}", key.display());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains(&fix));
+}
+
+#[test]
+fn one_process_has_a_home_at_a_time() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    let mut alice = cluster.node("alice", &["--headless"]);
+    alice.event("ready");
+    assert_fails(&cluster.command("run", "alice", &[]), 9, "another process uses");
+    alice.line("beside it");
+    alice.event("durable");
+    assert_eq!(cluster.notes("alice", None), ["beside it"], "reading works beside it");
+    alice.stop();
+    relayer.stop();
+}
+
+#[test]
+fn a_home_that_was_never_made_or_is_another_name_s_says_so() {
+    let cluster = Cluster::new();
+    for command in ["run", "send", "log", "status", "verify", "export"] {
+        assert_fails(&cluster.command(command, "nobody", &[]), 3, "holds no key");
+    }
+    cluster.init("alice");
+    let home = cluster.home("alice");
+    let other = run("crdt-node", ["status", "bob", "--home", home.to_str().unwrap()]);
+    assert_fails(&other, 3, "belongs to alice, not to bob");
+}
+
+#[test]
+fn a_relay_that_is_not_there_loses_nothing() {
+    let cluster = Cluster::new();
+    cluster.init("alice");
+    let nowhere = ["--relay", "ws://127.0.0.1:1/websocket", "--timeout", "1"];
+    let sent = cluster.command("send", "alice", &[&["hello"], nowhere.as_slice()].concat());
+    assert_fails(&sent, 4, "connection refused");
+    assert!(String::from_utf8_lossy(&sent.stderr).contains("nothing was lost: 1 of your ops"));
+    assert_fails(&cluster.command("run", "alice", &nowhere), 7, "not in sync with a relay");
+    assert_eq!(cluster.notes("alice", None), ["hello"]);
+    let bad = cluster.command("run", "alice", &["--relay", "http://x"]);
+    assert_fails(&bad, 3, "is no websocket address");
+}
+
+#[test]
+fn bad_lines_are_refused_one_by_one_and_the_others_recorded() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    let mut alice = cluster.node("alice", &[]);
+    for line in ["good one", "{\"a\":1.5}", "{\"a\":1,\"a\":2}", "pay bob", "", "good two"] {
+        alice.line(line);
+    }
+    alice.line(&"x".repeat(70_000));
+    alice.line(&"x".repeat(140_000));
+    alice.line(&format!("{{\"a\":{}}}", "[".repeat(40) + &"]".repeat(40)));
+    alice.line("good three");
+    alice.end_input();
+    let events = alice.rest();
+    let refused: Vec<(u64, &str)> = events
+        .iter()
+        .filter(|event| event["event"] == "refused")
+        .map(|event| (event["line"].as_u64().unwrap(), event["code"].as_str().unwrap()))
+        .collect();
+    let mut sorted = refused.clone();
+    sorted.sort_unstable();
+    let expected = [(2, "json"), (3, "json"), (4, "pay"), (7, "size"), (8, "size"), (9, "json")];
+    assert_eq!(sorted, expected);
+    let (status, errors) = alice.end();
+    assert_eq!(status.code(), Some(10), "{errors}");
+    assert!(errors.contains("6 of 9 lines were refused; the others are recorded"), "{errors}");
+    assert_eq!(cluster.notes("alice", None), ["good one", "good two", "good three"]);
+    relayer.stop();
+}
+
+#[test]
+fn bad_flags_and_configurations_are_named() {
+    let cluster = Cluster::new();
+    cluster.init("alice");
+    assert_fails(&cluster.command("run", "alice", &["--relya", "x"]), 2, "--relya");
+    assert_fails(&cluster.command("run", "alice", &["--room", "Not A Room"]), 2, "room name");
+    assert_fails(&cluster.command("init", "a/b", &[]), 2, "is no name");
+    let config = cluster.home("alice").join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text + "rleay = 1\n").unwrap();
+    assert_fails(&cluster.command("run", "alice", &[]), 3, "unknown field `rleay`");
+}
+
+#[test]
+fn a_damaged_store_is_noticed_before_anything_is_signed() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    let output = cluster.command("send", "alice", &["hello", "--relay", &cluster.url()]);
+    assert!(output.status.success());
+    relayer.stop();
+    let store = cluster.home("alice").join("log.sqlite");
+    let sqlite = |sql: &str| {
+        let done = Command::new("sqlite3").arg(&store).arg(sql).status().unwrap();
+        assert!(done.success());
+    };
+    let log = Command::new("sqlite3").arg(&store).arg("SELECT data FROM log").output().unwrap();
+    assert!(String::from_utf8_lossy(&log.stdout).contains("hello"), "an auditor can read it");
+
+    sqlite("UPDATE ops SET data = replace(data, 'hello', 'hullo')");
+    for command in ["run", "status", "log", "export"] {
+        assert_fails(&cluster.command(command, "alice", &[]), 5, "the store is damaged");
+    }
+    let verified = cluster.command("verify", "alice", &["--json"]);
+    let report: Value =
+        serde_json::from_str(String::from_utf8_lossy(&verified.stdout).lines().next().unwrap())
+            .unwrap();
+    assert_eq!((&report["ok"], &report["code"]), (&false.into(), &5.into()));
+    assert_fails(&verified, 5, "verification failed");
+
+    sqlite("UPDATE ops SET data = replace(data, 'hullo', 'hello'), sig = zeroblob(64)");
+    assert_fails(&cluster.command("verify", "alice", &[]), 5, "the signature is not by the author");
+    fs::write(&store, "this is no database, and it is long enough to be looked at").unwrap();
+    assert_fails(&cluster.command("run", "alice", &[]), 5, "the store is damaged");
+}
+
+#[test]
+fn an_altered_export_is_noticed() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    let url = cluster.url();
+    for text in ["one", "two"] {
+        assert!(cluster.command("send", "alice", &[text, "--relay", &url]).status.success());
+    }
+    relayer.stop();
+    let export = cluster.output("export", "alice", &[]);
+    let file = cluster.path().join("export.jsonl");
+    let verify = |text: &str| {
+        fs::write(&file, text).unwrap();
+        cluster.command("verify", file.to_str().unwrap(), &[])
+    };
+    assert!(verify(&export).status.success());
+    assert_fails(&verify(&export.replace("two", "twa")), 5, "the data does not match");
+    let backwards: Vec<&str> = export.lines().rev().collect();
+    assert_fails(&verify(&backwards.join("\n")), 5, "a dependency does not come before it");
+    assert_fails(&verify(export.lines().next_back().unwrap()), 5, "a dependency does not come");
+    assert_fails(&verify(""), 5, "the file is empty");
+}
+
+#[test]
+fn a_full_disk_stops_the_node_with_a_sentence_and_keeps_what_was_durable() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    // A file system of one mebibyte, seen by this one shell only.
+    let script = r#"
+        set -e
+        home=$1 node=$2 url=$3
+        cp -a "$home" "$home.copy"
+        mount -t tmpfs -o size=1m,mode=700 none "$home"
+        cp -a "$home.copy/." "$home/"
+        i=0; while [ $i -lt 400 ]; do i=$((i+1)); printf '%04d%10000s\n' $i x; done \
+            | "$node" run alice --home "$home" --relay "$url" --json > "$home.out" 2> "$home.err" && code=0 || code=$?
+        "$node" verify alice --home "$home" > "$home.verified"
+        "$node" log alice --home "$home" --json > "$home.log"
+        exit $code
+    "#;
+    let home = cluster.home("alice");
+    let run = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .args([home.as_os_str(), program("crdt-node").as_os_str(), cluster.url().as_ref()])
+        .output()
+        .unwrap();
+    let read = |suffix: &str| {
+        fs::read_to_string(format!("{}.{suffix}", home.display())).unwrap_or_default()
+    };
+    let errors = read("err");
+    assert_eq!(run.status.code(), Some(3), "{errors} {}", String::from_utf8_lossy(&run.stderr));
+    assert!(
+        errors.contains("the disk is full; everything acknowledged so far is safe"),
+        "{errors}"
+    );
+    let durable = read("out").lines().filter(|line| line.contains("\"event\":\"durable\"")).count();
+    let kept = read("log").lines().count();
+    assert!(durable > 0 && durable < 400, "{durable}");
+    assert!(kept >= durable, "{durable} were durable, {kept} are there");
+    relayer.stop();
+}
+
+#[test]
+fn completions_and_manual_pages_are_printed() {
+    let script = run("crdt-node", ["completions", "bash"]);
+    assert!(String::from_utf8_lossy(&script.stdout).contains("crdt-node"));
+    let cluster = Cluster::new();
+    let pages = run("crdt-node", ["man", "-o", cluster.path().to_str().unwrap()]);
+    assert!(pages.status.success());
+    let page = fs::read_to_string(cluster.path().join("crdt-node-run.1")).unwrap();
+    assert!(page.contains("headless"));
+}
+
+#[test]
+fn the_demo_ends_well_and_says_what_was_seen() {
+    let output = run("crdt-node", ["demo", "--json"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ok"], true);
+    for attack in report["attacks"].as_array().unwrap() {
+        assert_eq!(attack["by"].as_array().unwrap().len(), 4, "{attack}");
+    }
+    for node in report["nodes"].as_array().unwrap() {
+        assert_eq!(node["entries"], 300);
+    }
+}
+
+#[test]
+fn a_process_that_is_asked_to_stop_ends_well() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    for signal in ["TERM", "INT"] {
+        let mut alice = cluster.node("alice", &["--headless"]);
+        alice.event("ready");
+        alice.signal(signal);
+        let (status, errors) = Process::end(alice);
+        assert!(status.success(), "{signal}: {status} {errors}");
+    }
+    relayer.stop();
+}

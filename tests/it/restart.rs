@@ -16,7 +16,7 @@ const CHUNK: usize = 250;
 /// Reads events until a line of this run is durable. Notes every line reported durable.
 fn until_durable(node: &mut Process, first: usize, line: usize, durable: &mut BTreeSet<usize>) {
     loop {
-        let event = node.next();
+        let event = node.next_event();
         assert_ne!(event["event"], "refused", "{event}");
         if event["event"] == "durable" {
             // A process counts its own lines from 1.

@@ -1,1 +1,91 @@
-//! x
+//! The repository keeps its own promises.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut folders: Vec<PathBuf> =
+        ["crdt-core/src", "crdt-relayer/src", "crdt-node/src"].map(|f| root().join(f)).into();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((path.clone(), fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn files_stay_short() {
+    for (path, text) in sources() {
+        if path.to_string_lossy().ends_with("_tests.rs") {
+            continue;
+        }
+        let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+        assert!(lines <= 400, "{} has {lines} lines without its tests", path.display());
+    }
+}
+
+#[test]
+fn the_core_uses_only_files_above_it_and_no_std() {
+    let lib = fs::read_to_string(root().join("crdt-core/src/lib.rs")).unwrap();
+    assert!(lib.contains("#![no_std]"));
+    for (path, text) in sources() {
+        if path.starts_with(root().join("crdt-core")) && !path.ends_with("lib.rs") {
+            for word in ["std::", "Instant", "SystemTime"] {
+                let used =
+                    text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| {
+                        line.split(|c: char| !c.is_alphanumeric() && c != ':')
+                            .any(|w| w.starts_with(word))
+                    });
+                assert!(!used, "{} names {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_section_the_code_names_is_in_the_protocol() {
+    let protocol = fs::read_to_string(root().join("docs/PROTOCOL.md")).unwrap();
+    for (path, text) in sources() {
+        let one_line = text.replace("\n//!", " ").replace("\n///", " ").replace("\n    ///", " ");
+        for reference in one_line.split("`docs/PROTOCOL.md`,").skip(1) {
+            let until_end = reference.split('.').next().unwrap();
+            for section in until_end.split('"').skip(1).step_by(2) {
+                let heading = protocol.lines().any(|line| {
+                    line.starts_with('#')
+                        && line.trim_start_matches(['#', ' ']).trim_start_matches(|c: char| {
+                            c.is_ascii_digit() || c == '.' || c == ' '
+                        }) == section
+                });
+                assert!(heading, "{} names section {section:?}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn dependencies_come_from_the_registry_only() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    for line in lock.lines().filter(|line| line.starts_with("source = ")) {
+        assert!(line.contains("registry+"), "{line}");
+    }
+}
+
+#[test]
+fn the_readme_gives_the_commands_that_ci_runs() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
+    for command in ["cargo run --release -p crdt-node -- demo", "cargo test --workspace"] {
+        assert!(readme.contains(command) && ci.contains(command), "{command}");
+    }
+}

@@ -51,7 +51,7 @@ impl Cast {
         };
         let alice = Inside::start("alice", folder, key_seed(seed, 0), relays(0)).await?;
         let bob = Inside::start("bob", folder, key_seed(seed, 1), relays(1)).await?;
-        let carol = Outside::start_as("carol", folder, key_seed(seed, 2), relays(2))?;
+        let carol = Outside::start_as("carol", folder, key_seed(seed, 2), &relays(2))?;
         Ok(Self { relayer, alice, bob, carol, mallory })
     }
 
@@ -273,9 +273,9 @@ impl Outside {
         name: &'static str,
         folder: &Path,
         seed: [u8; 32],
-        relays: Vec<String>,
+        relays: &[String],
     ) -> Result<Self, NodeError> {
-        let home = make_home(name, folder, seed, &relays)?;
+        let home = make_home(name, folder, seed, relays)?;
         let author = SecretKey::from_seed(&seed).author();
         let (_, entries) = watch::channel(0);
         let mut node = Self { name, author, home, process: None, entries };

@@ -80,11 +80,11 @@ pub(super) struct Mallory {
 
 impl Mallory {
     /// Opens a false relay for each node.
-    pub(super) async fn start(relay: &str, seed: [u8; 32]) -> Result<Self, NodeError> {
-        let (seen, watch) = watch::channel(None);
+    pub(super) async fn start(relay: &str, key_seed: [u8; 32]) -> Result<Self, NodeError> {
+        let (seen, op_to_abuse) = watch::channel(None);
         let mut mallory = Self {
             relay: relay.to_owned(),
-            key: Arc::new(SecretKey::from_seed(&seed)),
+            key: Arc::new(SecretKey::from_seed(&key_seed)),
             urls: Vec::new(),
             seen,
             answers: Answers::default(),
@@ -98,7 +98,7 @@ impl Mallory {
                 listener,
                 victim,
                 key,
-                watch.clone(),
+                op_to_abuse.clone(),
                 answers,
             )));
         }

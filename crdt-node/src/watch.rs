@@ -1,0 +1,279 @@
+//! Shows what happens to a running node and keeps account of it, until the run is over.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use crdt_core::effect::{Event, PeerId};
+use crdt_core::id::{AuthorId, RoomId, RoomName};
+use crdt_relayer::dial::LinkEvent;
+use crdt_relayer::driver::Driver;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::error::NodeError;
+use crate::feed::{Fed, Links, refusal};
+use crate::node::{Happening, Node};
+use crate::progress::Progress;
+use crate::report;
+use crate::run::{Signals, Until};
+use crate::screen::{Format, Screen};
+use crate::show;
+
+/// Time between two looks at whether a run is complete.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What is known of a run.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) author: AuthorId,
+    pub(crate) progress: Progress,
+    pub(crate) peers: HashMap<PeerId, String>,
+    pub(crate) links: Links,
+    pub(crate) relays: usize,
+    pub(crate) reason: String,
+    pub(crate) names: HashMap<RoomId, RoomName>,
+}
+
+impl Watch {
+    pub(crate) async fn ready(&self, screen: &Screen, driver: &Driver) -> Result<(), NodeError> {
+        let author = self.author;
+        for report in driver.query(move |replica| report::rooms(replica, author)).await? {
+            let status = &report.status;
+            let line = match screen.format() {
+                Format::Json => json!({
+                    "event": "ready",
+                    "author": author.to_string(),
+                    "room": report.name,
+                    "heads": status.heads.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    "entries": status.entries,
+                })
+                .to_string(),
+                Format::Text => format!(
+                    "you are {}   room {}   {} entries   {} unsent   /help lists commands",
+                    show::short(&author),
+                    report.name,
+                    status.entries,
+                    report.unsent
+                ),
+            };
+            screen.show(line).await;
+        }
+        Ok(())
+    }
+
+    /// Shows what happens until the run is over.
+    pub(crate) async fn run(
+        &mut self,
+        node: &mut Node,
+        fed: &mut mpsc::Receiver<Fed>,
+        screen: &Screen,
+        signals: &mut Signals,
+        until: Until,
+    ) -> Result<(), NodeError> {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ended: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = signals.stop() => return self.refusals(),
+                happening = node.next() => match happening {
+                    Happening::Event(event) => self.event(screen, event).await,
+                    Happening::Link(link) => self.link(screen, link).await,
+                    Happening::Ended(how) => return how,
+                },
+                Some(fed) = fed.recv() => match fed {
+                    Fed::Submitted => self.progress.submitted(),
+                    Fed::Unreadable => self.progress.unreadable(),
+                    Fed::Joined(name) => {
+                        self.progress.joined(name.id());
+                        self.names.insert(name.id(), name);
+                    }
+                    Fed::End => ended = Some(Instant::now()),
+                    Fed::Quit => {
+                        ended = Some(Instant::now());
+                        if !matches!(until, Until::Left(_)) {
+                            return self.refusals();
+                        }
+                    }
+                },
+                _ = look.tick(), if ended.is_some() => {
+                    let waited = ended.map_or(Duration::ZERO, |at| at.elapsed());
+                    if let Some(over) = self.over(node, until, waited).await {
+                        return over;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a run whose input has ended is over, and how.
+    async fn over(
+        &self,
+        node: &Node,
+        until: Until,
+        waited: Duration,
+    ) -> Option<Result<(), NodeError>> {
+        let (done, max) = match until {
+            Until::Stopped => return None,
+            Until::Complete(max) => (self.progress.complete(), max),
+            Until::Relayed(max) | Until::Left(max) => (self.progress.all_relayed(), max),
+        };
+        if done {
+            return Some(self.refusals());
+        }
+        if waited < max {
+            return None;
+        }
+        if matches!(until, Until::Left(_)) {
+            return Some(Ok(()));
+        }
+        let author = self.author;
+        let unsent = move |replica: &crdt_core::Replica| {
+            replica.rooms().map(|room| replica.unsent(room, author)).sum()
+        };
+        let unsent = node.driver().query(unsent).await.unwrap_or_default();
+        let seconds = max.as_secs();
+        let connected = !self.peers.is_empty();
+        let reason =
+            if connected { self.progress.lacking().to_owned() } else { self.reason.clone() };
+        Some(Err(match until {
+            Until::Relayed(_) => NodeError::NotRelayed { seconds, reason, unsent },
+            Until::Stopped | Until::Complete(_) | Until::Left(_) => {
+                NodeError::NotSynced { seconds, reason, unsent }
+            }
+        }))
+    }
+
+    fn refusals(&self) -> Result<(), NodeError> {
+        match self.progress.refusals() {
+            (0, _) => Ok(()),
+            (refused, lines) => Err(NodeError::LinesRefused { refused, lines }),
+        }
+    }
+
+    async fn event(&mut self, screen: &Screen, event: Event) {
+        match event {
+            Event::Admitted { room, op, conflict, .. } => {
+                self.progress.admitted(room);
+                for (index, entry) in op.entries().iter().enumerate() {
+                    let line = match screen.format() {
+                        Format::Json => show::entry_json(&op, index, entry),
+                        Format::Text => show::entry_text(&op, entry, self.author),
+                    };
+                    screen.show(line).await;
+                }
+                if let Some(other) = conflict {
+                    screen
+                        .show(match screen.format() {
+                            Format::Json => show::evidence_json(&op, other),
+                            Format::Text => show::evidence_text(&op, other),
+                        })
+                        .await;
+                }
+            }
+            Event::Durable { room, token, op, index, position } => {
+                self.progress.answered();
+                self.progress.durable(room, op, position);
+                let fields = json!({"event": "durable", "line": token.0, "op": op.to_string(), "index": index});
+                only_json(screen, &fields).await;
+            }
+            Event::Refused { token, error } => {
+                self.progress.answered();
+                self.progress.refused();
+                screen.show(refusal(screen.format(), token.0, error.code(), &error)).await;
+            }
+            Event::Acked { room, peer, position } => {
+                let Some(relay) = self.peers.get(&peer) else { return };
+                for op in self.progress.acked(room, relay, position, self.relays) {
+                    let fields = json!({"event": "relayed", "op": op.to_string(), "relay": relay});
+                    only_json(screen, &fields).await;
+                }
+            }
+            Event::Synced { room, set, entries, .. } => {
+                self.progress.synced(room);
+                let room =
+                    self.names.get(&room).map_or_else(|| room.to_string(), ToString::to_string);
+                let line = match screen.format() {
+                    Format::Json => json!({
+                        "event": "synced", "room": room, "set": set.to_string(), "entries": entries,
+                    })
+                    .to_string(),
+                    Format::Text => {
+                        format!(
+                            "in sync   room {room}   {entries} entries   set {}",
+                            show::short(&set)
+                        )
+                    }
+                };
+                screen.show(line).await;
+            }
+            Event::PeerReady { .. } => {}
+            Event::PeerProblem { code, message, .. } => {
+                let (code, message) = (show::safe(&code), show::safe(&message));
+                self.problem(screen, &format!("a relay says: {message} ({code})")).await;
+            }
+            Event::Blamed { code, .. } => {
+                self.problem(
+                    screen,
+                    &format!("refused what a relay sent ({code}); nothing was lost"),
+                )
+                .await;
+            }
+        }
+    }
+
+    async fn problem(&self, screen: &Screen, what: &str) {
+        screen
+            .show(match screen.format() {
+                Format::Json => json!({"event": "problem", "message": what}).to_string(),
+                Format::Text => format!("WARNING  {what}"),
+            })
+            .await;
+    }
+
+    async fn link(&mut self, screen: &Screen, event: LinkEvent) {
+        let (url, state, text) = match event {
+            LinkEvent::Up { url, peer } => {
+                self.peers.insert(peer, url.clone());
+                let text = format!("connected to {url}");
+                (url, "connected".to_owned(), text)
+            }
+            LinkEvent::Down { url, reason, retry_ms } => {
+                self.peers.retain(|_, other| *other != url);
+                let reason = show::safe(&reason);
+                let text = format!(
+                    "no connection to {url} ({reason}); trying again, you can keep writing"
+                );
+                self.reason = format!("{url}: {reason}");
+                (url, format!("down: {reason}, retry in {retry_ms} ms"), text)
+            }
+        };
+        let before = note(&self.links, &url, &state);
+        let kind = |state: &str| state.split(", retry").next().unwrap_or_default().to_owned();
+        if before.as_deref().map(kind) == Some(kind(&state)) {
+            // Still the same: told once.
+            return;
+        }
+        screen
+            .show(match screen.format() {
+                Format::Json => json!({"event": "link", "relay": url, "state": state}).to_string(),
+                Format::Text => text,
+            })
+            .await;
+    }
+}
+
+async fn only_json(screen: &Screen, fields: &serde_json::Value) {
+    if screen.format() == Format::Json {
+        screen.show(fields.to_string()).await;
+    }
+}
+
+/// Notes the state of a link. Returns the one before.
+fn note(links: &Links, url: &str, state: &str) -> Option<String> {
+    let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
+    links.insert(url.to_owned(), state.to_owned())
+}
