@@ -285,5 +285,4 @@ impl Replica {
 }
 
 #[cfg(test)]
-#[path = "replica_tests.rs"]
 mod tests;

@@ -1,0 +1,11 @@
+//! The replica under test: among others like it, before liars, through faults.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    reason = "tests name the cases they are about"
+)]
+
+mod faults;
+mod net;
+mod peers;
+mod replication;

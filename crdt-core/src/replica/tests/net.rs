@@ -1,0 +1,323 @@
+//! Replicas on links that are cut and mended, disks that survive crashes, and one client that says
+//! whatever it is told to.
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::effect::{
+    Command, Effect, Event, Input, Load, Loaded, PeerId, Record, Select, SubmitError, Token,
+};
+use crate::fixtures::{Author, entry, id_of, room};
+use crate::id::{Position, RoomId, RoomName, StoreId};
+use crate::json::Canonical;
+use crate::limits;
+use crate::message::{Frame, Message, Received, encode_ops};
+use crate::op::Op;
+use crate::replica::{Config, Replica, RoomStatus, Rooms};
+use crate::time::Timestamp;
+
+/// A disk: what survives a crash.
+#[derive(Clone, Default)]
+pub(super) struct Disk(pub(super) Vec<Record>);
+
+impl Disk {
+    pub(super) fn ops(
+        &self,
+        room: RoomId,
+    ) -> impl Iterator<Item = (Position, Option<StoreId>, &Arc<Op>)> {
+        self.0.iter().filter_map(move |record| match record {
+            Record::Op { position, source, op } if op.head().room == room => {
+                Some((*position, *source, op))
+            }
+            _ => None,
+        })
+    }
+
+    pub(super) fn load(&self, load: &Load) -> Loaded {
+        let mut ops: Vec<Op> = Vec::new();
+        let mut through = Position::START;
+        let full = |ops: &[Op]| {
+            let bytes: usize = ops.iter().map(|op| op.to_string().len()).sum();
+            ops.len() == load.ops_max || bytes >= load.bytes_max
+        };
+        match &load.what {
+            Select::After(after, skip) => {
+                through = *after;
+                for (position, source, op) in self.ops(load.room).filter(|(p, ..)| p > after) {
+                    if full(&ops) {
+                        break;
+                    }
+                    if skip.is_none() || source != *skip {
+                        ops.push((**op).clone());
+                    }
+                    through = position;
+                }
+            }
+            Select::At(positions) => {
+                let at = |p: &Position| self.ops(load.room).find(|(q, ..)| q == p);
+                for (_, _, op) in positions.iter().filter_map(at) {
+                    if full(&ops) {
+                        break;
+                    }
+                    ops.push((**op).clone());
+                }
+            }
+        }
+        Loaded { load: load.clone(), ops, through }
+    }
+}
+
+pub(super) struct Node {
+    pub(super) replica: Replica,
+    pub(super) disk: Disk,
+    pub(super) key: u8,
+    pub(super) events: Vec<Event>,
+}
+
+/// Replicas joined by links that are cut and mended; time moves only when told.
+pub(super) struct Net {
+    pub(super) now: Timestamp,
+    pub(super) nodes: Vec<Node>,
+    /// Open links: the two ends, and the number each knows the other by.
+    pub(super) links: Vec<[(usize, PeerId); 2]>,
+    pub(super) wire: VecDeque<(usize, PeerId, Frame)>,
+    pub(super) next_peer: u64,
+    pub(super) bytes: usize,
+    pub(super) sent: Vec<Frame>,
+}
+
+pub(super) const MAIN: &str = "main";
+
+impl Net {
+    /// A relayer, number 0, and so many nodes.
+    pub(super) fn new(nodes: u8) -> Self {
+        let now = Timestamp::from_ms(1_000);
+        let nodes = (0..=nodes).map(|key| Node::start(key, Disk::default())).collect();
+        let (links, wire, sent) = (Vec::new(), VecDeque::new(), Vec::new());
+        let mut net = Self { now, nodes, links, wire, next_peer: 1, bytes: 0, sent };
+        for node in 1..net.nodes.len() {
+            net.input(node, Input::Command(Command::Join(RoomName::parse(MAIN).unwrap())));
+        }
+        net
+    }
+
+    pub(super) fn connected(nodes: u8) -> Self {
+        let mut net = Self::new(nodes);
+        for node in 1..net.nodes.len() {
+            net.link(0, node);
+        }
+        net.settle();
+        net
+    }
+
+    pub(super) fn link(&mut self, a: usize, b: usize) {
+        let ends = [(a, PeerId(self.next_peer)), (b, PeerId(self.next_peer + 1))];
+        self.next_peer += 2;
+        self.links.push(ends);
+        for (node, peer) in ends {
+            self.input(node, Input::PeerUp(peer));
+        }
+    }
+
+    pub(super) fn cut(&mut self, node: usize) {
+        let (gone, left) = core::mem::take(&mut self.links)
+            .into_iter()
+            .partition(|ends| ends.iter().any(|(end, _)| *end == node));
+        self.links = left;
+        for (end, peer) in Vec::into_iter(gone).flatten() {
+            self.wire.retain(|(to, at, _)| (*to, *at) != (end, peer));
+            self.input(end, Input::PeerDown(peer));
+        }
+    }
+
+    /// Loses everything but the disk.
+    pub(super) fn crash(&mut self, node: usize) {
+        self.cut(node);
+        let Node { disk, key, .. } = &self.nodes[node];
+        self.nodes[node] = Node::start(*key, disk.clone());
+    }
+
+    pub(super) fn input(&mut self, node: usize, input: Input) {
+        let mut effects: VecDeque<Effect> = self.nodes[node].replica.handle(self.now, input).into();
+        effects.extend(self.nodes[node].replica.handle(self.now, Input::Flush));
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Persist(record) => self.nodes[node].disk.0.push(record),
+                Effect::Load(load) => {
+                    let loaded = self.nodes[node].disk.load(&load);
+                    let more = self.nodes[node].replica.handle(self.now, Input::Loaded(loaded));
+                    effects.extend(more);
+                }
+                Effect::Send(peer, frame) => {
+                    let end = (node, peer);
+                    let other = self.links.iter().find_map(|ends| match ends {
+                        [a, b] if *a == end => Some(*b),
+                        [a, b] if *b == end => Some(*a),
+                        _ => None,
+                    });
+                    self.bytes += frame.len();
+                    self.sent.push(frame.clone());
+                    if let Some((to, at)) = other {
+                        self.wire.push_back((to, at, frame));
+                    }
+                }
+                Effect::Close(_, _) => {}
+                Effect::Notify(event) => self.nodes[node].events.push(event),
+            }
+        }
+    }
+
+    pub(super) fn deliver(&mut self) -> bool {
+        let Some((to, peer, frame)) = self.wire.pop_front() else { return false };
+        self.input(to, Input::Received(peer, frame.as_bytes().to_vec()));
+        true
+    }
+
+    pub(super) fn quiet(&mut self) {
+        while self.deliver() {}
+    }
+
+    /// Delivers everything, lets announcements fall due, and so on until nothing changes.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..8 {
+            self.quiet();
+            self.now = self.now.after(limits::HEADS_EVERY);
+            for node in 0..self.nodes.len() {
+                self.input(node, Input::Flush);
+            }
+        }
+        self.quiet();
+    }
+
+    pub(super) fn write(&mut self, node: usize, number: u64) {
+        let entry = Canonical::parse(format!("{{\"n\":{number}}}").as_bytes()).unwrap();
+        let room = room(MAIN);
+        let append = Command::Append { room, token: Token(number), entry };
+        self.input(node, Input::Command(append));
+    }
+
+    pub(super) fn status(&self, node: usize) -> RoomStatus {
+        self.nodes[node].replica.status(room(MAIN)).unwrap()
+    }
+
+    pub(super) fn unsent(&self, node: usize) -> usize {
+        let replica = &self.nodes[node].replica;
+        replica.author().map_or(0, |author| replica.unsent(room(MAIN), author))
+    }
+
+    #[track_caller]
+    pub(super) fn assert_converged(&self, entries: u64) {
+        let first = self.status(0);
+        for node in 0..self.nodes.len() {
+            let status = self.status(node);
+            assert_eq!(status.entries, entries, "node {node}");
+            let log = |node: usize| self.nodes[node].replica.log_digest(room(MAIN));
+            assert_eq!((status.set, log(node)), (first.set, log(0)), "node {node}");
+            assert_eq!((status.parked, self.unsent(node)), (0, 0), "node {node}");
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn start(key: u8, disk: Disk) -> Self {
+        let (rooms, secret) = match key {
+            0 => (Rooms::OnDemand, None),
+            _ => (Rooms::Joined, Some(Author::new(key).0)),
+        };
+        let store = StoreId::from_bytes([key; 32]);
+        let config = Config { store, agent: "test".into(), rooms, key: secret, seed: 0 };
+        let mut replica = Replica::new(config);
+        for record in &disk.0 {
+            replica.restore(record.clone()).unwrap();
+        }
+        Self { replica, disk, key, events: Vec::new() }
+    }
+
+    pub(super) fn durable(&self) -> Vec<u64> {
+        let token = |event: &Event| match event {
+            Event::Durable { token, .. } => Some(token.0),
+            _ => None,
+        };
+        self.events.iter().filter_map(token).collect()
+    }
+}
+
+/// A peer that says whatever a test wants it to say to the relayer.
+pub(super) struct Client {
+    pub(super) replica: Replica,
+    pub(super) peer: PeerId,
+    pub(super) disk: Disk,
+}
+
+impl Client {
+    pub(super) fn unknown() -> Self {
+        let Node { mut replica, disk, .. } = Node::start(0, Disk::default());
+        replica.handle(Timestamp::from_ms(0), Input::PeerUp(PeerId(1)));
+        Self { replica, peer: PeerId(1), disk }
+    }
+
+    pub(super) fn new() -> Self {
+        let mut client = Self::unknown();
+        let hello = hello(9, limits::WINDOW_BYTES);
+        client.say(&hello);
+        client
+    }
+
+    pub(super) fn say(&mut self, frame: &str) -> Vec<Effect> {
+        self.input(Input::Received(self.peer, frame.as_bytes().to_vec()))
+    }
+
+    pub(super) fn input(&mut self, input: Input) -> Vec<Effect> {
+        let now = Timestamp::from_ms(0);
+        let mut effects: VecDeque<Effect> = self.replica.handle(now, input).into();
+        effects.extend(self.replica.handle(now, Input::Flush));
+        let mut visible = Vec::new();
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Persist(record) => self.disk.0.push(record),
+                Effect::Load(load) => {
+                    let loaded = self.disk.load(&load);
+                    effects.extend(self.replica.handle(now, Input::Loaded(loaded)));
+                }
+                Effect::Send(..) | Effect::Close(..) | Effect::Notify(_) => visible.push(effect),
+            }
+        }
+        visible
+    }
+}
+
+pub(super) fn hello(store: u8, window: u64) -> Frame {
+    let store = StoreId::from_bytes([store; 32]);
+    Message::Hello { agent: "test".into(), store, window }.encode()
+}
+
+/// What an effect tells the peer, in one word or two.
+pub(super) fn said(effects: &[Effect]) -> Vec<String> {
+    let describe = |effect: &Effect| match effect {
+        Effect::Send(_, frame) => match Received::decode(frame.as_bytes()).unwrap() {
+            Received::Message(Message::Err { code, .. }) => Some(format!("err {code}")),
+            Received::Message(_) => None,
+            Received::Acked { .. } => frame.split("\"code\":\"").nth(1).map_or_else(
+                || Some("ack".to_string()),
+                |rest| Some(format!("ack {}", rest.split('"').next().unwrap())),
+            ),
+            Received::Ops(_) => Some("ops".into()),
+        },
+        Effect::Close(_, reason) => Some(format!("close {}", reason.as_str())),
+        _ => None,
+    };
+    effects.iter().filter_map(describe).collect()
+}
+
+pub(super) fn ops(ops: &[&Op]) -> Frame {
+    encode_ops(room(MAIN), ops.iter().copied(), None, &[])
+}
+
+pub(super) fn sub(cursor: u64) -> Frame {
+    let cursor = Position::new(cursor).unwrap();
+    Message::Sub { room: room(MAIN), name: None, cursor }.encode()
+}
