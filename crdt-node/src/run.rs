@@ -1,6 +1,6 @@
 //! `run` and `send`: a node, its lines, its screen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -121,6 +121,7 @@ impl Run {
             relays: config.relays.len(),
             reason: "no relay is configured".into(),
             names,
+            told: HashSet::new(),
         };
         Ok(Self { node, screen, feeder, fed, watch, relays: config.relays, until: config.until })
     }

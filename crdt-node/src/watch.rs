@@ -1,6 +1,6 @@
 //! Shows what happens to a running node and keeps account of it, until the run is over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(crate) struct Watch {
     pub(crate) relays: usize,
     pub(crate) reason: String,
     pub(crate) names: HashMap<RoomId, RoomName>,
+    /// Rooms whose being in sync was told to a person since the last connection.
+    pub(crate) told: HashSet<RoomId>,
 }
 
 impl Watch {
@@ -194,6 +196,9 @@ impl Watch {
             }
             Event::Synced { room, set, entries, .. } => {
                 self.progress.synced(room);
+                if !self.told.insert(room) && screen.format() == Format::Text {
+                    return;
+                }
                 let room =
                     self.names.get(&room).map_or_else(|| room.to_string(), ToString::to_string);
                 let line = match screen.format() {
@@ -238,6 +243,7 @@ impl Watch {
         let (url, state, text) = match event {
             LinkEvent::Up { url, peer } => {
                 self.peers.insert(peer, url.clone());
+                self.told.clear();
                 let text = format!("connected to {url}");
                 (url, "connected".to_owned(), text)
             }
