@@ -4,25 +4,12 @@ use core::fmt::Write;
 
 use proptest::prelude::*;
 
-use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::{String, ToString};
-use alloc::sync::Arc;
-use alloc::vec;
-use alloc::vec::Vec;
+use alloc::string::String;
 
 use super::net::*;
-use crate::effect::{
-    Command, Effect, Event, Input, Load, Loaded, PeerId, Record, Select, SubmitError, Token,
-};
-use crate::fixtures::{Author, entry, id_of, room};
-use crate::id::{Position, RoomId, RoomName, StoreId};
-use crate::json::Canonical;
+use crate::fixtures::room;
 use crate::limits;
-use crate::message::{Frame, Message, Received, encode_ops};
-use crate::op::Op;
-use crate::replica::{Config, Replica, RoomStatus, Rooms};
-use crate::time::Timestamp;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {

@@ -5,13 +5,10 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::effect::{
-    Command, Effect, Event, Input, Load, Loaded, PeerId, Record, Select, SubmitError, Token,
-};
-use crate::fixtures::{Author, entry, id_of, room};
+use crate::effect::{Command, Effect, Event, Input, Load, Loaded, PeerId, Record, Select, Token};
+use crate::fixtures::{Author, room};
 use crate::id::{Position, RoomId, RoomName, StoreId};
 use crate::json::Canonical;
 use crate::limits;

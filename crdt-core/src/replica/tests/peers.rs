@@ -1,23 +1,17 @@
 //! What a single peer can and cannot do.
 
-use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::{String, ToString};
-use alloc::sync::Arc;
+use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::net::*;
-use crate::effect::{
-    Command, Effect, Event, Input, Load, Loaded, PeerId, Record, Select, SubmitError, Token,
-};
+use crate::effect::{Effect, Input, PeerId};
 use crate::fixtures::{Author, entry, id_of, room};
-use crate::id::{Position, RoomId, RoomName, StoreId};
-use crate::json::Canonical;
+use crate::id::Position;
 use crate::limits;
-use crate::message::{Frame, Message, Received, encode_ops};
+use crate::message::{Message, Received};
 use crate::op::Op;
-use crate::replica::{Config, Replica, RoomStatus, Rooms};
 use crate::time::Timestamp;
 
 #[test]

@@ -2,23 +2,17 @@
 
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::net::*;
-use crate::effect::{
-    Command, Effect, Event, Input, Load, Loaded, PeerId, Record, Select, SubmitError, Token,
-};
-use crate::fixtures::{Author, entry, id_of, room};
-use crate::id::{Position, RoomId, RoomName, StoreId};
+use crate::effect::{Command, Effect, Event, Input, Load, PeerId, SubmitError, Token};
+use crate::fixtures::{Author, room};
+use crate::id::{Position, RoomName, StoreId};
 use crate::json::Canonical;
 use crate::limits;
-use crate::message::{Frame, Message, Received, encode_ops};
-use crate::op::Op;
-use crate::replica::{Config, Replica, RoomStatus, Rooms};
-use crate::time::Timestamp;
+use crate::message::{Frame, Message};
 
 #[test]
 fn what_one_writes_all_hold_and_know_to_be_held() {
