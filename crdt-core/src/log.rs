@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use crate::graph::{Graph, Obstacle};
 use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId, SetDigest, StoreId};
@@ -44,6 +45,9 @@ pub struct Log {
     parked: Parked,
     rejected: Recent,
     keys: BTreeMap<AuthorId, PublicKey>,
+    /// The set digest, until the next op is admitted: a peer that asks again and again, or a room
+    /// with very many heads, costs one hash over them per change.
+    set: Cell<Option<SetDigest>>,
 }
 
 impl Log {
@@ -54,6 +58,7 @@ impl Log {
             parked: Parked::default(),
             rejected: Recent::default(),
             keys: BTreeMap::new(),
+            set: Cell::new(None),
         }
     }
 
@@ -64,7 +69,9 @@ impl Log {
 
     /// The digest of the set of ops.
     pub fn set_digest(&self) -> SetDigest {
-        order::set_digest(self.graph.heads())
+        let set = self.set.get().unwrap_or_else(|| order::set_digest(self.graph.heads()));
+        self.set.set(Some(set));
+        set
     }
 
     /// The digest of the entries in log order; sorts the whole log.
@@ -137,6 +144,7 @@ impl Log {
             let verdict = match self.check(&op) {
                 Ok(()) => {
                     let (position, conflict) = self.graph.admit(&op);
+                    self.set.set(None);
                     next.extend(self.parked.admitted(op.id()));
                     admitted.push(Admitted { op, position, source, conflict });
                     Verdict::Stored
