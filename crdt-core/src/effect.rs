@@ -238,6 +238,8 @@ pub enum Event {
         peer: PeerId,
         /// The digest of the set.
         set: SetDigest,
+        /// The room's name, if known.
+        name: Option<RoomName>,
         /// Transactions in it.
         entries: u64,
     },

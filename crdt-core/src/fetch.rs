@@ -11,6 +11,9 @@ use crate::time::{Span, Timestamp};
 
 #[derive(Debug)]
 struct Want {
+    /// Who named it first: counts against that peer's share of the list.
+    named_by: PeerId,
+    /// Who was asked last.
     peer: PeerId,
     next: Timestamp,
     wait: Span,
@@ -21,6 +24,7 @@ struct Want {
 #[derive(Debug, Default)]
 pub(crate) struct Fetch {
     wants: BTreeMap<OpId, Want>,
+    named: BTreeMap<PeerId, usize>,
     /// No request is due before this.
     next: Option<Timestamp>,
 }
@@ -36,12 +40,14 @@ impl Fetch {
         let mut fresh = Vec::new();
         let next = now.after(limits::FETCH_WAIT);
         for id in ids {
-            if self.wants.len() >= limits::PARKED_OPS_MAX {
+            let named = self.named.get(&peer).copied().unwrap_or_default();
+            if self.wants.len() >= limits::WANTS_MAX || named >= limits::WANTS_PER_PEER_MAX {
                 break;
             }
             self.wants.entry(id).or_insert_with(|| {
                 fresh.push(id);
-                Want { peer, next, wait: limits::FETCH_WAIT, tries: 1 }
+                self.named.insert(peer, named + 1);
+                Want { named_by: peer, peer, next, wait: limits::FETCH_WAIT, tries: 1 }
             });
         }
         if !fresh.is_empty() {
@@ -52,7 +58,14 @@ impl Fetch {
 
     /// Forgets an op: it came.
     pub(crate) fn came(&mut self, id: OpId) {
-        self.wants.remove(&id);
+        if let Some(want) = self.wants.remove(&id) {
+            uncount(&mut self.named, want.named_by);
+        }
+    }
+
+    /// Whether nothing is asked for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.wants.is_empty()
     }
 
     /// Nothing is due before this.
@@ -77,14 +90,34 @@ impl Fetch {
                 requests.push((*peer, *id));
             }
         }
-        self.wants.retain(|_, want| want.tries <= limits::FETCH_TRIES_MAX);
+        self.drop_unless(|_, want| want.tries < limits::FETCH_TRIES_MAX);
         self.next = self.wants.values().map(|want| want.next).min();
         requests
     }
 
     /// Drops what `needed` does not name.
     pub(crate) fn retain(&mut self, needed: impl Fn(OpId) -> bool) {
-        self.wants.retain(|id, _| needed(*id));
+        self.drop_unless(|id, _| needed(id));
+    }
+
+    fn drop_unless(&mut self, keep: impl Fn(OpId, &Want) -> bool) {
+        let named = &mut self.named;
+        self.wants.retain(|id, want| {
+            let kept = keep(*id, want);
+            if !kept {
+                uncount(named, want.named_by);
+            }
+            kept
+        });
+    }
+}
+
+fn uncount(named: &mut BTreeMap<PeerId, usize>, peer: PeerId) {
+    if let Some(count) = named.get_mut(&peer) {
+        *count -= 1;
+        if *count == 0 {
+            named.remove(&peer);
+        }
     }
 }
 
@@ -118,18 +151,27 @@ mod tests {
         while let Some(now) = fetch.due_at() {
             asked += fetch.due(now, &[PeerId(1)]).len();
         }
-        assert_eq!(asked, limits::FETCH_TRIES_MAX as usize);
+        assert_eq!(1 + asked, limits::FETCH_TRIES_MAX as usize);
+        assert!(fetch.is_idle() && fetch.named.is_empty());
     }
 
     #[test]
-    fn the_want_list_is_bounded() {
+    fn one_peer_fills_only_its_share_of_the_list() {
         let mut fetch = Fetch::default();
-        let ids = (0..limits::PARKED_OPS_MAX as u64 + 5).map(|number| {
-            let mut bytes = [0; 32];
-            bytes[..8].copy_from_slice(&number.to_be_bytes());
-            OpId::from_bytes(bytes)
-        });
-        let asked = fetch.want(Timestamp::from_ms(0), PeerId(1), ids);
-        assert_eq!(asked.len(), limits::PARKED_OPS_MAX);
+        let ids = |from: u64, count: u64| {
+            (from..from + count).map(|number| {
+                let mut bytes = [0; 32];
+                bytes[..8].copy_from_slice(&number.to_be_bytes());
+                OpId::from_bytes(bytes)
+            })
+        };
+        let now = Timestamp::from_ms(0);
+        for peer in 0..10 {
+            let asked = fetch.want(now, PeerId(peer), ids(peer * 10_000, 10_000)).len();
+            assert!(asked <= limits::WANTS_PER_PEER_MAX);
+        }
+        assert_eq!(fetch.wants.len(), limits::WANTS_MAX);
+        fetch.retain(|_| false);
+        assert!(fetch.named.is_empty());
     }
 }

@@ -31,7 +31,12 @@ impl Author {
 
     /// A first op whose head was changed before it was signed.
     pub(crate) fn with(&self, change: impl FnOnce(&mut Head)) -> Op {
-        let op = entry(self, &[], "1");
+        self.with_data("1", change)
+    }
+
+    /// The same with data of its own.
+    pub(crate) fn with_data(&self, data: &str, change: impl FnOnce(&mut Head)) -> Op {
+        let op = entry(self, &[], data);
         let mut head = op.head().clone();
         change(&mut head);
         let id = head.id();

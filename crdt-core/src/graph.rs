@@ -175,7 +175,7 @@ impl Graph {
         }
         if let Some(prev) = head.prev.and_then(|prev| self.nodes.get(&prev)) {
             let same_author = self.chains.get_index_of(&head.author) == Some(prev.chain as usize);
-            if !same_author || prev.seq.next() != head.seq || head.ts < prev.ts {
+            if !same_author || prev.seq.next() != Some(head.seq) || head.ts < prev.ts {
                 return Err(Obstacle::Rejected(Rejection::Chain));
             }
         }

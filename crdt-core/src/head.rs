@@ -129,6 +129,11 @@ impl Head {
     /// # Errors
     /// [`Rejection::Field`], [`Rejection::Version`], [`Rejection::Size`].
     pub fn decode(value: &Value<'_>) -> Result<Self, Rejection> {
+        // First: another version may have other members.
+        let version = value.member("v").and_then(Value::as_int);
+        if version.is_some_and(|version| version != VERSION) {
+            return Err(Rejection::Version);
+        }
         let [author, depth, dh, dl, grant, kind, preds, prev, refs, room, seq, ts, v] = exact(
             value,
             [
@@ -136,9 +141,7 @@ impl Head {
                 "seq", "ts", "v",
             ],
         )?;
-        if v.as_int().ok_or(Rejection::Field("v"))? != VERSION {
-            return Err(Rejection::Version);
-        }
+        v.as_int().ok_or(Rejection::Field("v"))?;
         let text = |value: &Value<'_>, name| {
             value.as_str().map(String::from).ok_or(Rejection::Field(name))
         };
@@ -164,6 +167,15 @@ impl Head {
 
     /// What the fields of a head owe one another.
     pub(crate) fn check(&self) -> Result<(), Rejection> {
+        if self.preds.len() > limits::PREDS_MAX {
+            return Err(Rejection::Size("preds"));
+        }
+        if self.refs.len() > limits::REFS_MAX {
+            return Err(Rejection::Size("refs"));
+        }
+        if !(0..=limits::INTEGER_MAX).contains(&self.ts.as_ms()) {
+            return Err(Rejection::Field("ts"));
+        }
         if self.prev.is_none() != (self.seq == Seq::FIRST) {
             return Err(Rejection::Head("prev"));
         }

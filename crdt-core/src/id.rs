@@ -150,10 +150,10 @@ impl Seq {
         self.0
     }
 
-    /// The place after this one.
+    /// The place after this one; none after the last.
     #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+    pub const fn next(self) -> Option<Self> {
+        Self::new(self.0.saturating_add(1))
     }
 }
 

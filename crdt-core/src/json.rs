@@ -188,10 +188,10 @@ impl Canonical {
         &self.0
     }
 
-    /// How deep arrays and objects nest: 0 for a scalar.
+    /// How deep arrays and objects nest: 0 for a scalar, the largest number if deeper than a frame.
     pub fn depth(&self) -> usize {
         let parsed = Value::parse(self.0.as_bytes(), limits::FRAME_DEPTH_MAX);
-        parsed.map_or(0, |value| value.depth())
+        parsed.map_or(usize::MAX, |value| value.depth())
     }
 }
 

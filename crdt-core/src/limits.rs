@@ -58,7 +58,10 @@ pub const PAGE_CREDIT_BYTES: u64 = 256 * 1024;
 pub const GRANT_BYTES: u64 = WINDOW_BYTES / 8;
 
 /// Largest window accepted from a peer: memory one slow reader can make us queue.
-pub const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
+pub const WINDOW_BYTES_MAX: u64 = WINDOW_BYTES;
+
+/// `ops` messages that may be unacknowledged: a peer that grants and never acknowledges gets no more.
+pub const UNACKED_MAX: usize = 16_384;
 
 /// Ids in one `get` message.
 pub const GET_IDS_MAX: usize = 256;
@@ -69,7 +72,7 @@ pub const GETS_PENDING_MAX: usize = 16;
 /// Heads listed in one `heads` message; the digest covers the rest.
 pub const HEADS_LISTED_MAX: usize = 1_024;
 
-/// Rooms one connection may subscribe to.
+/// Rooms one connection may use.
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 
 /// Rooms one replica holds.
@@ -78,7 +81,20 @@ pub const ROOMS_MAX: usize = 10_000;
 /// Cursors kept per room, one for each store ever pulled from.
 pub const MARKS_MAX: usize = 4_096;
 
-/// Protocol errors and invalid ops after which a peer is disconnected.
+/// Times a peer may ask for the same room on one connection: once, once more from the start if
+/// something did not fit, and once for good measure.
+pub const SUBS_PER_ROOM_MAX: u32 = 3;
+
+/// Characters kept of what a peer calls itself.
+pub const AGENT_CHARS_MAX: usize = 64;
+
+/// Characters kept of the sentence of a peer's `err`.
+pub const ERR_CHARS_MAX: usize = 256;
+
+/// Characters kept of the code of a peer's `err`.
+pub const ERR_CODE_CHARS_MAX: usize = 32;
+
+/// Protocol errors and invalid ops after which a peer is disconnected; also errors it may report.
 pub const STRIKES_MAX: u32 = 16;
 
 /// Parked ops in one room.
@@ -86,6 +102,18 @@ pub const PARKED_OPS_MAX: usize = 10_000;
 
 /// Bytes of parked ops in one room.
 pub const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of parked ops in all rooms together.
+pub const PARKED_BYTES_ALL_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes one missing dependency of a parked op takes in the indices, rounded up.
+pub const PARKED_BYTES_PER_MISSING: usize = 600;
+
+/// Ids one peer may put on a room's want-list, by naming them in heads or dependencies.
+pub const WANTS_PER_PEER_MAX: usize = 2_048;
+
+/// Ids on a room's want-list.
+pub const WANTS_MAX: usize = 10_000;
 
 /// Parked ops of one author in one room: one liar cannot crowd out the others.
 pub const PARKED_PER_AUTHOR_MAX: usize = 1_024;
@@ -111,7 +139,7 @@ pub const FETCH_WAIT: Span = Span::from_ms(3_000);
 pub const FETCH_WAIT_MAX: Span = Span::from_ms(60_000);
 
 /// Requests for one dependency after which it is given up until it is named again.
-pub const FETCH_TRIES_MAX: u32 = 8;
+pub const FETCH_TRIES_MAX: u32 = 9;
 
 /// Silence in a room after which its heads are announced.
 /// Source: `docs/PROTOCOL.md`, "Heads".

@@ -84,6 +84,16 @@ impl Log {
         self.parked.len()
     }
 
+    /// Bytes of the ops that wait for a dependency.
+    pub fn parked_bytes(&self) -> usize {
+        self.parked.bytes()
+    }
+
+    /// Forgets the oldest parked ops until no more than so many bytes are left.
+    pub(crate) fn shrink_parked(&mut self, bytes_max: usize) {
+        self.parked.shrink(bytes_max);
+    }
+
     /// Dependencies that parked ops wait for.
     pub fn missing(&self) -> impl Iterator<Item = OpId> + '_ {
         self.parked.missing()
@@ -116,10 +126,25 @@ impl Log {
         if self.rejected.contains(op.id()) {
             return Verdict::Rejected(Rejection::Ancestor);
         }
+        let id = op.id();
         match self.verify(op) {
             Ok(op) => self.insert((Arc::new(op), Some(source)), admitted),
-            Err(rejection) => Verdict::Rejected(rejection),
+            Err(rejection) => {
+                // Its author signed it, so nothing better can come under this id.
+                if rejection == Rejection::Entry {
+                    self.reject(id);
+                }
+                Verdict::Rejected(rejection)
+            }
         }
+    }
+
+    /// Remembers a rejected op, and what waits for it.
+    fn reject(&mut self, id: OpId) {
+        for fallen in self.parked.rejected(id) {
+            self.rejected.insert(fallen);
+        }
+        self.rejected.insert(id);
     }
 
     fn verify(&mut self, op: HashedOp) -> Result<Op, Rejection> {
@@ -154,10 +179,7 @@ impl Log {
                     Verdict::Parked
                 }
                 Err(Obstacle::Rejected(rejection)) => {
-                    for fallen in self.parked.rejected(op.id()) {
-                        self.rejected.insert(fallen);
-                    }
-                    self.rejected.insert(op.id());
+                    self.reject(op.id());
                     Verdict::Rejected(rejection)
                 }
             };

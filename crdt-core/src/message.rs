@@ -73,7 +73,7 @@ pub enum Message {
         /// What the sender already pulled from the receiver's store.
         cursor: Position,
     },
-    /// Ends a `sub`.
+    /// Ends the exchange of a room, both ways.
     Unsub {
         /// The room.
         room: RoomId,
@@ -181,7 +181,9 @@ impl Received {
             }
             "credit" => Message::Credit { bytes: count(&value, "bytes")? },
             "err" => {
-                Message::Err { code: text(&value, "code")?, message: text(&value, "message")? }
+                let code = text(&value, "code", limits::ERR_CODE_CHARS_MAX)?;
+                let message = text(&value, "message", limits::ERR_CHARS_MAX)?;
+                Message::Err { code, message }
             }
             "ops" => return batch(&value).map(Self::Ops),
             "ack" => {
@@ -196,8 +198,10 @@ impl Received {
     }
 }
 
-fn text(value: &Value<'_>, name: &'static str) -> Result<String, DecodeError> {
-    value.member(name).and_then(Value::as_str).map(String::from).ok_or(DecodeError::Field(name))
+/// A text for people or logs, cut where it gets too long to be honest.
+fn text(value: &Value<'_>, name: &'static str, chars: usize) -> Result<String, DecodeError> {
+    let text = value.member(name).and_then(Value::as_str).ok_or(DecodeError::Field(name))?;
+    Ok(text.chars().take(chars).collect())
 }
 
 fn count(value: &Value<'_>, name: &'static str) -> Result<u64, DecodeError> {
@@ -238,7 +242,7 @@ fn hello(value: &Value<'_>) -> Result<Message, DecodeError> {
         return Err(DecodeError::Field("window"));
     }
     Ok(Message::Hello {
-        agent: text(value, "agent")?,
+        agent: text(value, "agent", limits::AGENT_CHARS_MAX)?,
         store: parsed(value, "store", StoreId::parse)?,
         window: window.min(limits::WINDOW_BYTES_MAX),
     })

@@ -153,7 +153,7 @@ fn chain_holds(op: &Op, admitted: &BTreeMap<OpId, &Op>) -> bool {
     let head = op.head();
     head.prev.is_none_or(|prev| {
         let prev = admitted[&prev].head();
-        prev.author == head.author && prev.seq.next() == head.seq && prev.ts <= head.ts
+        prev.author == head.author && prev.seq.next() == Some(head.seq) && prev.ts <= head.ts
     })
 }
 

@@ -256,14 +256,18 @@ impl Draft {
     /// A [`Rejection`] that every receiver would give too, so nothing invalid is ever signed.
     pub fn sign(self, key: &SecretKey) -> Result<Op, Rejection> {
         let data = self.data.as_str();
-        if data.len() > limits::DATA_BYTES_MAX {
+        if data.len() > limits::DATA_BYTES_MAX || self.data.depth() > limits::DATA_DEPTH_MAX {
             return Err(Rejection::Size("data"));
         }
+        let seq = match self.tip {
+            None => Seq::FIRST,
+            Some((seq, _)) => seq.next().ok_or(Rejection::Field("seq"))?,
+        };
         let head = Head {
             room: self.room,
             author: key.author(),
             grant: *self.room.as_bytes(),
-            seq: self.tip.map_or(Seq::FIRST, |(seq, _)| seq.next()),
+            seq,
             prev: self.tip.map(|(_, id)| id),
             preds: self.preds,
             refs: self.refs,

@@ -19,6 +19,7 @@ struct Waiting {
     source: Option<StoreId>,
     missing: BTreeSet<OpId>,
     arrival: u64,
+    bytes: usize,
 }
 
 /// The parked ops of one room.
@@ -37,6 +38,11 @@ impl Parked {
         self.ops.len()
     }
 
+    /// Bytes they take, indices included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn contains(&self, id: OpId) -> bool {
         self.ops.contains_key(&id)
     }
@@ -46,7 +52,7 @@ impl Parked {
         self.waiters.contains_key(&id)
     }
 
-    /// Ops that parked ones wait for and that are not parked themselves.
+    /// Ops that parked ones wait for and that are not parked themselves. As many as there are.
     pub(crate) fn missing(&self) -> impl Iterator<Item = OpId> + '_ {
         self.waiters.keys().copied().filter(|id| !self.contains(*id))
     }
@@ -59,21 +65,30 @@ impl Parked {
         let (id, author) = (op.id(), op.head().author);
         let arrival = self.arrivals;
         self.arrivals += 1;
-        self.bytes += op.weight();
+        let bytes = op.weight() + missing.len() * limits::PARKED_BYTES_PER_MISSING;
+        self.bytes += bytes;
         self.by_arrival.insert(arrival, id);
         self.by_author.entry(author).or_default().insert(arrival);
         for dependency in &missing {
             self.waiters.entry(*dependency).or_default().insert(id);
         }
         let missing = missing.into_iter().collect();
-        self.ops.insert(id, Waiting { op, source, missing, arrival });
+        self.ops.insert(id, Waiting { op, source, missing, arrival, bytes });
 
         let of_author = self.by_author.get(&author);
         if of_author.is_some_and(|set| set.len() > limits::PARKED_PER_AUTHOR_MAX) {
             let oldest = of_author.and_then(|arrivals| arrivals.first().copied());
             self.evict(oldest.and_then(|arrival| self.by_arrival.get(&arrival).copied()));
         }
-        while self.ops.len() > limits::PARKED_OPS_MAX || self.bytes > limits::PARKED_BYTES_MAX {
+        while self.ops.len() > limits::PARKED_OPS_MAX {
+            self.evict(self.by_arrival.first_key_value().map(|(_, id)| *id));
+        }
+        self.shrink(limits::PARKED_BYTES_MAX);
+    }
+
+    /// Evicts the oldest until no more than so many bytes are left.
+    pub(crate) fn shrink(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max {
             self.evict(self.by_arrival.first_key_value().map(|(_, id)| *id));
         }
     }
@@ -115,7 +130,7 @@ impl Parked {
 
     fn remove(&mut self, id: OpId) -> Option<Waiting> {
         let waiting = self.ops.remove(&id)?;
-        self.bytes -= waiting.op.weight();
+        self.bytes -= waiting.bytes;
         self.by_arrival.remove(&waiting.arrival);
         let author = waiting.op.head().author;
         if let Some(arrivals) = self.by_author.get_mut(&author) {

@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use crate::effect::{Effect, Loaded, PeerId, Select};
 use crate::id::{Position, RoomId};
 use crate::limits;
-use crate::log::Admitted;
 use crate::message::{Frame, encode_ops};
 use crate::op::Op;
 use crate::replica::Replica;
+use crate::room::Fresh;
 use crate::time::Timestamp;
 
 impl Replica {
@@ -37,36 +37,34 @@ impl Replica {
         let (peer, room) = (load.peer, load.room);
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         if let Select::After(after, _) = load.what {
-            let Some(outgoing) = session.page_loaded(room, after) else { return };
-            outgoing.sent = through.max(outgoing.sent);
-            if !ops.is_empty() {
-                let frame = encode_ops(room, &ops, Some(through), &[]);
-                let sent = session.send_ops(peer, room, Some(through), frame, &mut self.effects);
-                debug_assert!(sent, "a page is read only if there is credit for it");
+            if let Some(outgoing) = session.page_loaded(room, after) {
+                outgoing.sent = through.max(after);
+                if !ops.is_empty() {
+                    let frame = encode_ops(room, &ops, Some(through), &[]);
+                    session.send_ops(peer, room, Some(through), frame, &mut self.effects);
+                }
+                self.live_if_caught_up(peer, room);
             }
-            self.live_if_caught_up(peer, room);
         } else {
             let missing = session.get_loaded(ops.len());
             if !ops.is_empty() || !missing.is_empty() {
                 let frame = encode_ops(room, &ops, None, &missing);
-                let sent = session.send_ops(peer, room, None, frame, &mut self.effects);
-                debug_assert!(sent, "ops are read only if there is credit for them");
+                session.send_ops(peer, room, None, frame, &mut self.effects);
             }
         }
         self.pump(peer);
     }
 
     fn live_if_caught_up(&mut self, peer: PeerId, id: RoomId) {
-        let end = self.rooms.get(&id).map(|room| room.log.graph().end());
-        let session = self.sessions.get_mut(&peer);
-        let sent = session.and_then(|session| session.outgoing(id)).map(|outgoing| outgoing.sent);
-        if sent.is_some() && sent == end {
+        let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
+        let outgoing = self.sessions.get_mut(&peer).and_then(|session| session.outgoing(id));
+        if outgoing.is_some_and(|outgoing| outgoing.is_live(end)) {
             self.send_heads(peer, id);
         }
     }
 
     pub(crate) fn send_heads(&mut self, peer: PeerId, id: RoomId) {
-        if let Some(room) = self.rooms.get(&id) {
+        if let Some(room) = self.rooms.get_mut(&id) {
             self.effects.push(Effect::Send(peer, room.heads_frame()));
         }
     }
@@ -77,7 +75,7 @@ impl Replica {
         let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(outgoing) = session.outgoing(id) else { return };
-        if outgoing.sent == end && !outgoing.again {
+        if outgoing.is_live(end) && !outgoing.again {
             outgoing.again = true;
             outgoing.sent = Position::START;
             self.pump(peer);
@@ -99,15 +97,15 @@ impl Replica {
             let mut shared: Option<Frame> = None;
             for peer in &room.subscribers {
                 let Some(session) = self.sessions.get_mut(peer) else { continue };
-                let store = session.store;
                 let Some(outgoing) = session.outgoing(id) else { continue };
-                if outgoing.sent != from {
+                if !outgoing.is_live(from) {
                     continue;
                 }
-                let from_peer = |entered: &Admitted| store.is_some() && entered.source == store;
+                // By connection, not by the store it claims: a liar could claim another's.
+                let from_peer = |fresh: &Fresh| fresh.via == Some(*peer);
                 let frame = if chunk.iter().any(from_peer) {
-                    let rest = chunk.iter().filter(|entered| !from_peer(entered));
-                    let rest: Vec<&Op> = rest.map(|entered| &*entered.op).collect();
+                    let rest = chunk.iter().filter(|fresh| !from_peer(fresh));
+                    let rest: Vec<&Op> = rest.map(|fresh| &*fresh.op).collect();
                     (!rest.is_empty()).then(|| encode_ops(id, rest, Some(to), &[]))
                 } else {
                     let all = || encode_ops(id, chunk.iter().map(|e| &*e.op), Some(to), &[]);
@@ -133,7 +131,7 @@ impl Replica {
         let (frame, end) = (room.heads_frame(), room.log.graph().end());
         for peer in &room.subscribers {
             let outgoing = self.sessions.get_mut(peer).and_then(|session| session.outgoing(id));
-            if outgoing.is_some_and(|outgoing| outgoing.sent == end) {
+            if outgoing.is_some_and(|outgoing| outgoing.is_live(end)) {
                 self.effects.push(Effect::Send(*peer, frame.clone()));
             }
         }
@@ -141,13 +139,13 @@ impl Replica {
 }
 
 /// The position before the first of these.
-fn index_of(fresh: &[Admitted]) -> usize {
-    let first = fresh.first().map_or(0, |entered| entered.position.number());
+fn index_of(fresh: &[Fresh]) -> usize {
+    let first = fresh.first().map_or(0, |fresh| fresh.position.number());
     usize::try_from(first).unwrap_or(usize::MAX).saturating_sub(1)
 }
 
 /// Cuts ops into messages.
-fn chunks(fresh: &[Admitted]) -> Vec<&[Admitted]> {
+fn chunks(fresh: &[Fresh]) -> Vec<&[Fresh]> {
     let mut chunks = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (index, entered) in fresh.iter().enumerate() {

@@ -74,6 +74,8 @@ pub struct Replica {
     pub(crate) effects: Vec<Effect>,
     /// Rooms to look at in the next flush.
     pub(crate) dirty: BTreeSet<RoomId>,
+    /// Bytes of parked ops in all rooms.
+    pub(crate) parked_bytes: usize,
     timers: BTreeMap<RoomId, Timestamp>,
     timer_order: BTreeSet<(Timestamp, RoomId)>,
 }
@@ -88,6 +90,7 @@ impl Replica {
             sessions: BTreeMap::new(),
             effects: Vec::new(),
             dirty: BTreeSet::new(),
+            parked_bytes: 0,
             timers: BTreeMap::new(),
             timer_order: BTreeSet::new(),
         }
@@ -189,7 +192,7 @@ impl Replica {
         if entry.as_str().len() + 2 > limits::DATA_BYTES_MAX {
             return Err(SubmitError::Size);
         }
-        if entry.depth() + 1 > limits::DATA_DEPTH_MAX {
+        if entry.depth() >= limits::DATA_DEPTH_MAX {
             return Err(SubmitError::Depth);
         }
         if !room.write(token, entry) {
@@ -234,8 +237,11 @@ impl Replica {
     fn forget_if_unused(&mut self, id: RoomId) {
         let unused =
             |room: &Room| room.subscribers.is_empty() && room.log.graph().end() == Position::START;
-        if self.config.rooms == Rooms::OnDemand && self.rooms.get(&id).is_some_and(unused) {
-            self.rooms.remove(&id);
+        if self.config.rooms == Rooms::OnDemand
+            && self.rooms.get(&id).is_some_and(unused)
+            && let Some(room) = self.rooms.remove(&id)
+        {
+            self.parked_bytes -= room.log.parked_bytes();
         }
     }
 
@@ -250,10 +256,29 @@ impl Replica {
             self.rooms.insert(id, Room::new(id, None, seed));
         }
         let room = self.rooms.get_mut(&id)?;
-        if room.name.is_none() && name.is_some() {
-            room.name = name;
+        if let Some(name) = name {
+            room.set_name(name, &mut self.effects);
         }
         Some(room)
+    }
+
+    /// Puts a room on the list of those a connection uses; `false` if they are too many.
+    pub(crate) fn use_room(&mut self, peer: PeerId, id: RoomId) -> bool {
+        let Some(session) = self.sessions.get_mut(&peer) else { return false };
+        let known = session.channels.contains_key(&id);
+        let fits = known || session.channels.len() < limits::SUBSCRIPTIONS_MAX;
+        if fits {
+            session.channels.entry(id).or_default();
+        }
+        fits
+    }
+
+    /// Keeps the memory of parked ops within bounds after a room's has changed from `before`.
+    pub(crate) fn account_parked(&mut self, id: RoomId, before: usize) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let others = self.parked_bytes - before;
+        room.log.shrink_parked(limits::PARKED_BYTES_ALL_MAX.saturating_sub(others));
+        self.parked_bytes = others + room.log.parked_bytes();
     }
 
     pub(crate) fn send(&mut self, peer: PeerId, message: &Message) {
@@ -274,8 +299,17 @@ impl Replica {
     pub(crate) fn blame(&mut self, peer: PeerId, code: &'static str, message: &str) {
         if self.sessions.contains_key(&peer) {
             self.send(peer, &Message::Err { code: code.to_string(), message: message.to_string() });
-            self.effects.push(Effect::Notify(Event::Blamed { peer, code }));
+            if self.complain(peer) {
+                self.effects.push(Effect::Notify(Event::Blamed { peer, code }));
+            }
         }
+    }
+
+    /// Counts something the user is told about a peer; `false` once that was often enough.
+    pub(crate) fn complain(&mut self, peer: PeerId) -> bool {
+        let Some(session) = self.sessions.get_mut(&peer) else { return false };
+        session.complaints = session.complaints.saturating_add(1);
+        session.complaints <= limits::STRIKES_MAX
     }
 
     pub(crate) fn close(&mut self, peer: PeerId, reason: CloseReason) {

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use crate::effect::{Effect, Event, PeerId, Record, Token};
 use crate::fetch::Fetch;
 use crate::head::Kind;
-use crate::id::{Position, RoomId, RoomName, StoreId};
+use crate::id::{OpId, Position, RoomId, RoomName, StoreId};
 use crate::json::Canonical;
 use crate::key::SecretKey;
 use crate::limits;
@@ -17,6 +17,15 @@ use crate::message::{Frame, Message};
 use crate::op::{Draft, Op};
 use crate::rejection::Rejection;
 use crate::time::Timestamp;
+
+/// An op that entered the log and is not passed on yet.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) op: Arc<Op>,
+    pub(crate) position: Position,
+    /// The connection it came on: it does not go back there.
+    pub(crate) via: Option<PeerId>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -27,10 +36,13 @@ pub(crate) struct Room {
     pub(crate) subscribers: BTreeSet<PeerId>,
     /// How far other stores have acknowledged this one's ops.
     pub(crate) acked: BTreeMap<StoreId, Position>,
-    /// How far other stores were pulled.
-    pulled: BTreeMap<StoreId, Position>,
+    /// How far other stores were pulled, and when each was noted last, in notes.
+    pulled: BTreeMap<StoreId, (Position, u64)>,
+    notes: u64,
     writes: VecDeque<(Token, Canonical)>,
-    fresh: Vec<Admitted>,
+    fresh: Vec<Fresh>,
+    /// Heads listed in announcements so far: where there are too many for one, all have their turn.
+    listed: usize,
     announce_at: Option<Timestamp>,
     announced_at: Timestamp,
     recorded: bool,
@@ -45,8 +57,10 @@ impl Room {
             subscribers: BTreeSet::new(),
             acked: BTreeMap::new(),
             pulled: BTreeMap::new(),
+            notes: 0,
             writes: VecDeque::new(),
             fresh: Vec::new(),
+            listed: 0,
             announce_at: None,
             announced_at: Timestamp::default(),
             recorded: false,
@@ -63,10 +77,14 @@ impl Room {
         match record {
             Record::Room { .. } => {}
             Record::Pulled { store, position, .. } => {
-                self.pulled.insert(store, position);
+                if self.pulled.len() < limits::MARKS_MAX {
+                    self.pulled.insert(store, (position, 0));
+                }
             }
             Record::Acked { store, position, .. } => {
-                self.acked.insert(store, position);
+                if self.acked.len() < limits::MARKS_MAX {
+                    self.acked.insert(store, position);
+                }
             }
             Record::Op { op, source, .. } => {
                 let mut admitted = Vec::new();
@@ -88,8 +106,24 @@ impl Room {
         }
     }
 
-    /// Keeps what entered the log: on disk now, to the subscribers at the next flush.
-    pub(crate) fn admit(&mut self, admitted: Vec<Admitted>, effects: &mut Vec<Effect>) {
+    /// Gives the room a name if it has none, also on disk.
+    pub(crate) fn set_name(&mut self, name: RoomName, effects: &mut Vec<Effect>) {
+        if self.name.is_none() {
+            self.name = Some(name);
+            if core::mem::take(&mut self.recorded) {
+                self.record(effects);
+            }
+        }
+    }
+
+    /// Keeps what entered the log: on disk now, to the subscribers at the next flush. `via` is the
+    /// connection and store that the ops came from, if any.
+    pub(crate) fn admit(
+        &mut self,
+        admitted: Vec<Admitted>,
+        via: Option<(PeerId, StoreId)>,
+        effects: &mut Vec<Effect>,
+    ) {
         if admitted.is_empty() {
             return;
         }
@@ -107,41 +141,43 @@ impl Room {
                 position: entered.position,
                 conflict: entered.conflict,
             }));
-            self.fresh.push(entered);
+            let via = via.filter(|(_, store)| entered.source == Some(*store)).map(|(peer, _)| peer);
+            self.fresh.push(Fresh { op: entered.op, position: entered.position, via });
         }
     }
 
-    pub(crate) fn take_fresh(&mut self) -> Vec<Admitted> {
+    pub(crate) fn take_fresh(&mut self) -> Vec<Fresh> {
         core::mem::take(&mut self.fresh)
     }
 
     /// How far the room was pulled from a store.
     pub(crate) fn pulled(&self, store: StoreId) -> Position {
-        self.pulled.get(&store).copied().unwrap_or_default()
+        self.pulled.get(&store).map(|(position, _)| *position).unwrap_or_default()
     }
 
-    /// Notes how far the room was pulled. Where too many stores are remembered, the one with the
-    /// least to pull again is forgotten.
+    /// Notes how far the room was pulled. Where too many stores are remembered, the one noted longest
+    /// ago is forgotten: it is pulled from the start next time. A room without ops has nothing to
+    /// remember.
     pub(crate) fn set_pulled(
         &mut self,
         store: StoreId,
         position: Position,
         effects: &mut Vec<Effect>,
     ) {
-        if position <= self.pulled(store) {
+        if position == self.pulled(store) || !self.recorded {
             return;
         }
         let room = self.id();
-        self.record(effects);
         if !self.pulled.contains_key(&store) && self.pulled.len() >= limits::MARKS_MAX {
-            let least = self.pulled.iter().min_by_key(|(_, position)| **position);
-            if let Some(store) = least.map(|(store, _)| *store) {
+            let oldest = self.pulled.iter().min_by_key(|(_, (_, noted))| *noted);
+            if let Some(store) = oldest.map(|(store, _)| *store) {
                 self.pulled.remove(&store);
                 let position = Position::START;
                 effects.push(Effect::Persist(Record::Pulled { room, store, position }));
             }
         }
-        self.pulled.insert(store, position);
+        self.notes += 1;
+        self.pulled.insert(store, (position, self.notes));
         effects.push(Effect::Persist(Record::Pulled { room, store, position }));
     }
 
@@ -190,7 +226,7 @@ impl Room {
         let verdict = self.log.insert((Arc::new(op), None), &mut admitted);
         debug_assert_eq!(verdict, Verdict::Stored, "an own op builds on admitted ones");
         let position = admitted.first().map(|entered| entered.position).unwrap_or_default();
-        self.admit(admitted, effects);
+        self.admit(admitted, None, effects);
         for (index, token) in tokens.into_iter().enumerate() {
             let durable = Event::Durable { room, token, op: id, index, position };
             effects.push(Effect::Notify(durable));
@@ -218,13 +254,17 @@ impl Room {
     }
 
     /// The announcement of what this replica holds.
-    pub(crate) fn heads_frame(&self) -> Frame {
+    pub(crate) fn heads_frame(&mut self) -> Frame {
         let graph = self.log.graph();
+        let first = if self.listed < graph.heads().len() { self.listed } else { 0 };
+        let listed = graph.heads().iter().skip(first).take(limits::HEADS_LISTED_MAX);
+        let heads: Vec<OpId> = listed.copied().collect();
+        self.listed = first + heads.len();
         Message::Heads {
             room: self.id(),
             set: self.log.set_digest(),
             count: graph.end().number(),
-            heads: graph.heads().iter().take(limits::HEADS_LISTED_MAX).copied().collect(),
+            heads,
             cursor: graph.end(),
         }
         .encode()

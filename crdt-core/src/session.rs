@@ -14,7 +14,9 @@ pub(crate) struct Session {
     /// The peer's store; `None` until its `hello`.
     pub(crate) store: Option<StoreId>,
     pub(crate) strikes: u32,
-    /// Rooms in which either side subscribed.
+    /// Errors the peer has reported, and errors of its own that were reported to the user.
+    pub(crate) complaints: u32,
+    /// Rooms that either side has used.
     pub(crate) channels: BTreeMap<RoomId, Channel>,
     /// Bytes of `ops` messages the peer still takes.
     credit: u64,
@@ -40,12 +42,14 @@ pub(crate) struct Channel {
 pub(crate) struct Outgoing {
     /// Sent, or skipped because the peer's store is where it came from.
     pub(crate) sent: Position,
-    /// A page is being read.
-    loading: bool,
+    /// The page after this position is being read.
+    loading: Option<Position>,
     /// Something was not stored: acknowledgements prove nothing until the heads are equal.
     pub(crate) doubtful: bool,
     /// Everything is sent once more, whatever its source: the peer lacks what it said it had.
     pub(crate) again: bool,
+    /// Times the peer has asked for this room.
+    pub(crate) subs: u32,
 }
 
 /// The stream of the peer's ops.
@@ -68,7 +72,12 @@ struct Get {
 
 impl Outgoing {
     pub(crate) fn from(cursor: Position) -> Self {
-        Self { sent: cursor, loading: false, doubtful: false, again: false }
+        Self { sent: cursor, loading: None, doubtful: false, again: false, subs: 1 }
+    }
+
+    /// Whether everything up to here was sent and nothing is on its way from disk.
+    pub(crate) fn is_live(&self, end: Position) -> bool {
+        self.sent == end && self.loading.is_none()
     }
 }
 
@@ -108,7 +117,8 @@ impl Session {
         effects: &mut Vec<Effect>,
     ) -> bool {
         let bytes = u64::try_from(frame.len()).unwrap_or(u64::MAX);
-        let Some(rest) = self.credit.checked_sub(bytes) else { return false };
+        let listens = self.unacked.len() < limits::UNACKED_MAX;
+        let Some(rest) = self.credit.checked_sub(bytes).filter(|_| listens) else { return false };
         self.credit = rest;
         self.unacked.push_back((room, cursor));
         effects.push(Effect::Send(peer, frame));
@@ -135,15 +145,21 @@ impl Session {
         end: Position,
         effects: &mut Vec<Effect>,
     ) {
-        let (rest, store) = (self.credit.checked_sub(limits::PAGE_CREDIT_BYTES), self.store);
+        let (rest, store) = (self.credit_for_page(), self.store);
         let (Some(rest), Some(outgoing)) = (rest, self.outgoing(room)) else { return };
-        if outgoing.loading || outgoing.sent >= end {
+        if outgoing.loading.is_some() || outgoing.sent >= end {
             return;
         }
-        outgoing.loading = true;
+        outgoing.loading = Some(outgoing.sent);
         let skip = store.filter(|_| !outgoing.again);
         effects.push(load(peer, room, Select::After(outgoing.sent, skip)));
         self.credit = rest;
+    }
+
+    /// The credit left if a page is set aside; `None` if the peer takes none now.
+    fn credit_for_page(&self) -> Option<u64> {
+        let listens = self.unacked.len() < limits::UNACKED_MAX;
+        self.credit.checked_sub(limits::PAGE_CREDIT_BYTES).filter(|_| listens)
     }
 
     /// What was read came: the credit set aside for it is free again.
@@ -155,12 +171,12 @@ impl Session {
     /// have been asked for from another place since.
     pub(crate) fn page_loaded(&mut self, room: RoomId, after: Position) -> Option<&mut Outgoing> {
         self.release();
-        let outgoing = self.outgoing(room).filter(|o| o.loading && o.sent == after)?;
-        outgoing.loading = false;
-        Some(outgoing)
+        let outgoing = self.outgoing(room).filter(|o| o.loading == Some(after))?;
+        outgoing.loading = None;
+        Some(outgoing).filter(|o| o.sent == after)
     }
 
-    /// Queues a request for ops; `false` if too many wait.
+    /// Queues a request for ops that are there; `false` if too many wait.
     pub(crate) fn queue_get(
         &mut self,
         room: RoomId,
@@ -176,7 +192,7 @@ impl Session {
 
     /// Reads what the oldest request asks for, if the peer takes it.
     pub(crate) fn load_get(&mut self, peer: PeerId, effects: &mut Vec<Effect>) {
-        let Some(rest) = self.credit.checked_sub(limits::PAGE_CREDIT_BYTES) else { return };
+        let Some(rest) = self.credit_for_page() else { return };
         if self.serving {
             return;
         }

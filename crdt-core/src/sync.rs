@@ -1,14 +1,15 @@
 //! What comes in: what each message of a peer does.
 //! Source: `docs/PROTOCOL.md`, "Synchronisation".
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::effect::{CloseReason, Effect, Event, PeerId, Record};
 use crate::id::{OpId, Position, RoomId, SetDigest, StoreId};
 use crate::limits;
 use crate::log::Verdict;
-use crate::message::{Batch, DecodeError, Exception, Message, Received};
+use crate::message::{Batch, DecodeError, Exception, Message, Received, encode_ops};
+use crate::rejection::Rejection;
 use crate::replica::{Replica, Rooms};
 use crate::session::{Incoming, Outgoing, Session};
 use crate::time::Timestamp;
@@ -95,7 +96,9 @@ impl Replica {
         match message {
             Message::Hello { .. } => self.strike(peer, "hello", "`hello` comes once"),
             Message::Sub { room, name, cursor } => {
-                if self.open_room(room, name).is_some() {
+                if !self.use_room(peer, room) {
+                    self.blame(peer, "subscriptions", "too many rooms on one connection");
+                } else if self.open_room(room, name).is_some() {
                     self.subscribed(now, peer, room, cursor);
                 } else {
                     self.blame(peer, "room", "this side does not take part in that room");
@@ -116,7 +119,11 @@ impl Replica {
             Message::Get { room, ids } => self.get(peer, room, ids),
             Message::Credit { bytes } => self.granted(peer, bytes),
             Message::Err { code, message } => {
-                self.effects.push(Effect::Notify(Event::PeerProblem { peer, code, message }));
+                if self.complain(peer) {
+                    self.effects.push(Effect::Notify(Event::PeerProblem { peer, code, message }));
+                } else {
+                    self.close(peer, CloseReason::Strikes);
+                }
             }
             // Decoded as `Received::Acked`.
             Message::Ack { .. } => {}
@@ -139,16 +146,19 @@ impl Replica {
     /// A peer asked for a room's ops.
     fn subscribed(&mut self, now: Timestamp, peer: PeerId, id: RoomId, cursor: Position) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let known = session.channels.contains_key(&id);
-        if !known && session.channels.len() >= limits::SUBSCRIPTIONS_MAX {
-            self.dirty.insert(id);
-            return self.blame(peer, "subscriptions", "too many rooms on one connection");
-        }
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let end = room.log.graph().end();
         // A cursor beyond the end is from before this store lost something.
         let cursor = if cursor <= end { cursor } else { Position::START };
-        session.channels.entry(id).or_default().outgoing = Some(Outgoing::from(cursor));
+        let mut outgoing = Outgoing::from(cursor);
+        let channel = session.channels.entry(id).or_default();
+        if let Some(before) = &channel.outgoing {
+            // Asked once more, the peer lacks something: nothing is left out this time.
+            outgoing.again = true;
+            outgoing.subs = before.subs + 1;
+        }
+        let subs = outgoing.subs;
+        channel.outgoing = Some(outgoing);
         room.subscribers.insert(peer);
         room.keep_announcing(now);
         self.dirty.insert(id);
@@ -158,6 +168,9 @@ impl Replica {
             self.send_heads(peer, id);
         }
         self.pump(peer);
+        if subs > limits::SUBS_PER_ROOM_MAX {
+            self.strike(peer, "sub", "asked for one room again and again");
+        }
     }
 
     /// Takes a peer's ops: checks each, keeps what is good, answers with one verdict each.
@@ -165,32 +178,38 @@ impl Replica {
         let grant = self.sessions.get_mut(&peer).and_then(|session| session.processed(bytes));
         let Batch { room: id, ops, cursor, missing: _ } = batch;
         let store = self.sessions.get(&peer).and_then(|session| session.store);
-        let (Some(store), true) = (store, self.open_room(id, None).is_some()) else {
-            return self.blame(peer, "room", "this side does not take part in that room");
+        let taken = self.use_room(peer, id) && self.open_room(id, None).is_some();
+        let (Some(store), true) = (store, taken) else {
+            return self.ops_of_no_room(peer, id, ops.len(), grant);
         };
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        let (mut admitted, mut except, mut stored, mut wanted) = (Vec::new(), Vec::new(), 0, false);
+        let parked_before = room.log.parked_bytes();
+        let (mut admitted, mut except, mut stored) = (Vec::new(), Vec::new(), 0);
+        let mut missing: BTreeSet<OpId> = BTreeSet::new();
         for (index, op) in (0_u64..).zip(ops) {
             let op = op.and_then(crate::op::RawOp::check_hash);
             let verdict = match op {
                 Ok(op) => {
-                    room.fetch.came(op.id());
-                    room.log.receive(op, store, &mut admitted)
+                    let (id, known) = (op.id(), room.log.has(op.id()));
+                    let dependencies: Vec<OpId> = op.head().dependencies().collect();
+                    let verdict = room.log.receive(op, store, &mut admitted);
+                    if verdict == Verdict::Parked && !known {
+                        room.fetch.came(id);
+                        missing.extend(dependencies);
+                    }
+                    verdict
                 }
                 Err(rejection) => Verdict::Rejected(rejection),
             };
             match verdict {
                 Verdict::Stored => stored += 1,
-                Verdict::Parked => {
-                    wanted = true;
-                    except.push(Exception { index, rejection: None });
-                }
+                Verdict::Parked => except.push(Exception { index, rejection: None }),
                 Verdict::Rejected(rejection) => {
                     except.push(Exception { index, rejection: Some(rejection) });
                 }
             }
         }
-        room.admit(admitted, &mut self.effects);
+        room.admit(admitted, Some((peer, store)), &mut self.effects);
         let streamed = self.sessions.get_mut(&peer).and_then(|session| session.incoming(id));
         if let (Some(cursor), Some(_)) = (cursor, streamed) {
             room.set_pulled(store, cursor, &mut self.effects);
@@ -201,18 +220,36 @@ impl Replica {
         if let Some(bytes) = grant {
             self.send(peer, &Message::Credit { bytes });
         }
-        if wanted {
-            self.want_missing(now, peer, id);
-        }
+        self.want(now, peer, id, missing);
+        self.account_parked(id, parked_before);
         if let Some(rejection) = blamed {
             self.strike(peer, rejection.code(), &alloc::format!("{rejection}"));
         }
     }
 
-    /// Asks a peer for what parked ops wait for.
-    fn want_missing(&mut self, now: Timestamp, peer: PeerId, id: RoomId) {
+    /// Answers ops of a room this side takes no part in: one `ack` for each message, whatever it is.
+    fn ops_of_no_room(&mut self, peer: PeerId, id: RoomId, ops: usize, grant: Option<u64>) {
+        let rejection = Some(Rejection::Room);
+        let except = (0_u64..).take(ops).map(|index| Exception { index, rejection }).collect();
+        self.send(peer, &Message::Ack { room: id, stored: 0, except });
+        if let Some(bytes) = grant {
+            self.send(peer, &Message::Credit { bytes });
+        }
+        self.blame(peer, "room", "this side does not take part in that room");
+    }
+
+    /// Asks a peer for ops, except those that are there or on their way.
+    fn want(
+        &mut self,
+        now: Timestamp,
+        peer: PeerId,
+        id: RoomId,
+        ids: impl IntoIterator<Item = OpId>,
+    ) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        let ids = room.fetch.want(now, peer, room.log.missing());
+        let log = &room.log;
+        let lacking = ids.into_iter().filter(|op| !log.has(*op));
+        let ids = room.fetch.want(now, peer, lacking);
         self.send_gets(id, ids.into_iter().map(|op| (peer, op)));
     }
 
@@ -250,7 +287,9 @@ impl Replica {
             room.set_pulled(store, cursor, &mut self.effects);
             if news {
                 let entries = room.log.graph().entries();
-                self.effects.push(Effect::Notify(Event::Synced { room: id, peer, set, entries }));
+                let name = room.name.clone();
+                let synced = Event::Synced { room: id, peer, set, name, entries };
+                self.effects.push(Effect::Notify(synced));
             }
             return self.agreed(peer, id);
         }
@@ -264,9 +303,14 @@ impl Replica {
         if unknown.is_empty() && all_acked {
             return self.send_again(peer, id);
         }
-        let ids = room.fetch.want(now, peer, unknown);
         self.dirty.insert(id);
-        self.send_gets(id, ids.into_iter().map(|op| (peer, op)));
+        // What parked ops wait for may have been given up: whoever is ahead is asked for it again.
+        let waited_for: Vec<OpId> = if room.fetch.is_idle() {
+            room.log.missing().take(limits::GET_IDS_MAX).collect()
+        } else {
+            Vec::new()
+        };
+        self.want(now, peer, id, unknown.into_iter().chain(waited_for));
     }
 
     /// The peer holds all that this side holds.
@@ -283,16 +327,23 @@ impl Replica {
             return self.blame(peer, "room", "this side does not take part in that room");
         };
         let graph = room.log.graph();
-        let (mut positions, mut missing) = (VecDeque::new(), Vec::new());
+        let (mut positions, mut missing) = (BTreeSet::new(), Vec::new());
         for id in ids {
             match graph.position(id) {
-                Some(position) => positions.push_back(position),
+                Some(position) => {
+                    positions.insert(position);
+                }
                 None => missing.push(id),
             }
         }
-        positions.make_contiguous().sort_unstable();
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        if session.queue_get(id, positions, missing) {
+        let queued = if positions.is_empty() {
+            let frame = encode_ops(id, [], None, &missing);
+            session.send_ops(peer, id, None, frame, &mut self.effects)
+        } else {
+            session.queue_get(id, positions.into_iter().collect(), missing)
+        };
+        if queued {
             session.load_get(peer, &mut self.effects);
         } else {
             self.blame(peer, "busy", "too many requests wait for an answer");

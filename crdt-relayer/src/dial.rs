@@ -61,15 +61,7 @@ pub async fn keep(
             return;
         }
         let started = tokio::time::Instant::now();
-        let reason = tokio::select! {
-            reason = serve(&driver, &url, &events) => reason,
-            gone = offline(&mut online) => {
-                if gone {
-                    return;
-                }
-                "offline".to_owned()
-            }
-        };
+        let reason = serve(&driver, &url, &events, online.clone()).await;
         if started.elapsed() >= GOOD_AFTER {
             pause = PAUSE_FIRST;
         }
@@ -84,9 +76,10 @@ pub async fn keep(
     }
 }
 
-/// Waits until the switch says offline; `true` if it is gone altogether.
-async fn offline(online: &mut watch::Receiver<bool>) -> bool {
-    online.wait_for(|online| !*online).await.is_err()
+/// Waits until the switch says offline or is gone.
+async fn offline(mut online: watch::Receiver<bool>) {
+    // Gone is as good as off.
+    let _gone = online.wait_for(|online| !*online).await.is_err();
 }
 
 /// Between half of a pause and all of it.
@@ -97,7 +90,12 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// One connection from dialling to its end; returns why it ended.
-async fn serve(driver: &Driver, url: &str, events: &mpsc::Sender<LinkEvent>) -> String {
+async fn serve(
+    driver: &Driver,
+    url: &str,
+    events: &mpsc::Sender<LinkEvent>,
+    online: watch::Receiver<bool>,
+) -> String {
     let config = WebSocketConfig::default()
         .read_buffer_size(session::READ_BUFFER_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
@@ -117,13 +115,13 @@ async fn serve(driver: &Driver, url: &str, events: &mpsc::Sender<LinkEvent>) -> 
         Ok(Message::Text(text)) => Ok(Incoming::Text(text.as_bytes().to_vec())),
         Ok(Message::Binary(_)) => Ok(Incoming::Binary),
         Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(Incoming::Alive),
-        Ok(Message::Close(_)) => Ok(Incoming::Close),
-        Err(Error::Capacity(_)) => Err(ReadError::TooLarge),
-        Err(_) => Err(ReadError::Lost),
+        Ok(Message::Close(close)) => {
+            Ok(Incoming::Close(close.map(|close| close.reason.to_string()).unwrap_or_default()))
+        }
+        Err(error) => Err(ReadError::of(&error)),
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
-    session::run(driver, peer, Box::pin(read), Box::pin(write)).await;
-    "connection closed".to_owned()
+    session::run(driver, Box::pin(read), Box::pin(write), offline(online), peer).await
 }
 
 fn message(wire: Wire) -> Result<Message, Error> {

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::http::StatusCode;
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::{SinkExt, StreamExt};
 
 use crate::driver::Driver;
+use crate::server::Place;
 use crate::session::{self, Incoming, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, ReadError, Wire};
 
 const ABOUT: &str = concat!(
@@ -47,12 +49,25 @@ async fn version() -> axum::Json<serde_json::Value> {
     }))
 }
 
-async fn websocket(State(driver): State<Arc<Driver>>, upgrade: WebSocketUpgrade) -> Response {
+/// Upgrades to the protocol. A browser always sends an `Origin`: until pages are served none is
+/// trusted, or any page its user visits could speak to a relayer on this machine.
+async fn websocket(
+    State(driver): State<Arc<Driver>>,
+    Extension(place): Extension<Place>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if headers.contains_key(ORIGIN) {
+        return (StatusCode::FORBIDDEN, "web pages may not connect\n").into_response();
+    }
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| async move { serve(&driver, socket).await })
+        .on_upgrade(move |socket| async move {
+            serve(&driver, socket).await;
+            drop(place);
+        })
         .into_response()
 }
 
@@ -62,19 +77,19 @@ async fn serve(driver: &Driver, socket: WebSocket) {
         Ok(Message::Text(text)) => Ok(Incoming::Text(text.as_str().as_bytes().to_vec())),
         Ok(Message::Binary(_)) => Ok(Incoming::Binary),
         Ok(Message::Ping(_) | Message::Pong(_)) => Ok(Incoming::Alive),
-        Ok(Message::Close(_)) => Ok(Incoming::Close),
+        Ok(Message::Close(close)) => {
+            Ok(Incoming::Close(close.map(|close| close.reason.to_string()).unwrap_or_default()))
+        }
         Err(error) => Err(read_error(error)),
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
-    session::run(driver, driver.next_peer(), Box::pin(read), Box::pin(write)).await;
+    let (read, write) = (Box::pin(read), Box::pin(write));
+    // The peer's side of the story is in its own log.
+    let _why = session::run(driver, read, write, std::future::pending(), driver.next_peer()).await;
 }
 
 fn read_error(error: axum::Error) -> ReadError {
-    use tokio_tungstenite::tungstenite::Error;
-    match error.into_inner().downcast_ref::<Error>() {
-        Some(Error::Capacity(_)) => ReadError::TooLarge,
-        Some(_) | None => ReadError::Lost,
-    }
+    error.into_inner().downcast_ref().map_or(ReadError::Lost, ReadError::of)
 }
 
 fn message(wire: Wire) -> Result<Message, axum::Error> {

@@ -3,7 +3,7 @@
 //! limit at which the connection is given up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crdt_core::message::Frame;
 use tokio::sync::{Notify, mpsc};
@@ -33,6 +33,7 @@ pub struct Outbound {
 #[derive(Debug, Default)]
 pub(crate) struct Level {
     bytes: AtomicUsize,
+    given_up: AtomicBool,
     fell: Notify,
 }
 
@@ -45,10 +46,10 @@ impl Outbound {
 
     pub(crate) fn send(&self, frame: Frame) {
         let before = self.level.bytes.fetch_add(frame.len(), Ordering::Relaxed);
-        if before > QUEUED_BYTES_MAX {
-            self.close(1008, "slow");
-        } else {
+        if before <= QUEUED_BYTES_MAX {
             self.push(Outgoing::Frame(frame));
+        } else if !self.level.given_up.swap(true, Ordering::Relaxed) {
+            self.close(1008, "slow");
         }
     }
 

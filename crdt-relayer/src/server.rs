@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Open connections.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -26,6 +26,12 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// Pause after accepting failed, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// One of the [`CONNECTIONS_MAX`] places, held as long as any part of a connection lives.
+#[derive(Clone, Debug)]
+pub struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
 
 /// A listening server.
 #[derive(Debug)]
@@ -64,7 +70,9 @@ impl Server {
                 _ = running.wait_for(|running| !*running) => return,
             };
             let Some((stream, permit)) = accepted else { return };
-            let service = TowerToHyperService::new(app.clone());
+            // A websocket outlives the request it came from, and takes its place along.
+            let place = Extension(Place { _permit: Arc::new(permit) });
+            let service = TowerToHyperService::new(app.clone().layer(place));
             tokio::spawn(async move {
                 let served = http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -76,7 +84,6 @@ impl Server {
                     .await;
                 // A client that breaks off or misbehaves is no news to the server.
                 drop(served);
-                drop(permit);
             });
         }
     }
@@ -84,7 +91,7 @@ impl Server {
     async fn accept(
         &self,
         connections: &Arc<Semaphore>,
-    ) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
         let permit = Arc::clone(connections).acquire_owned().await.ok()?;
         loop {
             match self.listener.accept().await {

@@ -8,7 +8,8 @@ use crdt_core::effect::PeerId;
 use crdt_core::message::Frame;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio_tungstenite::tungstenite;
 
 use crate::driver::Driver;
 use crate::outbound::{Level, Outbound, Outgoing};
@@ -25,11 +26,14 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// Silence after which a peer counts as gone: it has missed two pings.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 
-/// Time a write may take without the peer taking anything.
+/// Time for the first message of a peer.
+const HELLO_MAX: Duration = Duration::from_secs(10);
+
+/// Time that writing [`FLUSH_BYTES`] and one frame may take.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
-/// Frames written before they are flushed.
-const FLUSH_FRAMES: usize = 64;
+/// Bytes written before they are flushed.
+const FLUSH_BYTES: usize = 64 * 1024;
 
 /// What comes in, whichever library read it.
 #[derive(Debug)]
@@ -38,7 +42,8 @@ pub(crate) enum Incoming {
     Binary,
     /// A ping or pong: a sign of life.
     Alive,
-    Close,
+    /// A close frame with this reason.
+    Close(String),
 }
 
 /// What goes out, whichever library writes it.
@@ -50,12 +55,24 @@ pub(crate) enum Wire {
 }
 
 /// Why reading ended.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum ReadError {
     /// A message was larger than [`MESSAGE_BYTES_MAX`].
     TooLarge,
+    /// A text message was not UTF-8.
+    Utf8,
     /// The connection failed.
     Lost,
+}
+
+impl ReadError {
+    pub(crate) fn of(error: &tungstenite::Error) -> Self {
+        match error {
+            tungstenite::Error::Capacity(_) => Self::TooLarge,
+            tungstenite::Error::Utf8(_) => Self::Utf8,
+            _ => Self::Lost,
+        }
+    }
 }
 
 /// A frame shared by all who get it, as a buffer.
@@ -67,47 +84,81 @@ impl AsRef<[u8]> for Shared {
     }
 }
 
-/// Serves one connection until it ends.
-pub(crate) async fn run<R, W>(driver: &Driver, peer: PeerId, read: R, write: W)
+/// Serves one connection until it ends or `stop` comes true. Returns why it ended.
+pub(crate) async fn run<R, W>(
+    driver: &Driver,
+    read: R,
+    write: W,
+    stop: impl Future<Output = ()>,
+    peer: PeerId,
+) -> String
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
     W: Sink<Wire> + Unpin,
 {
     let (outbound, outgoing, level) = Outbound::new();
-    if driver.connected(peer, outbound.clone()).await.is_ok() {
-        let reading = async {
-            reader(driver, peer, read, &level, &outbound).await;
-            // Gives the writer time to say why.
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = reading => {}
-            () = writer(write, outgoing, &level) => {}
-        }
-        // A stopped driver has forgotten the peer already.
-        let _stopped = driver.disconnected(peer).await;
+    if driver.connected(peer, outbound.clone()).await.is_err() {
+        return "stopping".to_owned();
     }
+    let mut reason = "connection lost".to_owned();
+    let reading = async {
+        let (code, word, why) = tokio::select! {
+            ended = reader(driver, peer, read, &level) => ended,
+            () = stop => (1000, "bye", "offline".to_owned()),
+        };
+        reason = why;
+        outbound.close(code, word);
+        // Gives the writer time to say so.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = reading => {}
+        () = writer(write, outgoing, &level) => {}
+    }
+    // A stopped driver has forgotten the peer already.
+    let _stopped = driver.disconnected(peer).await;
+    reason
 }
 
-/// Reads until the connection ends, then asks the writer to close it.
-async fn reader<R>(driver: &Driver, peer: PeerId, mut read: R, level: &Level, outbound: &Outbound)
+/// Reads until the connection ends. Returns how to close it, and why in words.
+async fn reader<R>(
+    driver: &Driver,
+    peer: PeerId,
+    mut read: R,
+    level: &Level,
+) -> (u16, &'static str, String)
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
 {
+    let mut introduced = false;
+    let hello_by = Instant::now() + HELLO_MAX;
     loop {
         level.low().await;
-        let taken = match timeout(SILENCE_MAX, read.next()).await {
-            Err(_) => return outbound.close(1001, "silence"),
-            Ok(None | Some(Ok(Incoming::Close) | Err(ReadError::Lost))) => {
-                return outbound.close(1000, "bye");
+        let silence = Instant::now() + SILENCE_MAX;
+        let deadline = if introduced { silence } else { hello_by };
+        let taken = match timeout_at(deadline, read.next()).await {
+            Err(_) => return (1001, "silence", "the peer fell silent".to_owned()),
+            Ok(None | Some(Err(ReadError::Lost))) => {
+                return (1000, "bye", "connection lost".to_owned());
             }
-            Ok(Some(Err(ReadError::TooLarge))) => return outbound.close(1009, "size"),
+            Ok(Some(Ok(Incoming::Close(reason)))) => {
+                return (1000, "bye", format!("closed by the peer: {reason}"));
+            }
+            Ok(Some(Err(ReadError::TooLarge))) => {
+                return (1009, "size", "the peer sent too large a message".to_owned());
+            }
+            Ok(Some(Err(ReadError::Utf8))) => {
+                return (1007, "utf8", "the peer sent text that is not UTF-8".to_owned());
+            }
             Ok(Some(Ok(Incoming::Alive))) => Ok(()),
             Ok(Some(Ok(Incoming::Binary))) => driver.received_binary(peer).await,
-            Ok(Some(Ok(Incoming::Text(frame)))) => driver.received(peer, frame).await,
+            Ok(Some(Ok(Incoming::Text(frame)))) => {
+                introduced = true;
+                driver.received(peer, frame).await
+            }
         };
         if taken.is_err() {
-            return outbound.close(1001, "going-away");
+            return (1001, "going-away", "stopping".to_owned());
         }
     }
 }
@@ -149,22 +200,28 @@ where
     W: Sink<Wire> + Unpin,
 {
     let mut next = Some(first);
-    for _ in 0..FLUSH_FRAMES {
+    let mut written_bytes = 0;
+    while written_bytes < FLUSH_BYTES {
         match next {
             None => break,
             Some(Outgoing::Close(code, reason)) => {
-                write.send(Wire::Close(code, reason)).await.map_err(|_| ())?;
+                // Where the peer closed first this fails, and the answer to it waits to be flushed.
+                if write.send(Wire::Close(code, reason)).await.is_err() {
+                    write.close().await.map_err(|_| ())?;
+                }
                 return Ok(false);
             }
             Some(Outgoing::Frame(frame)) => {
                 let bytes = frame.len();
+                written_bytes += bytes;
                 let text = Bytes::from_owner(Shared(frame));
                 let written = write.feed(Wire::Text(text)).await;
                 level.sent(bytes);
                 written.map_err(|_| ())?;
             }
         }
-        next = queue.try_recv().ok();
+        let more = written_bytes < FLUSH_BYTES;
+        next = if more { queue.try_recv().ok() } else { None };
     }
     write.flush().await.map_err(|_| ())?;
     Ok(true)

@@ -204,6 +204,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         let number = self.room(room)?.number;
         let store = self.store_number(store)?;
+        if position == Position::START {
+            let delete = "DELETE FROM marks WHERE room = ?1 AND store = ?2";
+            self.db.prepare_cached(delete)?.execute([number, store])?;
+            return Ok(());
+        }
         let upsert = format!(
             "INSERT INTO marks (room, store, {column}) VALUES (?1, ?2, ?3)
              ON CONFLICT (room, store) DO UPDATE SET {column} = excluded.{column}"
@@ -326,7 +331,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        let row = self.room(load.room)?;
+        // A room that nobody has written to is known in memory only.
+        let Some(row) = self.rooms.get(&load.room).copied() else {
+            return Ok(Loaded { load, ops: Vec::new(), through: Position::START });
+        };
         let mut page = Page { ops: Vec::new(), bytes: 0, load: &load };
         let mut through = row.end;
         match &load.what {

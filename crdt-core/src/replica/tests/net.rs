@@ -35,6 +35,9 @@ impl Disk {
     }
 
     pub(super) fn load(&self, load: &Load) -> Loaded {
+        let is_kept =
+            |record: &Record| matches!(record, Record::Room { id, .. } if *id == load.room);
+        assert!(self.0.iter().any(is_kept), "only what is on disk is read from it");
         let mut ops: Vec<Op> = Vec::new();
         let mut through = Position::START;
         let full = |ops: &[Op]| {
@@ -270,8 +273,15 @@ impl Client {
 
     pub(super) fn input(&mut self, input: Input) -> Vec<Effect> {
         let now = Timestamp::from_ms(0);
-        let mut effects: VecDeque<Effect> = self.replica.handle(now, input).into();
+        let mut effects = self.replica.handle(now, input);
         effects.extend(self.replica.handle(now, Input::Flush));
+        self.carry_out(effects)
+    }
+
+    /// Keeps and reads what the replica wants kept and read. Returns the other effects.
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
+        let now = Timestamp::from_ms(0);
+        let mut effects = VecDeque::from(effects);
         let mut visible = Vec::new();
         while let Some(effect) = effects.pop_front() {
             match effect {

@@ -10,7 +10,7 @@ use crate::effect::{Effect, Input, PeerId};
 use crate::fixtures::{Author, entry, id_of, room};
 use crate::id::Position;
 use crate::limits;
-use crate::message::{Message, Received};
+use crate::message::{Frame, Message, Received, encode_ops};
 use crate::op::Op;
 use crate::time::Timestamp;
 
@@ -174,4 +174,204 @@ fn rooms_and_subscriptions_are_bounded() {
         0,
         "a room nobody wrote to ends with its last member"
     );
+}
+
+/// What a store other than the client's holds, handed in by a second connection.
+fn publish(client: &mut Client, peer: u64, store: u8, all: &[Op]) -> Vec<Effect> {
+    let peer = PeerId(peer);
+    client.input(Input::PeerUp(peer));
+    let greeting = hello(store, limits::WINDOW_BYTES);
+    client.input(Input::Received(peer, greeting.as_bytes().to_vec()));
+    let frame = ops(&all.iter().collect::<Vec<_>>());
+    client.input(Input::Received(peer, frame.as_bytes().to_vec()))
+}
+
+fn chain(author: u8, len: usize) -> Vec<Op> {
+    let author = Author::new(author);
+    let mut chain = vec![entry(&author, &[], "0")];
+    while chain.len() < len {
+        let next = author.after(chain.last().unwrap(), &[], &format!("{}", chain.len()));
+        chain.push(next);
+    }
+    chain
+}
+
+#[test]
+fn asking_an_empty_room_for_ops_reads_nothing_from_disk() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let get = Message::Get { room: room(MAIN), ids: vec![id_of(1)] }.encode();
+    let answer = client.say(&get);
+    assert!(matches!(&answer[..], [Effect::Send(_, frame)] if frame.contains("\"missing\"")));
+}
+
+#[test]
+fn an_op_passed_on_while_a_page_is_read_is_neither_lost_nor_sent_twice() {
+    let mut client = Client::new();
+    let all = chain(1, 400);
+    publish(&mut client, 2, 8, &all[..250]);
+    client.say(&sub(0));
+    // In one batch: the peer grants more, so a page is read for it; and another op comes.
+    let mut come = 0;
+    let now = Timestamp::from_ms(0);
+    for op in &all[250..] {
+        let grant = Message::Credit { bytes: 1_000 }.encode().as_bytes().to_vec();
+        let mut effects = client.replica.handle(now, Input::Received(PeerId(1), grant));
+        let frame = ops(&[op]).as_bytes().to_vec();
+        effects.extend(client.replica.handle(now, Input::Received(PeerId(2), frame)));
+        effects.extend(client.replica.handle(now, Input::Flush));
+        come += client
+            .carry_out(effects)
+            .iter()
+            .map(|effect| ids_sent(effect, PeerId(1)))
+            .sum::<usize>();
+    }
+    let held = client.replica.status(room(MAIN)).unwrap().ops;
+    assert_eq!((held, come), (400, 150));
+}
+
+fn ids_sent(effect: &Effect, to: PeerId) -> usize {
+    match effect {
+        Effect::Send(peer, frame) if *peer == to && frame.starts_with("{\"type\":\"ops\"") => {
+            frame.matches("\"sig\":").count()
+        }
+        _ => 0,
+    }
+}
+
+#[test]
+fn who_claims_a_members_store_cannot_keep_ops_from_it() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let effects = publish(&mut client, 2, 9, &chain(1, 5));
+    assert_eq!(effects.iter().map(|effect| ids_sent(effect, PeerId(1))).sum::<usize>(), 5);
+
+    // What was handed in while the member was away is left out of its stream, as the claim would
+    // have it, until the member asks once more.
+    client.input(Input::PeerDown(PeerId(1)));
+    publish(&mut client, 3, 9, &chain(2, 5));
+    client.input(Input::PeerUp(PeerId(1)));
+    client.say(&hello(9, limits::WINDOW_BYTES));
+    let first = client.say(&sub(5));
+    assert_eq!(first.iter().map(|effect| ids_sent(effect, PeerId(1))).sum::<usize>(), 0);
+    let second = client.say(&sub(0));
+    assert_eq!(second.iter().map(|effect| ids_sent(effect, PeerId(1))).sum::<usize>(), 10);
+}
+
+#[test]
+fn a_bad_signature_does_not_end_the_search_for_the_good_one() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let all = chain(1, 2);
+    client.say(&ops(&[&all[1]]));
+    let text = ops(&[&all[0]]);
+    let sig = text.split("\"sig\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let forged = text.replace(sig, &"0".repeat(128));
+    assert_eq!(said(&client.say(&forged)), ["ack sig", "err sig"]);
+    let later = client.replica.wake_at().unwrap();
+    let effects = client.replica.handle(later, Input::Flush);
+    let get = Message::Get { room: room(MAIN), ids: vec![all[0].id()] }.encode();
+    assert!(effects.iter().any(|e| matches!(e, Effect::Send(_, frame) if *frame == get)));
+}
+
+#[test]
+fn one_connection_makes_only_so_many_rooms_and_an_empty_one_is_not_kept() {
+    let mut client = Client::new();
+    for number in 0..limits::SUBSCRIPTIONS_MAX + 10 {
+        let name = format!("r{number}");
+        let op = Author::new(1).with(|head| {
+            head.room = room(&name);
+            head.grant = *room(&name).as_bytes();
+        });
+        client.say(&encode_ops(room(&name), [&op], None, &[]));
+    }
+    assert_eq!(client.replica.rooms().count(), limits::SUBSCRIPTIONS_MAX);
+    let mut client = Client::new();
+    client.say(&sub(0));
+    client.say(&encode_ops(room(MAIN), [], Position::new(7), &[]));
+    assert!(client.disk.0.is_empty(), "nothing came, nothing is kept");
+}
+
+#[test]
+fn asking_for_one_room_again_and_again_is_held_against_a_peer() {
+    let mut client = Client::new();
+    for _ in 0..limits::SUBS_PER_ROOM_MAX {
+        assert!(said(&client.say(&sub(0))).is_empty());
+    }
+    assert_eq!(said(&client.say(&sub(0))), ["err sub"]);
+}
+
+#[test]
+fn a_parked_op_sent_again_costs_nothing_more() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let all = chain(1, 3);
+    client.say(&ops(&[&all[2]]));
+    let again = client.say(&ops(&[&all[2]]));
+    let asks = again.iter().any(|e| matches!(e, Effect::Send(_, f) if f.contains("\"get\"")));
+    assert!(!asks);
+}
+
+#[test]
+fn every_ops_message_has_its_ack_even_if_the_room_is_not_joined() {
+    let mut net = Net::new(1);
+    net.input(1, Input::PeerUp(PeerId(70)));
+    let say = |net: &mut Net, frame: &Frame| {
+        net.input(1, Input::Received(PeerId(70), frame.as_bytes().to_vec()));
+    };
+    say(&mut net, &hello(9, limits::WINDOW_BYTES));
+    net.sent.clear();
+    let op = entry(&Author::new(1), &[], "1");
+    say(&mut net, &encode_ops(room("other"), [&op], None, &[]));
+    assert!(
+        net.sent[0].contains("\"ack\"") && net.sent[0].contains("\"room\"}]"),
+        "{:?}",
+        net.sent
+    );
+}
+
+#[test]
+fn parked_ops_of_all_rooms_together_are_bounded() {
+    let mut replica = Client::new().replica;
+    let text = format!("\"{}\"", "x".repeat(60_000));
+    let now = Timestamp::from_ms(0);
+    for peer in 2..5 {
+        replica.handle(now, Input::PeerUp(PeerId(peer)));
+        let greeting = hello(9, limits::WINDOW_BYTES).as_bytes().to_vec();
+        replica.handle(now, Input::Received(PeerId(peer), greeting));
+        let name = format!("r{peer}");
+        for author in 0..250 {
+            for fork in 0..2 {
+                let op = Author::new(author).with_data(&format!("{text},{fork}"), |head| {
+                    head.room = room(&name);
+                    head.grant = *room(&name).as_bytes();
+                    head.refs = vec![id_of(1)];
+                });
+                let frame = encode_ops(room(&name), [&op], None, &[]).as_bytes().to_vec();
+                replica.handle(now, Input::Received(PeerId(peer), frame));
+            }
+        }
+    }
+    let parked: usize = replica.rooms.values().map(|room| room.log.parked_bytes()).sum();
+    assert_eq!(parked, replica.parked_bytes);
+    assert!(parked <= limits::PARKED_BYTES_ALL_MAX);
+    assert!(parked > limits::PARKED_BYTES_ALL_MAX - 70_000);
+}
+
+#[test]
+fn very_many_heads_are_announced_in_turns() {
+    let mut client = Client::new();
+    let many = limits::HEADS_LISTED_MAX + 10;
+    let all: Vec<Op> = (0..many).map(|n| entry(&Author::new(1), &[], &format!("{n}"))).collect();
+    for part in all.chunks(limits::BATCH_OPS_MAX) {
+        client.say(&ops(&part.iter().collect::<Vec<_>>()));
+    }
+    let held = client.replica.rooms.get_mut(&room(MAIN)).unwrap();
+    let listed = |frame: &Frame| match Received::decode(frame.as_bytes()) {
+        Ok(Received::Message(Message::Heads { heads, .. })) => heads,
+        other => panic!("{other:?}"),
+    };
+    let (first, second) = (listed(&held.heads_frame()), listed(&held.heads_frame()));
+    assert_eq!((first.len(), second.len()), (limits::HEADS_LISTED_MAX, 10));
+    assert!(first.iter().all(|head| !second.contains(head)));
 }

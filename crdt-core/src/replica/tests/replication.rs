@@ -212,14 +212,17 @@ fn a_false_cursor_in_a_nodes_name_is_found_out_by_its_heads() {
     for number in 0..10 {
         net.write(1, number);
     }
+    net.write(2, 10);
+    net.quiet();
     // Somebody who learnt node 1's store id pretends that its ops were pulled already.
     let mut effects = Vec::new();
     let relayer = net.nodes[0].replica.rooms.get_mut(&room(MAIN)).unwrap();
     let all = Position::new(10).unwrap();
     relayer.set_pulled(StoreId::from_bytes([1; 32]), all, &mut effects);
+    assert_eq!(effects.len(), 1);
     net.link(0, 1);
     net.settle();
-    net.assert_converged(10);
+    net.assert_converged(11);
 }
 
 #[test]
@@ -306,7 +309,11 @@ fn unknown_kinds_pass_through() {
     let relayer = net.nodes[0].replica.rooms.get_mut(&room(MAIN)).unwrap();
     relayer.log.insert((Arc::new(vote.clone()), None), &mut admitted);
     let mut effects = Vec::new();
-    relayer.admit(admitted, &mut effects);
+    relayer.admit(admitted, None, &mut effects);
+    net.nodes[0].disk.0.extend(effects.into_iter().filter_map(|effect| match effect {
+        Effect::Persist(record) => Some(record),
+        _ => None,
+    }));
     net.nodes[0].replica.dirty.insert(room(MAIN));
     net.input(0, Input::Flush);
     net.settle();
