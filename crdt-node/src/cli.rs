@@ -108,7 +108,7 @@ pub(crate) struct Connection {
 pub(crate) struct Run {
     /// The node.
     pub(crate) name: String,
-    /// Room to take part in instead of the configured ones; repeatable, lines go to the first.
+    /// Room to take part in, besides those kept already; repeatable, lines go to the first.
     #[arg(long, value_name = "ROOM")]
     pub(crate) room: Vec<String>,
     /// Stay at the end of input, until SIGTERM.
@@ -183,10 +183,10 @@ pub(crate) enum Key {
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Keep the folder with the nodes' homes.
+    /// Keep everything running until Ctrl-C, and the folder with the nodes' homes.
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Makes keys and transactions the same in every run.
+    /// Chooses the keys.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) seed: u64,
 }

@@ -32,7 +32,7 @@ const CUT_OFF: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Keep everything running, and the folder.
     pub keep: bool,
-    /// Fixes keys and transactions.
+    /// Chooses the keys.
     pub seed: u64,
     /// How the result is printed.
     pub format: Format,
@@ -41,10 +41,11 @@ pub struct Options {
 /// Plays the demo and prints its result.
 ///
 /// # Errors
-/// [`NodeError::Demo`] with what went wrong or differs, or what kept it from starting.
+/// [`NodeError::DemoFailed`] with what went wrong or differs, or what kept it from starting.
 pub async fn run(options: &Options) -> Result<(), NodeError> {
     let started = Instant::now();
-    let folder = TempDir::with_prefix("crdt-demo-")?;
+    let folder = TempDir::with_prefix("crdt-demo-")
+        .map_err(|source| NodeError::file(&std::env::temp_dir(), source))?;
     let text = options.format == Format::Text;
     let mut cast = Cast::assemble(folder.path(), options.seed).await?;
     if text {
@@ -56,19 +57,16 @@ pub async fn run(options: &Options) -> Result<(), NodeError> {
         ))?;
     }
     let played = play(&mut cast).await;
-    let outcome = Outcome::gather(&cast, &played, started.elapsed())?;
+    let outcome = Outcome::gather(&cast, played, started.elapsed()).await?;
     outcome.print(options.format)?;
     if options.keep {
         let kept = folder.keep();
-        progress(&format!(
-            "  running until Ctrl-C   homes in {}   relay {}",
-            kept.display(),
-            cast.relay_url()
-        ))?;
+        let (homes, relay) = (kept.display(), cast.relay_url());
+        eprintln!("  running until Ctrl-C   homes in {homes}   relay {relay}");
         tokio::signal::ctrl_c().await?;
     }
     cast.leave().await?;
-    outcome.verdict(played)
+    outcome.verdict()
 }
 
 /// What happened on the way.

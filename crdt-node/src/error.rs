@@ -1,6 +1,6 @@
 //! What can go wrong for a user: one sentence, what to do next, and an exit code.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crdt_core::id::RoomNameError;
 use crdt_core::rejection::Rejection;
@@ -30,6 +30,8 @@ pub enum NodeError {
     KeyExists {
         /// The key file.
         key: PathBuf,
+        /// Whose it is.
+        name: String,
     },
     /// The home belongs to another name.
     #[error("{home} belongs to {owner}, not to {name}")]
@@ -81,6 +83,24 @@ pub enum NodeError {
         /// The address.
         url: String,
     },
+    /// TLS is not built yet.
+    #[error("{url} needs TLS, which this version does not speak")]
+    Tls {
+        /// The address.
+        url: String,
+    },
+    /// Neither a file nor a node has this name.
+    #[error("there is no file and no node named {subject}")]
+    NoSubject {
+        /// What was asked for.
+        subject: String,
+    },
+    /// A file is there already.
+    #[error("{path} exists already; it was kept")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
@@ -119,7 +139,7 @@ pub enum NodeError {
         unsent: usize,
     },
     /// Some lines were refused; the others are recorded.
-    #[error("{refused} of {lines} lines were refused; the others are recorded")]
+    #[error("{refused} of {lines} lines were refused{}", if refused < lines { "; the others are recorded" } else { "" })]
     LinesRefused {
         /// Refused lines.
         refused: u64,
@@ -135,8 +155,11 @@ pub enum NodeError {
         /// How many.
         count: u64,
     },
-    /// The demo did not end as it should.
+    /// The demo did not end as it should; its report says so too.
     #[error("the demo failed: {0}")]
+    DemoFailed(String),
+    /// The demo could not be played.
+    #[error("the demo could not be played: {0}")]
     Demo(String),
     /// Standard output or input failed.
     #[error("standard input or output: {0}")]
@@ -156,6 +179,26 @@ impl From<Rejection> for NodeError {
 }
 
 impl NodeError {
+    /// A file that cannot be used.
+    pub fn file(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        if source.kind() == std::io::ErrorKind::AlreadyExists {
+            Self::Exists { path }
+        } else {
+            Self::File { path, source }
+        }
+    }
+
+    /// Whether a report that says so was printed already.
+    pub fn is_reported(&self) -> bool {
+        matches!(self, Self::Unverified(_) | Self::Equivocation { .. } | Self::DemoFailed(_))
+    }
+
+    /// Whether the reader of a pipe has gone, as `head` does: nothing is wrong.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Stdio(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -170,6 +213,9 @@ impl NodeError {
             | Self::Passphrase { .. }
             | Self::Config { .. }
             | Self::Url { .. }
+            | Self::Tls { .. }
+            | Self::NoSubject { .. }
+            | Self::Exists { .. }
             | Self::File { .. }
             | Self::Home(HomeError::Io { .. })
             | Self::Store(
@@ -182,7 +228,7 @@ impl NodeError {
             Self::NotRelayed { .. } => 4,
             Self::Unverified(_) | Self::Store(StoreError::Damaged(_)) => 5,
             Self::Equivocation { .. } => 6,
-            Self::NotSynced { .. } | Self::Demo(_) => 7,
+            Self::NotSynced { .. } | Self::Demo(_) | Self::DemoFailed(_) => 7,
             Self::Home(HomeError::Busy(_)) => 9,
             Self::LinesRefused { .. } => 10,
         }
@@ -203,7 +249,10 @@ impl NodeError {
             Self::OtherName { .. } => "E0308",
             Self::Home(HomeError::Busy(_)) => "E0309",
             Self::File { .. } | Self::Home(HomeError::Io { .. }) => "E0310",
+            Self::NoSubject { .. } => "E0311",
+            Self::Exists { .. } => "E0312",
             Self::Url { .. } => "E0401",
+            Self::Tls { .. } => "E0403",
             Self::NotRelayed { .. } => "E0402",
             Self::Unverified(_) => "E0501",
             Self::Store(StoreError::Damaged(_)) => "E0502",
@@ -213,7 +262,7 @@ impl NodeError {
             Self::Store(StoreError::NoRoom(_)) => "E0506",
             Self::Equivocation { .. } => "E0601",
             Self::NotSynced { .. } => "E0701",
-            Self::Demo(_) => "E0702",
+            Self::Demo(_) | Self::DemoFailed(_) => "E0702",
             Self::Random(_) | Self::Stdio(_) | Self::Terminal(_) | Self::Stopped(_) => "E0101",
         }
     }
@@ -224,7 +273,7 @@ impl NodeError {
             Self::Usage(_) => "crdt-node --help lists commands and flags".into(),
             Self::RoomName(_) => "for example: main, ledger-2, team.eu".into(),
             Self::NoIdentity { name, .. } => format!("crdt-node init {name}"),
-            Self::KeyExists { .. } => "choose another name, or go on with this one: run".into(),
+            Self::KeyExists { name, .. } => format!("crdt-node run {name}, or choose another name"),
             Self::OtherName { owner, .. } => {
                 format!("use the name {owner}, or another --home for another node")
             }
@@ -235,6 +284,9 @@ impl NodeError {
             Self::NoPassphrase { .. } => "give it with --passphrase-file FILE".into(),
             Self::Passphrase { .. } => "try again; nothing was changed".into(),
             Self::Config { .. } => "mend the file; it knows `name`, `relays` and `rooms`".into(),
+            Self::NoSubject { .. } => "name an exported file, or a node made with init".into(),
+            Self::Exists { .. } => "choose another file name".into(),
+            Self::Tls { .. } => "use ws:// on this machine or behind a proxy that adds TLS".into(),
             Self::Url { .. } => "it looks like ws://127.0.0.1:8080/websocket".into(),
             Self::File { .. } | Self::Home(HomeError::Io { .. }) => {
                 "check owner, permissions and free space; nothing was lost".into()
@@ -251,6 +303,9 @@ impl NodeError {
             }
             Self::Store(StoreError::Layout { .. }) => "use the version that wrote it".into(),
             Self::Store(StoreError::NoRoom(_)) => "crdt-node status lists the rooms".into(),
+            Self::NotRelayed { unsent: 0, .. } | Self::NotSynced { unsent: 0, .. } => {
+                "nothing was lost and nothing waits to be sent; is the relay up?".into()
+            }
             Self::NotRelayed { unsent, .. } | Self::NotSynced { unsent, .. } => format!(
                 "nothing was lost: {unsent} of your ops are safe here and will be sent by the next \
                  run; is the relay up?"
@@ -260,7 +315,9 @@ impl NodeError {
                 "keep the file as evidence; a fresh home gets a good copy".into()
             }
             Self::Equivocation { .. } => "--allow-forks accepts that; both ops are kept".into(),
-            Self::Demo(_) => "run it again with --keep and look at the folder it names".into(),
+            Self::Demo(_) | Self::DemoFailed(_) => {
+                "run it again with --keep and look at the folder it names".into()
+            }
             Self::Random(_) | Self::Stdio(_) | Self::Terminal(_) | Self::Stopped(_) => {
                 "everything acknowledged is safe; please report this".into()
             }

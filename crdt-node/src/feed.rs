@@ -1,14 +1,12 @@
 //! Carries out lines: transactions go to the replica, commands are answered on the screen.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crdt_core::effect::{Command, Token};
 use crdt_core::id::{AuthorId, RoomName};
-use crdt_relayer::driver::Driver;
+use crdt_relayer::driver::{Driver, Stopped};
 use crdt_relayer::store::Store;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +16,7 @@ use crate::line::{self, Line, LineError};
 use crate::report;
 use crate::screen::{Format, Screen};
 use crate::show;
+use crate::verify;
 
 /// What a thread that reads lines has read.
 #[derive(Debug)]
@@ -46,7 +45,42 @@ pub enum Fed {
 }
 
 /// State of each link, by relay.
-pub type Links = Arc<Mutex<BTreeMap<String, String>>>;
+pub type Links = Arc<Mutex<BTreeMap<String, LinkState>>>;
+
+/// The state of a link.
+#[derive(Clone, Debug)]
+pub enum LinkState {
+    /// It is connected.
+    Connected,
+    /// It is not.
+    Down {
+        /// Why.
+        reason: String,
+        /// When it is dialled again.
+        retry_ms: u64,
+    },
+}
+
+impl LinkState {
+    /// Whether a person would be told the same of both.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Connected, Self::Connected) => true,
+            (Self::Down { reason: a, .. }, Self::Down { reason: b, .. }) => a == b,
+            (Self::Connected, Self::Down { .. }) | (Self::Down { .. }, Self::Connected) => false,
+        }
+    }
+
+    /// For programs.
+    pub fn json(&self) -> serde_json::Value {
+        match self {
+            Self::Connected => json!({"state": "connected"}),
+            Self::Down { reason, retry_ms } => {
+                json!({"state": "down", "reason": reason, "retry_ms": retry_ms})
+            }
+        }
+    }
+}
 
 /// The room lines are written to, also shown in the prompt.
 pub type Current = Arc<Mutex<RoomName>>;
@@ -55,6 +89,9 @@ pub type Current = Arc<Mutex<RoomName>>;
 pub fn peek<T: Clone>(shared: &Mutex<T>) -> T {
     shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
+
+/// Entries that `/log` shows.
+const LOG_LINES: usize = 20;
 
 const HELP: &str = "\
 pay TO AMOUNT [MEMO]   record a payment
@@ -185,7 +222,7 @@ impl Feeder {
                 let text = report::status_text(self.author, &reports);
                 let links = peek(&self.links);
                 let mut fields = report::status_json(self.author, &reports);
-                fields["links"] = json!(links);
+                fields["links"] = links_json(&links);
                 self.answer(word, &format!("{text}{}", links_text(&links)), fields).await;
             }
             "rooms" => {
@@ -195,17 +232,16 @@ impl Feeder {
             }
             "peers" => {
                 let links = peek(&self.links);
-                self.answer(word, &links_text(&links), json!({"links": links})).await;
+                self.answer(word, &links_text(&links), json!({"links": links_json(&links)})).await;
             }
             "join" => self.join(word, rest).await?,
-            "log" => self.log(rest).await?,
+            "log" => self.log(word, rest).await?,
             "verify" => {
                 let store = self.store.clone();
-                let verdict =
-                    tokio::task::spawn_blocking(move || report::verify_store(&store)).await;
+                let verdict = tokio::task::spawn_blocking(move || verify::store(&store)).await;
                 let verdict =
                     verdict.unwrap_or(Err(NodeError::Stopped(crdt_relayer::driver::Stopped)))?;
-                self.answer(word, &verdict.text(), verdict.json(report::Forks::Reported)).await;
+                self.answer(word, &verdict.text(), verdict.json(verify::Forks::Reported)).await;
             }
             "export" => self.export(word, rest).await?,
             "offline" | "online" => {
@@ -239,23 +275,28 @@ impl Feeder {
         Ok(())
     }
 
-    async fn log(&mut self, rest: &str) -> Result<(), NodeError> {
+    async fn log(&mut self, word: &str, rest: &str) -> Result<(), NodeError> {
         let last = if rest.is_empty() {
-            20
+            LOG_LINES
         } else {
             rest.parse().map_err(|_| NodeError::Usage("/log takes a number".into()))?
         };
         let (store, room) = (self.store.clone(), peek(&self.current));
         let (format, own) = (self.screen.format(), self.author);
-        let lines = tokio::task::spawn_blocking(move || -> Result<String, NodeError> {
-            let store = Store::open_read(&store)?;
+        let lines = blocking(move || {
             let mut out = Vec::new();
-            report::log(&store, room.id(), Some(last), None, format, own, &mut out)?;
+            let wanted = report::Wanted { last: Some(last), author: None };
+            report::log(&Store::open_read(&store)?, room.id(), wanted, format, own, &mut out)?;
             Ok(String::from_utf8_lossy(&out).trim_end().to_owned())
-        });
-        let lines =
-            lines.await.unwrap_or(Err(NodeError::Stopped(crdt_relayer::driver::Stopped)))?;
-        self.screen.show(lines).await;
+        })
+        .await?;
+        let entries: Vec<serde_json::Value> = match format {
+            Format::Json => {
+                lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+            }
+            Format::Text => Vec::new(),
+        };
+        self.answer(word, &lines, json!({"entries": entries})).await;
         Ok(())
     }
 
@@ -264,21 +305,31 @@ impl Feeder {
             return Err(NodeError::Usage("/export takes a file name".into()));
         }
         let (path, store, room) = (PathBuf::from(rest), self.store.clone(), peek(&self.current));
-        let written = tokio::task::spawn_blocking(move || -> Result<u64, NodeError> {
-            let file = |source| NodeError::File { path: path.clone(), source };
-            let mut out = BufWriter::new(File::create_new(&path).map_err(file)?);
-            report::export(&Store::open_read(&store)?, room.id(), &mut out)
-        });
-        let ops =
-            written.await.unwrap_or(Err(NodeError::Stopped(crdt_relayer::driver::Stopped)))?;
+        let ops = blocking(move || report::export_to(&Store::open_read(&store)?, room.id(), &path))
+            .await?;
         self.answer(word, &format!("{ops} ops written"), json!({"ok": true, "ops": ops})).await;
         Ok(())
     }
 }
 
-fn links_text(links: &BTreeMap<String, String>) -> String {
-    let line = |(url, state): (&String, &String)| format!("relay  {url}  {state}");
+fn links_text(links: &BTreeMap<String, LinkState>) -> String {
+    let line = |(url, state): (&String, &LinkState)| match state {
+        LinkState::Connected => format!("relay  {url}  connected"),
+        LinkState::Down { reason, .. } => format!("relay  {url}  down: {reason}"),
+    };
     links.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn links_json(links: &BTreeMap<String, LinkState>) -> serde_json::Value {
+    let entry = |(url, state): (&String, &LinkState)| (url.clone(), state.json());
+    serde_json::Value::Object(links.iter().map(entry).collect())
+}
+
+/// Does slow work beside the others. Work that panicked is reported like a replica that did.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
+) -> Result<T, NodeError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(NodeError::Stopped(Stopped)))
 }
 
 /// A refused line, for programs or people.

@@ -145,8 +145,11 @@ impl Home {
 /// Whether a text is an address this version can dial.
 ///
 /// # Errors
-/// [`NodeError::Url`].
+/// [`NodeError::Url`], [`NodeError::Tls`].
 pub fn check_relay(url: &str) -> Result<(), NodeError> {
+    if url.starts_with("wss://") {
+        return Err(NodeError::Tls { url: url.to_owned() });
+    }
     let host = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
     if host.is_some_and(|host| !host.is_empty()) && !url.contains(char::is_whitespace) {
         Ok(())

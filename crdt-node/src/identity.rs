@@ -55,7 +55,7 @@ impl Passphrase {
 /// Draws a key and writes it, readable by its owner only. Never overwrites.
 ///
 /// # Errors
-/// [`NodeError::KeyExists`], or the file cannot be written.
+/// [`NodeError::Exists`], or the file cannot be written.
 pub fn create(key: &Path, passphrase: Option<&Passphrase>) -> Result<AuthorId, NodeError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed)?;
@@ -71,9 +71,6 @@ pub fn write(
     seed: &[u8; 32],
     passphrase: Option<&Passphrase>,
 ) -> Result<AuthorId, NodeError> {
-    if key.exists() {
-        return Err(NodeError::KeyExists { key: key.to_owned() });
-    }
     let pem = match passphrase {
         None => encode(key, seed, None)?,
         Some(passphrase) => {
@@ -123,7 +120,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), NodeError> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(|source| NodeError::File { path: path.to_owned(), source })
+    write().map_err(|source| NodeError::file(path, source))
 }
 
 /// The public key as PEM, as `openssl pkey -pubout` prints it.
@@ -225,7 +222,7 @@ mod tests {
         let key = folder.path().join("key.pem");
         create(&key, None).unwrap();
         let before = fs::read(&key).unwrap();
-        assert!(matches!(create(&key, None), Err(NodeError::KeyExists { .. })));
+        assert!(matches!(create(&key, None), Err(NodeError::Exists { .. })));
         assert_eq!(fs::read(&key).unwrap(), before);
     }
 

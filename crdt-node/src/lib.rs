@@ -16,4 +16,5 @@ pub mod report;
 pub mod run;
 pub mod screen;
 pub mod show;
+pub mod verify;
 mod watch;

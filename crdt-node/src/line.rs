@@ -63,7 +63,8 @@ pub fn parse(line: &str) -> Result<Line, LineError> {
         return Ok(Line::Command(word.to_owned(), rest.trim().to_owned()));
     }
     if trimmed.starts_with('{') {
-        let value = Value::parse(trimmed.as_bytes(), limits::FRAME_DEPTH_MAX)?;
+        // In an op it stands in an array.
+        let value = Value::parse(trimmed.as_bytes(), limits::DATA_DEPTH_MAX - 1)?;
         return Ok(Line::Entry(Canonical::of(&value)));
     }
     let mut words = trimmed.splitn(2, char::is_whitespace);

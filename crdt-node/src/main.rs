@@ -2,7 +2,6 @@
 
 mod cli;
 
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,9 +14,10 @@ use crdt_node::console::Console;
 use crdt_node::error::NodeError;
 use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings, check_relay};
 use crdt_node::identity::{self, Passphrase};
-use crdt_node::report::{self, Forks};
+use crdt_node::report::{self, Wanted};
 use crdt_node::run::{LEAVE_MAX, Run, RunConfig, Until};
 use crdt_node::screen::{Format, Screen, Shown};
+use crdt_node::verify::{self, Forks};
 use crdt_node::{demo, input, show};
 use crdt_relayer::relayer::random;
 use crdt_relayer::store::Store;
@@ -29,10 +29,11 @@ async fn main() -> ExitCode {
     let as_json = cli.global.json;
     match carry_out(cli).await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {}", show::safe(&error.to_string()));
             eprintln!("Hint: {}  [{}]", show::safe(&error.hint()), error.code());
-            if as_json {
+            if as_json && !error.is_reported() {
                 report_error(&error);
             }
             ExitCode::from(error.exit_code())
@@ -67,7 +68,8 @@ async fn carry_out(cli: Cli) -> Result<(), NodeError> {
             let author = author.map_err(|error| NodeError::Usage(format!("--author: {error}")))?;
             let mut out = BufWriter::new(io::stdout());
             let (store, own) = (home.open_store()?, home.author()?);
-            report::log(&store, room.id(), log.last, author, format, own, &mut out)
+            let wanted = Wanted { last: log.last, author };
+            report::log(&store, room.id(), wanted, format, own, &mut out)
         }
         Command::Status(status) => {
             let home = Home::of(&status.name, folder)?;
@@ -84,9 +86,9 @@ async fn carry_out(cli: Cli) -> Result<(), NodeError> {
             let author = Home::of(&name, folder)?.author()?;
             let pem = identity::public_pem(author)?;
             print(&match (format, public_pem) {
-                (_, true) => pem.trim_end().to_owned(),
+                (Format::Text, true) => pem.trim_end().to_owned(),
                 (Format::Text, false) => author.to_string(),
-                (Format::Json, false) => json!({
+                (Format::Json, _) => json!({
                     "schema": "crdt-node/key/1", "ok": true, "code": 0,
                     "author": author.to_string(), "public_pem": pem,
                 })
@@ -127,7 +129,7 @@ fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<
         (false, None) => None,
     };
     if home.key().exists() {
-        return Err(NodeError::KeyExists { key: home.key() });
+        return Err(NodeError::KeyExists { key: home.key(), name: init.name });
     }
     home.write_settings(&Settings { name: init.name.clone(), relays, rooms })?;
     drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);
@@ -221,19 +223,22 @@ async fn send_lines(
     finish(started.go(lines).await, shown)
 }
 
-fn verified(verify: &cli::Verify, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
-    let forks = if verify.allow_forks { Forks::Allowed } else { Forks::Reported };
-    let file = PathBuf::from(&verify.subject);
+fn verified(asked: &cli::Verify, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
+    let forks = if asked.allow_forks { Forks::Allowed } else { Forks::Reported };
+    let file = PathBuf::from(&asked.subject);
     let found = if file.is_file() {
-        report::verify_file(&file)?
+        verify::file(&file)?
     } else {
-        let home = Home::of(&verify.subject, folder)?;
+        let subject = asked.subject.clone();
+        let home = Home::of(&asked.subject, folder);
+        let home = home.ok().filter(|home| home.path().exists());
+        let home = home.ok_or(NodeError::NoSubject { subject })?;
         home.settings()?;
-        report::verify_store(&home.store())?
+        verify::store(&home.store())?
     };
     print(&match format {
         Format::Json => found.json(forks).to_string(),
-        Format::Text => show::safe(&found.text()).replace("\\u{a}", "\n"),
+        Format::Text => found.text(),
     })?;
     found.outcome(forks)
 }
@@ -246,9 +251,7 @@ fn exported(export: &cli::Export, folder: Option<&Path>, format: Format) -> Resu
         report::export(&store, room.id(), &mut BufWriter::new(io::stdout()))?;
         return Ok(());
     };
-    let failed = |source| NodeError::File { path: path.clone(), source };
-    let file = File::create_new(path).map_err(failed)?;
-    let ops = report::export(&store, room.id(), &mut BufWriter::new(file))?;
+    let ops = report::export_to(&store, room.id(), path)?;
     print(&match format {
         Format::Json => json!({
             "schema": "crdt-node/export/1", "ok": true, "code": 0, "file": path, "ops": ops,

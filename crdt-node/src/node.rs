@@ -8,7 +8,7 @@ use crdt_core::id::{RoomName, StoreId};
 use crdt_core::key::SecretKey;
 use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::dial::{self, LinkEvent};
-use crdt_relayer::driver::{Driver, Ended, Events, WhenFull};
+use crdt_relayer::driver::{Driver, Ended, Events, Stopped, WhenFull};
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::{self, Lock, STORE_FILE};
 use crdt_relayer::relayer::random;
@@ -127,7 +127,7 @@ impl Node {
     }
 }
 
-/// How a driver ended. One that vanished without a word has panicked, which is a failure too.
+/// How a driver ended. One that vanished without a word has panicked.
 fn how(ended: Result<Result<(), StoreError>, RecvError>) -> Result<(), NodeError> {
-    Ok(ended.unwrap_or_else(|_| Err(StoreError::Damaged("the driver died".into())))?)
+    Ok(ended.map_err(|_| Stopped)??)
 }

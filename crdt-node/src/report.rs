@@ -1,31 +1,20 @@
-//! What can be said about a log: its state, its entries, its export, and whether all of it is true.
+//! What can be said about a log: its state, its entries, its export.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crdt_core::Replica;
-use crdt_core::id::{AuthorId, RoomId, StoreId};
-use crdt_core::json::Value;
-use crdt_core::limits;
-use crdt_core::log::{Log, Verdict};
-use crdt_core::op::{HashedOp, Op, RawOp};
+use crdt_core::id::{AuthorId, RoomId};
 use crdt_core::replica::{Config, RoomStatus, Rooms};
-use crdt_relayer::error::StoreError;
 use crdt_relayer::store::Store;
 use serde_json::json;
 
 use crate::error::NodeError;
 use crate::screen::Format;
 use crate::show;
-
-/// Bytes of an exported line: an op envelope.
-const EXPORT_LINE_MAX: u64 = 128 * 1024;
-
-/// Problems that are listed; more are counted.
-const PROBLEMS_LISTED: usize = 20;
 
 /// What is known of one room.
 #[derive(Clone, Debug)]
@@ -117,22 +106,30 @@ pub fn status_text(author: AuthorId, reports: &[RoomReport]) -> String {
     out
 }
 
-/// Writes a room's entries in log order, or the last few of them.
+/// Which entries of a log are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Only the last so many.
+    pub last: Option<usize>,
+    /// Only those by this author.
+    pub author: Option<AuthorId>,
+}
+
+/// Writes a room's entries in log order.
 ///
 /// # Errors
 /// The store cannot be read, or the output not be written.
 pub fn log(
     store: &Store,
     room: RoomId,
-    last: Option<usize>,
-    author: Option<AuthorId>,
+    wanted: Wanted,
     format: Format,
     own: AuthorId,
     out: &mut impl Write,
 ) -> Result<(), NodeError> {
     let mut kept: VecDeque<String> = VecDeque::new();
     store.for_each_ordered(room, |op| -> Result<(), NodeError> {
-        if author.is_some_and(|author| author != op.head().author) {
+        if wanted.author.is_some_and(|author| author != op.head().author) {
             return Ok(());
         }
         for (index, entry) in op.entries().iter().enumerate() {
@@ -140,7 +137,7 @@ pub fn log(
                 Format::Json => show::entry_json(&op, index, entry),
                 Format::Text => show::entry_text(&op, entry, own),
             };
-            match last {
+            match wanted.last {
                 None => writeln!(out, "{line}")?,
                 Some(last) => {
                     kept.push_back(line);
@@ -174,182 +171,13 @@ pub fn export(store: &Store, room: RoomId, out: &mut impl Write) -> Result<u64, 
     Ok(ops)
 }
 
-/// What a verification found.
-#[derive(Clone, Debug, Default)]
-pub struct Verification {
-    ops: u64,
-    hashes: u64,
-    signatures: u64,
-    links: u64,
-    equivocations: u64,
-    problem_count: u64,
-    problems: Vec<String>,
-}
-
-impl Verification {
-    /// Whether every op is what it claims to be.
-    pub fn is_ok(&self) -> bool {
-        self.problem_count == 0
-    }
-
-    /// The process's exit code.
-    pub fn exit_code(&self, forks: Forks) -> u8 {
-        if !self.is_ok() {
-            5
-        } else if self.equivocations > 0 && forks == Forks::Reported {
-            6
-        } else {
-            0
-        }
-    }
-
-    /// For programs.
-    pub fn json(&self, forks: Forks) -> serde_json::Value {
-        json!({
-            "schema": "crdt-node/verify/1",
-            "ok": self.is_ok(),
-            "code": self.exit_code(forks),
-            "ops": self.ops,
-            "hashes": self.hashes,
-            "signatures": self.signatures,
-            "links": self.links,
-            "equivocations": self.equivocations,
-            "problems": self.problems,
-        })
-    }
-
-    /// For people.
-    pub fn text(&self) -> String {
-        let mut text = format!(
-            "{} ops: {} hashes, {} signatures, {} links checked; {} equivocations",
-            self.ops, self.hashes, self.signatures, self.links, self.equivocations
-        );
-        for problem in &self.problems {
-            text.push_str("\n  ");
-            text.push_str(problem);
-        }
-        text
-    }
-
-    /// The verdict as a command's end.
-    ///
-    /// # Errors
-    /// What was found to be wrong.
-    pub fn outcome(&self, forks: Forks) -> Result<(), NodeError> {
-        match (self.exit_code(forks), self.problems.first()) {
-            (5, Some(first)) => Err(NodeError::Unverified(first.clone())),
-            (6, _) => Err(NodeError::Equivocation { count: self.equivocations }),
-            _ => Ok(()),
-        }
-    }
-
-    fn problem(&mut self, problem: String) {
-        self.problem_count += 1;
-        if self.problems.len() < PROBLEMS_LISTED {
-            self.problems.push(problem);
-        }
-    }
-}
-
-/// Whether recorded equivocations make a verification fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forks {
-    /// They do.
-    Reported,
-    /// They do not.
-    Allowed,
-}
-
-/// Checks ops one after another, dependencies first, as a node that has never seen them.
-struct Verifier {
-    logs: BTreeMap<RoomId, Log>,
-    found: Verification,
-}
-
-impl Verifier {
-    fn new() -> Self {
-        Self { logs: BTreeMap::new(), found: Verification::default() }
-    }
-
-    /// Checks an op whose hashes are known to be right.
-    fn check(&mut self, op: HashedOp) {
-        let (id, room) = (op.id(), op.head().room);
-        let links = op.head().dependencies().count();
-        self.found.hashes += 2;
-        let log = self.logs.entry(room).or_insert_with(|| Log::new(room, 0));
-        if log.has(id) {
-            return self.found.problem(format!("op {id}: it is there twice"));
-        }
-        let source = StoreId::from_bytes([0; 32]);
-        match log.receive(op, source, &mut Vec::new()) {
-            Verdict::Stored => {
-                self.found.signatures += 1;
-                self.found.links += links as u64;
-            }
-            Verdict::Parked => {
-                self.found.problem(format!("op {id}: a dependency does not come before it"));
-            }
-            Verdict::Rejected(rejection) => self.found.problem(format!("op {id}: {rejection}")),
-        }
-    }
-
-    fn finish(mut self) -> Verification {
-        let forks = self.logs.values().map(|log| log.graph().forks()).sum::<usize>();
-        self.found.equivocations = forks as u64;
-        self.found
-    }
-}
-
-/// Checks every hash, signature, link and rule of a store again.
+/// Writes them to a new file.
 ///
 /// # Errors
-/// The store cannot be read at all; damage that can be located is part of the result.
-pub fn verify_store(path: &Path) -> Result<Verification, NodeError> {
-    let store = Store::open_read(path)?;
-    let mut verifier = Verifier::new();
-    for room in store.rooms()? {
-        let checked = store.for_each_arrived(room.id, |op: Op| -> Result<(), StoreError> {
-            verifier.found.ops += 1;
-            verifier.check(op.unproven());
-            Ok(())
-        });
-        match checked {
-            Ok(()) => {}
-            Err(StoreError::Damaged(what)) => verifier.found.problem(what),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(verifier.finish())
-}
-
-/// Checks an exported file.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn verify_file(path: &Path) -> Result<Verification, NodeError> {
-    let failed = |source| NodeError::File { path: path.to_owned(), source };
-    let mut file = BufReader::new(File::open(path).map_err(failed)?);
-    let mut verifier = Verifier::new();
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        let mut limited = std::io::Read::take(&mut file, EXPORT_LINE_MAX);
-        if limited.read_until(b'\n', &mut line).map_err(failed)? == 0 {
-            break;
-        }
-        verifier.found.ops += 1;
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        let op = Value::parse(text, limits::FRAME_DEPTH_MAX)
-            .map_err(|error| error.to_string())
-            .and_then(|value| RawOp::decode(&value).map_err(|rejection| rejection.to_string()))
-            .and_then(|op| op.check_hash().map_err(|rejection| rejection.to_string()));
-        match op {
-            Ok(op) => verifier.check(op),
-            Err(problem) => verifier.found.problem(format!("line {number}: {problem}")),
-        }
-    }
-    if verifier.found.ops == 0 {
-        verifier.found.problem("the file is empty".into());
-    }
-    Ok(verifier.finish())
+/// The store cannot be read, or the file exists or cannot be written.
+pub fn export_to(store: &Store, room: RoomId, path: &Path) -> Result<u64, NodeError> {
+    let failed = |source: std::io::Error| NodeError::file(path, source);
+    let mut out = BufWriter::new(File::create_new(path).map_err(failed)?);
+    let written = export(store, room, &mut out);
+    if let Err(NodeError::Stdio(source)) = written { Err(failed(source)) } else { written }
 }

@@ -95,8 +95,7 @@ impl Run {
         let author = config.key.author();
         let first = config.rooms.first().cloned();
         let current = first.ok_or_else(|| NodeError::Usage("name at least one room".into()))?;
-        let names: HashMap<RoomId, RoomName> =
-            config.rooms.iter().map(|name| (name.id(), name.clone())).collect();
+        let rooms: Vec<RoomId> = config.rooms.iter().map(RoomName::id).collect();
         let node =
             Node::spawn(NodeConfig { home: config.home, key: config.key, rooms: config.rooms })
                 .await?;
@@ -115,12 +114,11 @@ impl Run {
         };
         let watch = Watch {
             author,
-            progress: Progress::new(names.keys().copied()),
+            progress: Progress::new(rooms),
             peers: HashMap::new(),
             links,
             relays: config.relays.len(),
             reason: "no relay is configured".into(),
-            names,
             told: HashSet::new(),
         };
         Ok(Self { node, screen, feeder, fed, watch, relays: config.relays, until: config.until })

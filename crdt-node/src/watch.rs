@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crdt_core::effect::{Event, PeerId};
-use crdt_core::id::{AuthorId, RoomId, RoomName};
+use crdt_core::id::{AuthorId, RoomId};
 use crdt_relayer::dial::LinkEvent;
 use crdt_relayer::driver::Driver;
 use serde_json::json;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::error::NodeError;
-use crate::feed::{Fed, Links, refusal};
+use crate::feed::{Fed, LinkState, Links, refusal};
 use crate::node::{Happening, Node};
 use crate::progress::Progress;
 use crate::report;
@@ -33,7 +33,6 @@ pub(crate) struct Watch {
     pub(crate) links: Links,
     pub(crate) relays: usize,
     pub(crate) reason: String,
-    pub(crate) names: HashMap<RoomId, RoomName>,
     /// Rooms whose being in sync was told to a person since the last connection.
     pub(crate) told: HashSet<RoomId>,
 }
@@ -80,7 +79,7 @@ impl Watch {
         loop {
             tokio::select! {
                 biased;
-                () = signals.stop() => return self.refusals(),
+                () = signals.stop() => return Ok(()),
                 happening = node.next() => match happening {
                     Happening::Event(event) => self.event(screen, event).await,
                     Happening::Link(link) => self.link(screen, link).await,
@@ -89,17 +88,9 @@ impl Watch {
                 Some(fed) = fed.recv() => match fed {
                     Fed::Submitted => self.progress.submitted(),
                     Fed::Unreadable => self.progress.unreadable(),
-                    Fed::Joined(name) => {
-                        self.progress.joined(name.id());
-                        self.names.insert(name.id(), name);
-                    }
-                    Fed::End => ended = Some(Instant::now()),
-                    Fed::Quit => {
-                        ended = Some(Instant::now());
-                        if !matches!(until, Until::Left(_)) {
-                            return self.refusals();
-                        }
-                    }
+                    Fed::Joined(name) => self.progress.joined(name.id()),
+                    Fed::Quit if until == Until::Stopped => return self.refusals(),
+                    Fed::End | Fed::Quit => ended = Some(Instant::now()),
                 },
                 _ = look.tick(), if ended.is_some() => {
                     let waited = ended.map_or(Duration::ZERO, |at| at.elapsed());
@@ -194,26 +185,19 @@ impl Watch {
                     only_json(screen, &fields).await;
                 }
             }
-            Event::Synced { room, set, entries, .. } => {
+            Event::Synced { room, set, name, entries, .. } => {
                 self.progress.synced(room);
-                if !self.told.insert(room) && screen.format() == Format::Text {
-                    return;
+                let name = name.map_or_else(|| room.to_string(), |name| name.to_string());
+                let fields = json!({
+                    "event": "synced", "room": name, "set": set.to_string(), "entries": entries,
+                });
+                only_json(screen, &fields).await;
+                if self.told.insert(room) && screen.format() == Format::Text {
+                    let set = show::short(&set);
+                    screen
+                        .show(format!("in sync   room {name}   {entries} entries   set {set}"))
+                        .await;
                 }
-                let room =
-                    self.names.get(&room).map_or_else(|| room.to_string(), ToString::to_string);
-                let line = match screen.format() {
-                    Format::Json => json!({
-                        "event": "synced", "room": room, "set": set.to_string(), "entries": entries,
-                    })
-                    .to_string(),
-                    Format::Text => {
-                        format!(
-                            "in sync   room {room}   {entries} entries   set {}",
-                            show::short(&set)
-                        )
-                    }
-                };
-                screen.show(line).await;
             }
             Event::PeerReady { .. } => {}
             Event::PeerProblem { code, message, .. } => {
@@ -240,35 +224,39 @@ impl Watch {
     }
 
     async fn link(&mut self, screen: &Screen, event: LinkEvent) {
-        let (url, state, text) = match event {
+        let (url, state) = match event {
             LinkEvent::Up { url, peer } => {
                 self.peers.insert(peer, url.clone());
                 self.told.clear();
-                let text = format!("connected to {url}");
-                (url, "connected".to_owned(), text)
+                (url, LinkState::Connected)
             }
             LinkEvent::Down { url, reason, retry_ms } => {
                 self.peers.retain(|_, other| *other != url);
                 let reason = show::safe(&reason);
-                let text = format!(
-                    "no connection to {url} ({reason}); trying again, you can keep writing"
-                );
                 self.reason = format!("{url}: {reason}");
-                (url, format!("down: {reason}, retry in {retry_ms} ms"), text)
+                (url, LinkState::Down { reason, retry_ms })
             }
         };
         let before = note(&self.links, &url, &state);
-        let kind = |state: &str| state.split(", retry").next().unwrap_or_default().to_owned();
-        if before.as_deref().map(kind) == Some(kind(&state)) {
+        if before.is_some_and(|before| before.is_like(&state)) {
             // Still the same: told once.
             return;
         }
-        screen
-            .show(match screen.format() {
-                Format::Json => json!({"event": "link", "relay": url, "state": state}).to_string(),
-                Format::Text => text,
-            })
-            .await;
+        let line = match screen.format() {
+            Format::Json => {
+                let mut fields = state.json();
+                fields["event"] = json!("link");
+                fields["relay"] = json!(url);
+                fields.to_string()
+            }
+            Format::Text => match state {
+                LinkState::Connected => format!("connected to {url}"),
+                LinkState::Down { reason, .. } => {
+                    format!("no connection to {url} ({reason}); you can keep writing")
+                }
+            },
+        };
+        screen.show(line).await;
     }
 }
 
@@ -279,7 +267,7 @@ async fn only_json(screen: &Screen, fields: &serde_json::Value) {
 }
 
 /// Notes the state of a link. Returns the one before.
-fn note(links: &Links, url: &str, state: &str) -> Option<String> {
+fn note(links: &Links, url: &str, state: &LinkState) -> Option<LinkState> {
     let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
-    links.insert(url.to_owned(), state.to_owned())
+    links.insert(url.to_owned(), state.clone())
 }

@@ -163,15 +163,6 @@ impl Driver {
         self.request(Request::Input(Input::Command(command), None)).await
     }
 
-    /// The same from a thread that may block.
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub fn command_blocking(&self, command: Command) -> Result<(), Stopped> {
-        let input = Request::Input(Input::Command(command), None);
-        self.requests.blocking_send(input).map_err(|_| Stopped)
-    }
-
     /// Looks at the replica between two batches.
     ///
     /// # Errors

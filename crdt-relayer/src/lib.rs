@@ -6,6 +6,7 @@
 pub mod dial;
 pub mod driver;
 pub mod error;
+pub mod escape;
 pub mod home;
 pub mod http;
 pub mod outbound;

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crdt_core::effect::Event;
 use crdt_relayer::driver::{Events, WhenFull};
 use crdt_relayer::error::StoreError;
+use crdt_relayer::escape::{safe, safe_json};
 use crdt_relayer::home::HomeError;
 use crdt_relayer::relayer::{Relayer, RelayerError};
 use serde_json::json;
@@ -61,7 +62,7 @@ async fn main() -> ExitCode {
     match serve(run).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("Error: {}", failure.sentence);
+            eprintln!("Error: {}", safe(&failure.sentence));
             eprintln!("Hint: {}", failure.hint);
             ExitCode::from(failure.code)
         }
@@ -99,6 +100,9 @@ impl From<RelayerError> for Failure {
             }
             RelayerError::Store(StoreError::Io(_) | StoreError::NoRoom(_)) => {
                 ("check the disk and start again; members send what was not acknowledged", 3)
+            }
+            RelayerError::Stopped(_) => {
+                ("everything acknowledged is safe; please report what was printed above", 1)
             }
             RelayerError::Random(_) => ("check that /dev/urandom can be read", 1),
         };
@@ -178,6 +182,6 @@ fn report(out: &mut impl Write, event: &Event) -> io::Result<()> {
         | Event::Acked { .. }
         | Event::Synced { .. } => return Ok(()),
     };
-    writeln!(out, "{line}")?;
+    writeln!(out, "{}", safe_json(&line.to_string()))?;
     out.flush()
 }

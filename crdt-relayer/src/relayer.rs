@@ -9,7 +9,7 @@ use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Rooms};
 use tokio::sync::watch;
 
-use crate::driver::{Driver, Ended, Events};
+use crate::driver::{Driver, Ended, Events, Stopped};
 use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
 use crate::http;
@@ -33,6 +33,9 @@ pub enum RelayerError {
         /// Why.
         source: std::io::Error,
     },
+    /// Its replica ended without saying why.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// The system gives no randomness.
     #[error("the system gives no randomness: {0}")]
     Random(getrandom::Error),
@@ -117,9 +120,8 @@ impl Relayer {
     /// # Errors
     /// Why the store failed.
     pub async fn failed(&mut self) -> Result<(), RelayerError> {
-        // A driver that vanished without a word has panicked, which is a failure too.
-        let ended = (&mut self.ended).await;
-        Ok(ended.unwrap_or_else(|_| Err(StoreError::Damaged("the driver died".into())))?)
+        // A driver that vanished without a word has panicked.
+        Ok((&mut self.ended).await.map_err(|_| Stopped)??)
     }
 
     /// Stops accepting, finishes what is at hand, tells the members to come back later, and ends.

@@ -67,10 +67,12 @@ pub(crate) enum ReadError {
 
 impl ReadError {
     pub(crate) fn of(error: &tungstenite::Error) -> Self {
-        match error {
-            tungstenite::Error::Capacity(_) => Self::TooLarge,
-            tungstenite::Error::Utf8(_) => Self::Utf8,
-            _ => Self::Lost,
+        if matches!(error, tungstenite::Error::Capacity(_)) {
+            Self::TooLarge
+        } else if matches!(error, tungstenite::Error::Utf8(_)) {
+            Self::Utf8
+        } else {
+            Self::Lost
         }
     }
 }

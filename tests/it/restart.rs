@@ -1,7 +1,7 @@
 //! Whatever is killed, nothing that was reported durable is lost and nothing is doubled.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use crdt_tests::cluster::Cluster;
@@ -31,7 +31,7 @@ fn until_durable(node: &mut Process, first: usize, line: usize, durable: &mut BT
 
 /// Writes all lines of a node, killing it twice in the middle of some, and going on each time from
 /// what its log holds. Returns the lines reported durable.
-fn write_through_kills(cluster: &Cluster, name: &str, written: &AtomicUsize) -> BTreeSet<usize> {
+fn write_through_kills(cluster: &Cluster, name: &str, written: &Sender<usize>) -> BTreeSet<usize> {
     let mut durable = BTreeSet::new();
     let mut node = cluster.node(name, &["--headless"]);
     let (mut first, mut next) = (0, 0);
@@ -53,7 +53,7 @@ fn write_through_kills(cluster: &Cluster, name: &str, written: &AtomicUsize) -> 
             until_durable(&mut node, first, end - 1, &mut durable);
             next = end;
         }
-        written.fetch_add(CHUNK, Ordering::Relaxed);
+        written.send(CHUNK).unwrap();
     }
     node.end_input();
     node.event_with("synced", |event| event["entries"] == NAMES.len() * LINES);
@@ -67,15 +67,21 @@ fn kills_of_relayer_and_nodes_lose_and_double_nothing() {
     for name in NAMES {
         cluster.init(name);
     }
-    let written = AtomicUsize::new(0);
     let mut relayer = Some(cluster.relayer());
     let durable: BTreeMap<&str, BTreeSet<usize>> = thread::scope(|scope| {
-        let (shared, written) = (&cluster, &written);
-        let writers = NAMES
-            .map(|name| (name, scope.spawn(move || write_through_kills(shared, name, written))));
+        // A writer that fails drops its sender; once all have, receiving ends.
+        let (written, written_by_all) = channel();
+        let mut chunks = 0;
+        let shared = &cluster;
+        let writers = NAMES.map(|name| {
+            let written = written.clone();
+            (name, scope.spawn(move || write_through_kills(shared, name, &written)))
+        });
+        drop(written);
         for kill in 1..=5 {
-            while written.load(Ordering::Relaxed) < kill * NAMES.len() * LINES / 6 {
-                thread::yield_now();
+            let mark = kill * NAMES.len() * LINES / 6;
+            while chunks < mark {
+                chunks += written_by_all.recv().unwrap();
             }
             relayer.take().unwrap().kill();
             relayer = Some(cluster.relayer());

@@ -41,8 +41,9 @@ impl Cast {
         let relayer = relayer.map_err(|error| match error {
             RelayerError::Home(error) => NodeError::Home(error),
             RelayerError::Store(error) => NodeError::Store(error),
-            RelayerError::Listen { source, .. } => NodeError::Stdio(source),
+            error @ RelayerError::Listen { .. } => NodeError::Demo(error.to_string()),
             RelayerError::Random(error) => NodeError::Random(error),
+            RelayerError::Stopped(error) => NodeError::Stopped(error),
         })?;
         let mallory = Mallory::start(relayer.url(), key_seed(seed, 3)).await?;
         let relays = |victim: usize| {
@@ -73,24 +74,22 @@ impl Cast {
     }
 
     /// What every honest party holds: the nodes by their stores on disk, the relayer by its memory.
-    pub(super) fn holdings(&self) -> Result<Vec<(&'static str, RoomReport)>, NodeError> {
-        let homes =
-            [("alice", &self.alice.home), ("bob", &self.bob.home), ("carol", &self.carol.home)];
-        homes
-            .into_iter()
-            .zip(self.honest())
-            .map(|((name, home), (_, author))| {
-                let store = Store::open_read(&home.store())?;
-                let reports = report::stored_rooms(&store, author)?;
-                let report = reports.into_iter().find(|report| report.name == ROOM);
-                let missing = || NodeError::Demo(format!("{name} has no room {ROOM}"));
-                Ok((name, report.ok_or_else(missing)?))
-            })
-            .collect()
+    pub(super) async fn holdings(&self) -> Result<Vec<(&'static str, RoomReport)>, NodeError> {
+        let missing = |name: &str| NodeError::Demo(format!("{name} has no room {ROOM}"));
+        let of_room = |reports: Vec<RoomReport>| reports.into_iter().find(|r| r.name == ROOM);
+        let author = self.alice.author;
+        let reports = self.relayer.driver().query(move |replica| report::rooms(replica, author));
+        let relayer = of_room(reports.await?).ok_or_else(|| missing("relayer"))?;
+        let mut holdings = vec![("relayer", relayer)];
+        let homes = [&self.alice.home, &self.bob.home, &self.carol.home];
+        for (home, (name, author)) in homes.into_iter().zip(self.honest()) {
+            let reports = report::stored_rooms(&Store::open_read(&home.store())?, author)?;
+            holdings.push((name, of_room(reports).ok_or_else(|| missing(name))?));
+        }
+        Ok(holdings)
     }
 
     pub(super) async fn wait_for_relayer(&self, entries: u64) -> Result<(), NodeError> {
-        // Bob is cut off: what alice wrote is all that comes.
         let room = RoomName::parse(ROOM)?.id();
         poll("the relayer", || async move {
             let held = self
@@ -111,7 +110,7 @@ impl Cast {
 
     pub(super) async fn wait_for_agreement(&self) -> Result<(), NodeError> {
         poll("agreement", || async move {
-            let holdings = self.holdings()?;
+            let holdings = self.holdings().await?;
             let sets: Vec<_> = holdings.iter().map(|(_, report)| report.status.set).collect();
             Ok(sets.windows(2).all(|pair| matches!(pair, [a, b] if a == b)))
         })

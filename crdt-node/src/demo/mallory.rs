@@ -35,6 +35,9 @@ pub(super) const CRIMES: [(Crime, &str); 4] = [
     (Crime::Replayed, "stored"),
 ];
 
+/// Times she replays an op at once.
+const REPLAYS: usize = 16;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Crime {
     /// Her own words under another's name.
@@ -217,7 +220,7 @@ fn crime_frame(crime: Crime, key: &SecretKey, op: &str) -> Result<String, NodeEr
     let ops = |envelope: &str| format!(r#"{{"type":"ops","room":"{room}","ops":[{envelope}]}}"#);
     Ok(match crime {
         Crime::Replayed => {
-            let again = vec![op; limits::PREDS_MAX].join(",");
+            let again = vec![op; REPLAYS].join(",");
             ops(&again)
         }
         Crime::BitFlipped => ops(&op.replace("treasury", "mallory!")),

@@ -18,6 +18,8 @@ pub(super) struct Outcome {
     answers: Vec<Answer>,
     caught_up: Option<(u64, Duration)>,
     took: Duration,
+    /// What went wrong, if anything did.
+    failure: Option<String>,
 }
 
 /// One line on standard output, at once.
@@ -28,17 +30,24 @@ pub(super) fn progress(line: &str) -> Result<(), NodeError> {
 }
 
 impl Outcome {
-    pub(super) fn gather(
+    pub(super) async fn gather(
         cast: &Cast,
-        played: &Result<Played, NodeError>,
+        played: Result<Played, NodeError>,
         took: Duration,
     ) -> Result<Self, NodeError> {
-        Ok(Self {
-            holdings: cast.holdings()?,
-            answers: cast.mallory.answers(),
-            caught_up: played.as_ref().ok().map(|played| played.caught_up),
-            took,
-        })
+        let (caught_up, failure) = match played {
+            Ok(played) => (Some(played.caught_up), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let (holdings, answers) = (cast.holdings().await?, cast.mallory.answers());
+        let mut outcome = Self { holdings, answers, caught_up, took, failure };
+        if outcome.failure.is_none() && !outcome.converged() {
+            outcome.failure = Some("not everybody holds the same ops".into());
+        }
+        if outcome.failure.is_none() && !outcome.attacks_failed() {
+            outcome.failure = Some("an attack was not refused by everybody".into());
+        }
+        Ok(outcome)
     }
 
     fn refused_by(&self, crime: Crime, code: &str) -> Vec<&'static str> {
@@ -66,11 +75,11 @@ impl Outcome {
     }
 
     fn json(&self) -> serde_json::Value {
-        let ok = self.converged() && self.attacks_failed();
         json!({
             "schema": "crdt-node/demo/1",
-            "ok": ok,
-            "code": if ok { 0 } else { 7 },
+            "ok": self.failure.is_none(),
+            "code": if self.failure.is_none() { 0 } else { 7 },
+            "failure": self.failure,
             "seconds": self.took.as_secs_f64(),
             "nodes": self.holdings.iter().map(|(name, report)| json!({
                 "name": name,
@@ -106,18 +115,14 @@ impl Outcome {
                 "  carol killed and restarted    caught up {entries} entries in {seconds:.2} s, start included"
             ));
         }
-        if self.converged() {
-            if let Some((_, report)) = self.holdings.first() {
-                lines.push(format!(
-                    "  converged                     alice = bob = carol   set {}   log {}   {} entries",
-                    show::short(&report.status.set),
-                    report.log.get(..8).unwrap_or_default(),
-                    report.status.entries
-                ));
-            }
-            let seconds = self.took.as_secs_f64();
+        if self.converged()
+            && let Some((_, report)) = self.holdings.first()
+        {
             lines.push(format!(
-                "OK in {seconds:.1} s                      next: crdt-relayer, then crdt-node init alice && crdt-node run alice"
+                "  converged                     relayer = alice = bob = carol   set {}   log {}   {} entries",
+                show::short(&report.status.set),
+                report.log.get(..8).unwrap_or_default(),
+                report.status.entries
             ));
         } else {
             for (name, report) in &self.holdings {
@@ -125,18 +130,17 @@ impl Outcome {
                 lines.push(format!("  {name:<29} {entries} entries   set {set}"));
             }
         }
+        if self.failure.is_none() {
+            let seconds = self.took.as_secs_f64();
+            lines.push(format!(
+                "OK in {seconds:.1} s                      next: crdt-relayer, then crdt-node init alice && crdt-node run alice"
+            ));
+        }
         lines.join("\n")
     }
 
-    /// The demo's end: what went wrong on the way, else what differs.
-    pub(super) fn verdict(&self, played: Result<Played, NodeError>) -> Result<(), NodeError> {
-        played?;
-        if !self.converged() {
-            return Err(NodeError::Demo("the nodes hold different sets of ops".into()));
-        }
-        if !self.attacks_failed() {
-            return Err(NodeError::Demo("an attack was not refused by everybody".into()));
-        }
-        Ok(())
+    /// The demo's end, as it was printed.
+    pub(super) fn verdict(self) -> Result<(), NodeError> {
+        self.failure.map_or(Ok(()), |failure| Err(NodeError::DemoFailed(failure)))
     }
 }
