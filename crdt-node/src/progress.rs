@@ -57,7 +57,7 @@ impl Progress {
         self.lines += 1;
     }
 
-    /// A line was refused before or by the replica.
+    /// The replica has refused a line.
     pub fn refused(&mut self) {
         self.refused += 1;
     }
@@ -67,7 +67,7 @@ impl Progress {
         self.answered += 1;
     }
 
-    /// A line was not even handed over.
+    /// A line was refused before the replica saw it.
     pub fn unreadable(&mut self) {
         self.lines += 1;
         self.refused += 1;
@@ -127,8 +127,7 @@ impl Progress {
             && self.rooms.values().all(|room| room.last_own == Position::START || relayed(room))
     }
 
-    /// Whether moreover every room is in sync and nothing came for a while; else how long that will
-    /// take at least.
+    /// Whether moreover every room is in sync and nothing came for a while.
     pub fn complete(&self) -> bool {
         self.all_relayed()
             && self.rooms.values().all(|room| room.in_sync)

@@ -72,8 +72,10 @@ impl Store {
     /// [`StoreError`].
     pub fn open_read(path: &Path) -> Result<Self, StoreError> {
         let opened = |source| StoreError::Open { path: path.to_owned(), source };
+        // Reading a store in write-ahead mode takes part in its locks, and so needs to write those.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
         let db = Connection::open_with_flags(path, flags).map_err(opened)?;
+        db.busy_timeout(BUSY_MAX)?;
         db.pragma_update(None, "query_only", true)?;
         Self::load_index(db)
     }
@@ -397,4 +399,143 @@ fn place(room: i64, position: Position) -> i64 {
 
 fn position_of(place: i64) -> Position {
     row::position(place & ((1 << POSITION_BITS) - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crdt_core::effect::PeerId;
+    use crdt_core::id::Depth;
+    use crdt_core::json::Canonical;
+    use crdt_core::key::SecretKey;
+    use crdt_core::op::Draft;
+    use crdt_core::time::Timestamp;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const OTHER: StoreId = StoreId::from_bytes([2; 32]);
+
+    fn room() -> RoomName {
+        RoomName::parse("main").unwrap()
+    }
+
+    fn at(number: u64) -> Position {
+        Position::new(number).unwrap()
+    }
+
+    /// A store of so many ops, every third from another store.
+    fn store(folder: &TempDir, ops: u64) -> Store {
+        let path = folder.path().join("log.sqlite");
+        let mut store = Store::open(&path, StoreId::from_bytes([1; 32])).unwrap();
+        let key = SecretKey::from_seed(&[1; 32]);
+        let mut records = vec![Record::Room { id: room().id(), name: Some(room()) }];
+        let mut tip = None;
+        for number in 1..=ops {
+            let draft = Draft {
+                room: room().id(),
+                tip,
+                preds: Vec::new(),
+                refs: Vec::new(),
+                depth: Depth::new(number).unwrap(),
+                ts: Timestamp::from_ms(0),
+                kind: crdt_core::head::Kind::entry(),
+                data: Canonical::parse(format!("[{number}]").as_bytes()).unwrap(),
+            };
+            let op = draft.sign(&key).unwrap();
+            tip = Some((op.head().seq, op.id()));
+            let source = (number % 3 == 0).then_some(OTHER);
+            records.push(Record::Op { position: at(number), source, op: Arc::new(op) });
+        }
+        store.append(&records).unwrap();
+        store
+    }
+
+    fn page(store: &Store, what: Select, ops_max: usize) -> (Vec<String>, u64) {
+        let load =
+            Load { peer: PeerId(1), room: room().id(), what, bytes_max: usize::MAX, ops_max };
+        let loaded = store.load(load).unwrap();
+        let data = loaded.ops.iter().map(|op| op.data().to_owned()).collect();
+        (data, loaded.through.number())
+    }
+
+    #[test]
+    fn pages_follow_one_another_and_leave_out_what_came_from_the_reader() {
+        let folder = TempDir::new().unwrap();
+        let store = store(&folder, 9);
+        let mut come = Vec::new();
+        let mut after = Position::START;
+        while after < at(9) {
+            let (data, through) = page(&store, Select::After(after, Some(OTHER)), 2);
+            come.extend(data);
+            after = at(through);
+        }
+        assert_eq!(come, ["[1]", "[2]", "[4]", "[5]", "[7]", "[8]"]);
+        assert_eq!(page(&store, Select::After(at(6), None), 9).0, ["[7]", "[8]", "[9]"]);
+        assert_eq!(page(&store, Select::At(vec![at(3), at(5)]), 9).0, ["[3]", "[5]"]);
+        assert_eq!(page(&store, Select::At(vec![at(3), at(5)]), 1).0, ["[3]"]);
+    }
+
+    #[test]
+    fn a_page_looks_at_so_many_rows_and_no_more() {
+        let folder = TempDir::new().unwrap();
+        let store = store(&folder, SCAN_ROWS_MAX + 10);
+        assert_eq!(page(&store, Select::After(Position::START, None), usize::MAX).1, SCAN_ROWS_MAX);
+    }
+
+    #[test]
+    fn a_room_that_is_not_on_disk_has_an_empty_page() {
+        let folder = TempDir::new().unwrap();
+        let store = store(&folder, 1);
+        let elsewhere = RoomName::parse("elsewhere").unwrap().id();
+        for what in [Select::After(Position::START, None), Select::At(Vec::new())] {
+            let load = Load { peer: PeerId(1), room: elsewhere, what, bytes_max: 1, ops_max: 1 };
+            assert!(store.load(load).unwrap().ops.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_and_a_cursor_at_the_start_is_forgotten() {
+        let folder = TempDir::new().unwrap();
+        let mut kept = store(&folder, 3);
+        let mark = |store: StoreId, number| Record::Pulled {
+            room: room().id(),
+            store,
+            position: at(number),
+        };
+        let third = StoreId::from_bytes([3; 32]);
+        kept.append(&[mark(OTHER, 7), mark(third, 8), mark(third, 0)]).unwrap();
+        drop(kept);
+        let again = Store::open(&folder.path().join("log.sqlite"), OTHER).unwrap();
+        assert_eq!(again.id(), StoreId::from_bytes([1; 32]), "an id is drawn once");
+        let mut seen = Vec::new();
+        again
+            .replay(|record| -> Result<(), StoreError> {
+                seen.push(match record {
+                    Record::Room { name, .. } => format!("room {}", name.unwrap()),
+                    Record::Op { position, source, .. } => {
+                        format!("op {} {}", position.number(), source == Some(OTHER))
+                    }
+                    Record::Pulled { store, position, .. } => {
+                        format!("pulled {} {}", store == OTHER, position.number())
+                    }
+                    Record::Acked { position, .. } => format!("acked {}", position.number()),
+                });
+                Ok(())
+            })
+            .unwrap();
+        let expected =
+            ["room main", "pulled true 7", "acked 0", "op 1 false", "op 2 false", "op 3 true"];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_missing_row_is_noticed() {
+        let folder = TempDir::new().unwrap();
+        let store = store(&folder, 3);
+        store.db.execute("DELETE FROM ops WHERE data = '[2]'", []).unwrap();
+        let read = store.for_each_arrived(room().id(), |_| -> Result<(), StoreError> { Ok(()) });
+        assert!(matches!(read, Err(StoreError::Damaged(_))), "{read:?}");
+    }
 }
