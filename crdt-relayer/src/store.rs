@@ -104,8 +104,7 @@ impl Store {
 
     fn last_position(&self, room: i64) -> Result<Position, StoreError> {
         let last = "SELECT max(place) FROM ops WHERE place BETWEEN ?1 AND ?2";
-        let bounds = params![room << POSITION_BITS, ((room + 1) << POSITION_BITS) - 1];
-        let place: Option<i64> = self.db.query_row(last, bounds, |row| row.get(0))?;
+        let place: Option<i64> = self.db.query_row(last, places(room), |row| row.get(0))?;
         Ok(place.map(position_of).unwrap_or_default())
     }
 
@@ -269,8 +268,7 @@ impl Store {
         let number = self.room(room)?.number;
         let sql = format!("SELECT {COLUMNS} FROM ops WHERE place BETWEEN ?1 AND ?2 ORDER BY place");
         let mut statement = self.db.prepare(&sql).map_err(StoreError::from)?;
-        let bounds = params![number << POSITION_BITS, ((number + 1) << POSITION_BITS) - 1];
-        let mut rows = statement.query(bounds).map_err(StoreError::from)?;
+        let mut rows = statement.query(places(number)).map_err(StoreError::from)?;
         let mut expected = 1;
         while let Some(row) = rows.next().map_err(StoreError::from)? {
             let (place, source, op) = row::read(row, room)?;
@@ -310,8 +308,7 @@ impl Store {
         // Only keys are sorted; each op is then read by its place.
         let sql = "SELECT place FROM ops WHERE place BETWEEN ?1 AND ?2 ORDER BY depth, id";
         let mut statement = self.db.prepare(sql).map_err(StoreError::from)?;
-        let bounds = params![number << POSITION_BITS, ((number + 1) << POSITION_BITS) - 1];
-        let mut rows = statement.query(bounds).map_err(StoreError::from)?;
+        let mut rows = statement.query(places(number)).map_err(StoreError::from)?;
         while let Some(row) = rows.next().map_err(StoreError::from)? {
             let place: i64 = row.get(0).map_err(StoreError::from)?;
             if let Some(op) = self.read_at(place, room)? {
@@ -395,6 +392,11 @@ impl Page<'_> {
 
 fn place(room: i64, position: Position) -> i64 {
     (room << POSITION_BITS) | row::int(position.number())
+}
+
+/// The first and last place of a room.
+fn places(room: i64) -> [i64; 2] {
+    [room << POSITION_BITS, ((room + 1) << POSITION_BITS) - 1]
 }
 
 fn position_of(place: i64) -> Position {
