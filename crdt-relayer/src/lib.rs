@@ -10,6 +10,7 @@ pub mod escape;
 pub mod home;
 pub mod http;
 pub mod outbound;
+mod page;
 pub mod relayer;
 mod row;
 mod schema;

@@ -15,6 +15,7 @@ use crdt_core::op::Op;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::error::StoreError;
+use crate::page::Page;
 use crate::row::{self, COLUMNS};
 use crate::schema;
 
@@ -334,7 +335,7 @@ impl Store {
         let Some(row) = self.rooms.get(&load.room).copied() else {
             return Ok(Loaded { load, ops: Vec::new(), through: Position::START });
         };
-        let mut page = Page { ops: Vec::new(), bytes: 0, load: &load };
+        let mut page = Page::new(&load);
         let mut through = row.end;
         match &load.what {
             Select::At(positions) => {
@@ -369,24 +370,8 @@ impl Store {
                 }
             }
         }
-        let ops = page.ops;
+        let ops = page.into_ops();
         Ok(Loaded { load, ops, through })
-    }
-}
-
-/// A page being filled.
-struct Page<'l> {
-    ops: Vec<Op>,
-    bytes: usize,
-    load: &'l Load,
-}
-
-impl Page<'_> {
-    /// Adds an op; `true` if the page is then full.
-    fn add(&mut self, op: Op) -> bool {
-        self.bytes += op.weight();
-        self.ops.push(op);
-        self.bytes >= self.load.bytes_max || self.ops.len() >= self.load.ops_max
     }
 }
 
