@@ -22,6 +22,9 @@ use crate::watch::Watch;
 /// Time that leaving the console waits for relays.
 pub const LEAVE_MAX: Duration = Duration::from_secs(2);
 
+/// Time between being asked to stop and the end of the process.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
 /// What a run is made with.
 #[derive(Debug)]
 pub struct RunConfig {
@@ -72,6 +75,14 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Ends the process a while after it was asked to stop: whoever reads its output may have stopped
+/// reading, and then nothing more can be shown. All that was acknowledged is on disk.
+async fn give_up_after(mut signals: Signals) {
+    signals.stop().await;
+    tokio::time::sleep(STOP_MAX).await;
+    std::process::exit(0);
 }
 
 /// Starts a node and its feeder. The caller shows what happens with [`Run::go`].
@@ -136,6 +147,7 @@ impl Run {
     pub async fn go(self, lines: mpsc::Receiver<Read>) -> Result<(), NodeError> {
         let Self { mut node, screen, feeder, mut fed, mut watch, relays, until } = self;
         let mut signals = Signals::listen()?;
+        tokio::spawn(give_up_after(Signals::listen()?));
         watch.ready(&screen, node.driver()).await?;
         for url in relays {
             node.connect(url);

@@ -105,7 +105,7 @@ impl Watch {
     /// Whether a run whose input has ended is over, and how.
     async fn over(
         &self,
-        node: &Node,
+        node: &mut Node,
         until: Until,
         waited: Duration,
     ) -> Option<Result<(), NodeError>> {
@@ -123,11 +123,7 @@ impl Watch {
         if matches!(until, Until::Left(_)) {
             return Some(Ok(()));
         }
-        let author = self.author;
-        let unsent = move |replica: &crdt_core::Replica| {
-            replica.rooms().map(|room| replica.unsent(room, author)).sum()
-        };
-        let unsent = node.driver().query(unsent).await.unwrap_or_default();
+        let unsent = self.unsent(node).await;
         let seconds = max.as_secs();
         let connected = !self.peers.is_empty();
         let reason =
@@ -138,6 +134,21 @@ impl Watch {
                 NodeError::NotSynced { seconds, reason, unsent }
             }
         }))
+    }
+
+    /// Own ops that nobody has acknowledged. The replica answers only while its events are taken.
+    async fn unsent(&self, node: &mut Node) -> usize {
+        let (driver, author) = (node.driver().clone(), self.author);
+        let unsent = driver.query(move |replica| {
+            replica.rooms().map(|room| replica.unsent(room, author)).sum::<usize>()
+        });
+        tokio::pin!(unsent);
+        loop {
+            tokio::select! {
+                unsent = &mut unsent => return unsent.unwrap_or_default(),
+                _ = node.next() => {}
+            }
+        }
     }
 
     fn refusals(&self) -> Result<(), NodeError> {

@@ -351,3 +351,31 @@ fn a_reader_that_leaves_a_pipe_is_no_error() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     relayer.stop();
 }
+
+#[test]
+fn a_node_whose_output_nobody_reads_still_stops() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    let mut command = Command::new(program("crdt-node"));
+    command.args(["run", "alice", "--headless", "--json", "--relay", &cluster.url(), "--home"]);
+    command.arg(cluster.home("alice"));
+    // A pipe that is never read fills up after 64 KiB.
+    let piped = std::process::Stdio::piped;
+    let mut child = command.stdin(piped()).stdout(piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let text = "x".repeat(60_000);
+    for _ in 0..20 {
+        std::io::Write::write_all(&mut input, format!("{text}\n").as_bytes()).unwrap();
+    }
+    let mut bob = {
+        cluster.init("bob");
+        cluster.node("bob", &["--headless"])
+    };
+    bob.event_with("synced", |event| event["entries"] == 20);
+    let id = child.id().to_string();
+    Command::new("kill").args(["-s", "TERM", &id]).status().unwrap();
+    assert!(child.wait().unwrap().success());
+    bob.stop();
+    relayer.stop();
+}
