@@ -95,6 +95,11 @@ impl Fetch {
         requests
     }
 
+    /// Drops what was named by a peer that has gone.
+    pub(crate) fn forget(&mut self, peer: PeerId) {
+        self.drop_unless(|_, want| want.named_by != peer);
+    }
+
     /// Drops what `needed` does not name.
     pub(crate) fn retain(&mut self, needed: impl Fn(OpId) -> bool) {
         self.drop_unless(|id, _| needed(id));

@@ -35,6 +35,8 @@ pub(crate) struct Channel {
     pub(crate) outgoing: Option<Outgoing>,
     /// We asked for the peer's.
     pub(crate) incoming: Option<Incoming>,
+    /// Times the peer has asked for this room.
+    pub(crate) subs: u32,
 }
 
 /// The stream of our ops, in our order of arrival.
@@ -48,8 +50,6 @@ pub(crate) struct Outgoing {
     pub(crate) doubtful: bool,
     /// Everything is sent once more, whatever its source: the peer lacks what it said it had.
     pub(crate) again: bool,
-    /// Times the peer has asked for this room.
-    pub(crate) subs: u32,
 }
 
 /// The stream of the peer's ops.
@@ -72,7 +72,7 @@ struct Get {
 
 impl Outgoing {
     pub(crate) fn from(cursor: Position) -> Self {
-        Self { sent: cursor, loading: None, doubtful: false, again: false, subs: 1 }
+        Self { sent: cursor, loading: None, doubtful: false, again: false }
     }
 
     /// Whether everything up to here was sent and nothing is on its way from disk.

@@ -30,6 +30,7 @@ impl Replica {
         for id in session.channels.keys() {
             if let Some(room) = self.rooms.get_mut(id) {
                 room.subscribers.remove(&peer);
+                room.fetch.forget(peer);
                 self.dirty.insert(*id);
             }
         }
@@ -105,8 +106,9 @@ impl Replica {
                 }
             }
             Message::Unsub { room } => {
-                if let Some(session) = self.sessions.get_mut(&peer) {
-                    session.channels.remove(&room);
+                let session = self.sessions.get_mut(&peer);
+                if let Some(channel) = session.and_then(|session| session.channels.get_mut(&room)) {
+                    (channel.outgoing, channel.incoming) = (None, None);
                 }
                 if let Some(room) = self.rooms.get_mut(&room) {
                     room.subscribers.remove(&peer);
@@ -119,6 +121,10 @@ impl Replica {
             Message::Get { room, ids } => self.get(peer, room, ids),
             Message::Credit { bytes } => self.granted(peer, bytes),
             Message::Err { code, message } => {
+                // Being asked to wait is no problem.
+                if code == "busy" {
+                    return;
+                }
                 if self.complain(peer) {
                     self.effects.push(Effect::Notify(Event::PeerProblem { peer, code, message }));
                 } else {
@@ -153,11 +159,12 @@ impl Replica {
         let mut outgoing = Outgoing::from(cursor);
         let channel = session.channels.entry(id).or_default();
         if let Some(before) = &channel.outgoing {
-            // Asked once more, the peer lacks something: nothing is left out this time.
-            outgoing.again = true;
-            outgoing.subs = before.subs + 1;
+            outgoing.doubtful = before.doubtful;
         }
-        let subs = outgoing.subs;
+        // Asked once more, the peer lacks something: nothing is left out this time.
+        outgoing.again = channel.subs > 0;
+        channel.subs = channel.subs.saturating_add(1);
+        let subs = channel.subs;
         channel.outgoing = Some(outgoing);
         room.subscribers.insert(peer);
         room.keep_announcing(now);
@@ -211,7 +218,8 @@ impl Replica {
         }
         room.admit(admitted, Some((peer, store)), &mut self.effects);
         let streamed = self.sessions.get_mut(&peer).and_then(|session| session.incoming(id));
-        if let (Some(cursor), Some(_)) = (cursor, streamed) {
+        let whole = except.iter().all(|exception| exception.rejection.is_some());
+        if let (Some(cursor), Some(_), true) = (cursor, streamed, whole) {
             room.set_pulled(store, cursor, &mut self.effects);
         }
         self.dirty.insert(id);

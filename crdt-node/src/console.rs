@@ -1,8 +1,11 @@
 //! The terminal: a line editor with history, events above its prompt.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::DefaultEditor;
 use rustyline::config::{Builder, Config};
 use rustyline::error::ReadlineError;
@@ -19,6 +22,20 @@ const HISTORY_LINES_MAX: usize = 1_000;
 /// Two interrupts within this time leave the console.
 const TWICE: Duration = Duration::from_secs(2);
 
+/// The terminal as it was before the first prompt.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Gives the terminal back as it was: a run that ends by itself ends in the middle of a prompt.
+pub fn restore_terminal() {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(before) = before {
+        // A terminal that has gone needs nothing.
+        let _gone = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
+        // Pasting as one piece off; the next prompt on a line of its own.
+        let _unseen = io::stdout().write_all(b"\x1b[?2004l\r\n");
+    }
+}
+
 /// A line editor on the terminal.
 #[derive(Debug)]
 pub struct Console {
@@ -32,6 +49,7 @@ impl Console {
     /// # Errors
     /// It is none.
     pub fn open(history: PathBuf) -> Result<Self, NodeError> {
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(io::stdin()).ok();
         let config: Config =
             Builder::new().max_history_size(HISTORY_LINES_MAX)?.auto_add_history(true).build();
         let mut editor = DefaultEditor::with_config(config)?;

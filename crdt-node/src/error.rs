@@ -220,6 +220,7 @@ impl NodeError {
             | Self::Home(HomeError::Io { .. })
             | Self::Store(
                 StoreError::Open { .. }
+                | StoreError::Missing { .. }
                 | StoreError::Full
                 | StoreError::Io(_)
                 | StoreError::Layout { .. }
@@ -256,6 +257,7 @@ impl NodeError {
             Self::NotRelayed { .. } => "E0402",
             Self::Unverified(_) => "E0501",
             Self::Store(StoreError::Damaged(_)) => "E0502",
+            Self::Store(StoreError::Missing { .. }) => "E0306",
             Self::Store(StoreError::Full) => "E0503",
             Self::Store(StoreError::Io(_) | StoreError::Open { .. }) => "E0504",
             Self::Store(StoreError::Layout { .. }) => "E0505",
@@ -294,9 +296,14 @@ impl NodeError {
             Self::Home(HomeError::Busy(_)) => {
                 "that process has the key; log, status, export and verify work beside it".into()
             }
+            Self::Store(StoreError::Missing { .. }) => {
+                "put it back: signing without it could contradict what this key has signed before; \
+                 or make a node with a new name and key"
+                    .into()
+            }
             Self::Store(StoreError::Full) => "free some space and start again".into(),
-            Self::Store(StoreError::Damaged(_)) => {
-                "keep the file as evidence; a fresh home gets a good copy from any relay".into()
+            Self::Unverified(_) | Self::Store(StoreError::Damaged(_)) => {
+                "keep the file as evidence; a node with a new name and key gets a good copy".into()
             }
             Self::Store(StoreError::Open { .. } | StoreError::Io(_)) => {
                 "check the disk and its permissions, then start again".into()
@@ -311,9 +318,6 @@ impl NodeError {
                  run; is the relay up?"
             ),
             Self::LinesRefused { .. } => "each refusal was reported with its line".into(),
-            Self::Unverified(_) => {
-                "keep the file as evidence; a fresh home gets a good copy".into()
-            }
             Self::Equivocation { .. } => "--allow-forks accepts that; both ops are kept".into(),
             Self::Demo(_) | Self::DemoFailed(_) => {
                 "run it again with --keep and look at the folder it names".into()

@@ -78,10 +78,17 @@ pub fn write(
             encode(key, seed, Some(&secret))?
         }
     };
-    write_new(key, pem.as_bytes())?;
     let author = SecretKey::from_seed(seed).author();
-    write_public(&key.with_extension("pub"), author)?;
-    Ok(author)
+    // The secret key last, and whole or not at all: where it is, everything is.
+    let public = key.with_extension("pub");
+    fs::write(&public, public_pem(author)?).map_err(|source| NodeError::file(&public, source))?;
+    let unfinished = key.with_extension("new");
+    // Left by a process that was killed here; no key was made yet.
+    let _none = fs::remove_file(&unfinished);
+    write_new(&unfinished, pem.as_bytes())?;
+    let linked = fs::hard_link(&unfinished, key).map_err(|source| NodeError::file(key, source));
+    let _left_behind = fs::remove_file(&unfinished);
+    linked.map(|()| author)
 }
 
 fn encode(
@@ -133,10 +140,6 @@ pub fn public_pem(author: AuthorId) -> Result<String, NodeError> {
     let info = SubjectPublicKeyInfoRef { algorithm: algorithm(), subject_public_key: bits };
     let document = Document::try_from(info).map_err(|_| failed())?;
     document.to_pem("PUBLIC KEY", LineEnding::LF).map_err(|_| failed())
-}
-
-fn write_public(path: &Path, author: AuthorId) -> Result<(), NodeError> {
-    write_new(path, public_pem(author)?.as_bytes())
 }
 
 /// Reads the author's public key, which needs no passphrase.

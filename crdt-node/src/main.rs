@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, Connection, Key};
 use crdt_core::id::{AuthorId, RoomName, StoreId};
-use crdt_node::console::Console;
+use crdt_node::console::{Console, restore_terminal};
 use crdt_node::error::NodeError;
 use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings, check_relay};
 use crdt_node::identity::{self, Passphrase};
@@ -194,7 +194,9 @@ async fn run_node(run: cli::Run, folder: Option<&Path>, format: Format) -> Resul
         let (screen, shown) = console.screen()?;
         let started = Run::start(config, screen).await?;
         let lines = console.read(run.name, started.current());
-        return finish(started.go(lines).await, shown);
+        let outcome = finish(started.go(lines).await, shown);
+        restore_terminal();
+        return outcome;
     }
     let (screen, shown) = Screen::stdout(format);
     let started = Run::start(config, screen).await?;
@@ -236,11 +238,12 @@ fn verified(asked: &cli::Verify, folder: Option<&Path>, format: Format) -> Resul
         home.settings()?;
         verify::store(&home.store())?
     };
-    print(&match format {
+    let printed = print(&match format {
         Format::Json => found.json(forks).to_string(),
         Format::Text => found.text(),
-    })?;
-    found.outcome(forks)
+    });
+    // The verdict counts also where nobody reads the report.
+    found.outcome(forks).and(printed)
 }
 
 fn exported(export: &cli::Export, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
@@ -248,8 +251,15 @@ fn exported(export: &cli::Export, folder: Option<&Path>, format: Format) -> Resu
     let room = home.room(export.room.as_deref())?;
     let store = home.open_store()?;
     let Some(path) = &export.output else {
-        report::export(&store, room.id(), &mut BufWriter::new(io::stdout()))?;
-        return Ok(());
+        let mut out = BufWriter::new(io::stdout());
+        if io::stdout().is_terminal() {
+            let mut lines = Vec::new();
+            report::export(&store, room.id(), &mut lines)?;
+            out.write_all(show::safe_json(&String::from_utf8_lossy(&lines)).as_bytes())?;
+        } else {
+            report::export(&store, room.id(), &mut out)?;
+        }
+        return Ok(out.flush()?);
     };
     let ops = report::export_to(&store, room.id(), path)?;
     print(&match format {

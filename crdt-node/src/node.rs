@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use crdt_core::Replica;
 use crdt_core::effect::{Command, Event};
-use crdt_core::id::{RoomName, StoreId};
+use crdt_core::id::RoomName;
 use crdt_core::key::SecretKey;
 use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::dial::{self, LinkEvent};
 use crdt_relayer::driver::{Driver, Ended, Events, Stopped, WhenFull};
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::{self, Lock, STORE_FILE};
-use crdt_relayer::relayer::random;
 use crdt_relayer::store::Store;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{mpsc, watch};
@@ -50,7 +49,9 @@ pub enum Happening {
 #[derive(Debug)]
 pub struct Node {
     driver: Driver,
-    ended: Ended,
+    /// `None` once it has ended.
+    ended: Option<Ended>,
+    outcome: Result<(), NodeError>,
     online: watch::Sender<bool>,
     events: mpsc::Receiver<Event>,
     links: mpsc::Receiver<LinkEvent>,
@@ -68,7 +69,7 @@ impl Node {
         home::make(&config.home)?;
         let lock = home::lock(&config.home)?;
         let store_path = config.home.join(STORE_FILE);
-        let store = Store::open(&store_path, StoreId::from_bytes(random()?))?;
+        let store = Store::open_existing(&store_path)?;
         let mut replica = Replica::new(Config {
             store: store.id(),
             agent: concat!("crdt-node/", env!("CARGO_PKG_VERSION")).into(),
@@ -85,7 +86,8 @@ impl Node {
         }
         let (links_sender, links) = mpsc::channel(LINKS_WAITING_MAX);
         let (online, _) = watch::channel(true);
-        Ok(Self { driver, ended, online, events, links, links_sender, _lock: lock })
+        let (ended, outcome) = (Some(ended), Ok(()));
+        Ok(Self { driver, ended, outcome, online, events, links, links_sender, _lock: lock })
     }
 
     /// Keeps a connection to a relay from now on.
@@ -107,12 +109,25 @@ impl Node {
     /// The next thing that happens. Must be called again and again: the node waits while too much
     /// is not taken.
     pub async fn next(&mut self) -> Happening {
-        tokio::select! {
-            biased;
-            Some(event) = self.events.recv() => Happening::Event(event),
-            Some(link) = self.links.recv() => Happening::Link(link),
-            ended = &mut self.ended => Happening::Ended(how(ended)),
+        if let Some(ended) = &mut self.ended {
+            let how_it_ended = tokio::select! {
+                Some(event) = self.events.recv() => return Happening::Event(event),
+                Some(link) = self.links.recv() => return Happening::Link(link),
+                ended = ended => how(ended),
+            };
+            self.ended = None;
+            self.outcome = how_it_ended;
         }
+        // What it said before it ended comes first.
+        match self.events.try_recv() {
+            Ok(event) => Happening::Event(event),
+            Err(_) => Happening::Ended(std::mem::replace(&mut self.outcome, Ok(()))),
+        }
+    }
+
+    /// What has happened to a link already, if anything.
+    pub fn try_link(&mut self) -> Option<LinkEvent> {
+        self.links.try_recv().ok()
     }
 
     /// Finishes what is at hand and ends. Events that are still to come are dropped.
@@ -123,7 +138,10 @@ impl Node {
         self.events.close();
         self.links.close();
         self.driver.stop().await;
-        if self.ended.is_terminated() { Ok(()) } else { how((&mut self.ended).await) }
+        match &mut self.ended {
+            Some(ended) => how(ended.await),
+            None => self.outcome,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crdt_core::key::SecretKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::console::restore_terminal;
 use crate::error::NodeError;
 use crate::feed::{Fed, Feeder, Links, Read};
 use crate::input::LINES_WAITING_MAX;
@@ -82,6 +83,7 @@ impl Signals {
 async fn give_up_after(mut signals: Signals) {
     signals.stop().await;
     tokio::time::sleep(STOP_MAX).await;
+    restore_terminal();
     std::process::exit(0);
 }
 
@@ -127,6 +129,7 @@ impl Run {
             author,
             progress: Progress::new(rooms),
             peers: HashMap::new(),
+            connected: HashSet::new(),
             links,
             relays: config.relays.len(),
             reason: "no relay is configured".into(),

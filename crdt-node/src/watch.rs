@@ -7,7 +7,7 @@ use std::time::Duration;
 use crdt_core::effect::{Event, PeerId};
 use crdt_core::id::{AuthorId, RoomId};
 use crdt_relayer::dial::LinkEvent;
-use crdt_relayer::driver::Driver;
+use crdt_relayer::driver::{Driver, Stopped};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -29,7 +29,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) struct Watch {
     pub(crate) author: AuthorId,
     pub(crate) progress: Progress,
+    /// The relay behind each connection, also behind the last ones that have ended.
     pub(crate) peers: HashMap<PeerId, String>,
+    /// Relays that are connected.
+    pub(crate) connected: HashSet<String>,
     pub(crate) links: Links,
     pub(crate) relays: usize,
     pub(crate) reason: String,
@@ -78,10 +81,15 @@ impl Watch {
         let mut ended: Option<Instant> = None;
         loop {
             tokio::select! {
-                biased;
                 () = signals.stop() => return Ok(()),
                 happening = node.next() => match happening {
-                    Happening::Event(event) => self.event(screen, event).await,
+                    Happening::Event(event) => {
+                        // A link is up before anything comes over it.
+                        while let Some(link) = node.try_link() {
+                            self.link(screen, link).await;
+                        }
+                        self.event(screen, event).await;
+                    }
                     Happening::Link(link) => self.link(screen, link).await,
                     Happening::Ended(how) => return how,
                 },
@@ -123,9 +131,12 @@ impl Watch {
         if matches!(until, Until::Left(_)) {
             return Some(Ok(()));
         }
-        let unsent = self.unsent(node).await;
+        let unsent = match self.unsent(node).await {
+            Ok(unsent) => unsent,
+            Err(error) => return Some(Err(error)),
+        };
         let seconds = max.as_secs();
-        let connected = !self.peers.is_empty();
+        let connected = !self.connected.is_empty();
         let reason =
             if connected { self.progress.lacking().to_owned() } else { self.reason.clone() };
         Some(Err(match until {
@@ -137,7 +148,7 @@ impl Watch {
     }
 
     /// Own ops that nobody has acknowledged. The replica answers only while its events are taken.
-    async fn unsent(&self, node: &mut Node) -> usize {
+    async fn unsent(&self, node: &mut Node) -> Result<usize, NodeError> {
         let (driver, author) = (node.driver().clone(), self.author);
         let unsent = driver.query(move |replica| {
             replica.rooms().map(|room| replica.unsent(room, author)).sum::<usize>()
@@ -145,8 +156,10 @@ impl Watch {
         tokio::pin!(unsent);
         loop {
             tokio::select! {
-                unsent = &mut unsent => return unsent.unwrap_or_default(),
-                _ = node.next() => {}
+                unsent = &mut unsent => return Ok(unsent?),
+                happening = node.next() => if let Happening::Ended(how) = happening {
+                    return Err(how.err().unwrap_or(NodeError::Stopped(Stopped)));
+                },
             }
         }
     }
@@ -237,12 +250,17 @@ impl Watch {
     async fn link(&mut self, screen: &Screen, event: LinkEvent) {
         let (url, state) = match event {
             LinkEvent::Up { url, peer } => {
+                // The connection before is still heard of for a moment.
+                let before = self.peers.iter().filter(|(_, other)| **other == url);
+                let last = before.map(|(id, _)| *id).max();
+                self.peers.retain(|id, other| *other != url || Some(*id) == last);
                 self.peers.insert(peer, url.clone());
+                self.connected.insert(url.clone());
                 self.told.clear();
                 (url, LinkState::Connected)
             }
             LinkEvent::Down { url, reason, retry_ms } => {
-                self.peers.retain(|_, other| *other != url);
+                self.connected.remove(&url);
                 let reason = show::safe(&reason);
                 self.reason = format!("{url}: {reason}");
                 (url, LinkState::Down { reason, retry_ms })

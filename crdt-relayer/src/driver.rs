@@ -28,6 +28,11 @@ const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Inputs taken into one batch, and so into one transaction.
 const BATCH_INPUTS_MAX: usize = 1_024;
 
+/// Bytes of received frames taken into one batch, and the time until no more are taken: what is
+/// written in between waits that long to be durable.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
+
 /// Pages read from the store between two looks at the inputs.
 const BATCH_LOADS_MAX: usize = 8;
 
@@ -225,8 +230,11 @@ impl Task {
     fn run(mut self, runtime: &Handle) -> Result<(), StoreError> {
         loop {
             let first = self.next_request(runtime);
-            let (effects, stop) = self.batch(first)?;
+            let mut permits = Vec::new();
+            let (effects, stop) = self.batch(first, &mut permits)?;
             self.carry_out(effects)?;
+            // Only now may as many bytes be received again.
+            drop(permits);
             if stop {
                 self.say_goodbye(runtime);
                 return Ok(());
@@ -271,9 +279,13 @@ impl Task {
     }
 
     /// Feeds the replica what is at hand. Returns what it wants done, and whether to stop then.
-    fn batch(&mut self, first: Option<Request>) -> Result<(Vec<Effect>, bool), StoreError> {
-        let now = self.clock.now();
-        let (mut effects, mut stop) = (Vec::new(), false);
+    fn batch(
+        &mut self,
+        first: Option<Request>,
+        permits: &mut Vec<OwnedSemaphorePermit>,
+    ) -> Result<(Vec<Effect>, bool), StoreError> {
+        let (now, started) = (self.clock.now(), Instant::now());
+        let (mut effects, mut stop, mut bytes) = (Vec::new(), false, 0);
         let mut request = first;
         for taken in 1..=BATCH_INPUTS_MAX {
             match request {
@@ -287,13 +299,15 @@ impl Task {
                         self.peers.remove(&peer);
                     }
                     effects.extend(self.replica.handle(now, input));
-                    drop(permit);
+                    bytes += permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+                    permits.extend(permit);
                 }
                 Some(Request::Query(look)) => look(&self.replica),
                 Some(Request::Stop) => stop = true,
             }
             // A request taken from the inbox is carried out: none is taken after the last turn.
-            let more = !stop && taken < BATCH_INPUTS_MAX;
+            let full = bytes >= BATCH_BYTES_MAX || started.elapsed() >= BATCH_TIME_MAX;
+            let more = !stop && !full && taken < BATCH_INPUTS_MAX;
             request = if more { self.inbox.try_recv().ok() } else { None };
         }
         for _ in 0..BATCH_LOADS_MAX {

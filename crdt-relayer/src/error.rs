@@ -13,6 +13,12 @@ pub enum StoreError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// There is no such file.
+    #[error("the store {path} is missing")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The disk is full. What was acknowledged is safe.
     #[error("the disk is full; everything acknowledged so far is safe")]
     Full,
@@ -35,7 +41,17 @@ pub enum StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+        };
         use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
+        if let FromSqlConversionFailure(..)
+        | IntegralValueOutOfRange(..)
+        | InvalidColumnType(..)
+        | Utf8Error(..) = error
+        {
+            return Self::Damaged(error.to_string());
+        }
         match error.sqlite_error_code() {
             Some(DiskFull) => Self::Full,
             Some(DatabaseCorrupt | NotADatabase) => Self::Damaged(error.to_string()),

@@ -82,7 +82,7 @@ impl From<RelayerError> for Failure {
                 ("stop the other relayer, or give this one its own --data folder", 9)
             }
             RelayerError::Home(HomeError::Io { .. })
-            | RelayerError::Store(StoreError::Open { .. }) => {
+            | RelayerError::Store(StoreError::Open { .. } | StoreError::Missing { .. }) => {
                 ("check the folder's owner and permissions, or choose another with --data", 3)
             }
             RelayerError::Listen { .. } => {

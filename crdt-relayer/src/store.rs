@@ -67,6 +67,18 @@ impl Store {
         Self::load_index(db)
     }
 
+    /// Opens a store that was made before: one made anew beside an old key would sign again, and
+    /// differently, what the key has signed.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] and the others.
+    pub fn open_existing(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        Self::open(path, StoreId::from_bytes([0; 32]))
+    }
+
     /// Opens an existing store for reading, also while another process writes to it.
     ///
     /// # Errors
@@ -190,8 +202,7 @@ impl Store {
         if let Some(number) = self.stores.get(&store) {
             return Ok(*number);
         }
-        let insert = "INSERT INTO stores (id) VALUES (?1)";
-        self.db.prepare_cached(insert)?.execute([store.as_bytes()])?;
+        self.db.execute("INSERT INTO stores (id) VALUES (?1)", [store.as_bytes()])?;
         let number = self.db.last_insert_rowid();
         self.stores.insert(store, number);
         Ok(number)
@@ -206,11 +217,6 @@ impl Store {
     ) -> Result<(), StoreError> {
         let number = self.room(room)?.number;
         let store = self.store_number(store)?;
-        if position == Position::START {
-            let delete = "DELETE FROM marks WHERE room = ?1 AND store = ?2";
-            self.db.prepare_cached(delete)?.execute([number, store])?;
-            return Ok(());
-        }
         let upsert = format!(
             "INSERT INTO marks (room, store, {column}) VALUES (?1, ?2, ?3)
              ON CONFLICT (room, store) DO UPDATE SET {column} = excluded.{column}"
@@ -241,8 +247,12 @@ impl Store {
             for (store, pulled, acked) in self.marks(number)? {
                 let Some(store) = ids.get(&store).copied() else { continue };
                 let (pulled, acked) = (row::position(pulled), row::position(acked));
-                restore(Record::Pulled { room: id, store, position: pulled })?;
-                restore(Record::Acked { room: id, store, position: acked })?;
+                if pulled > Position::START {
+                    restore(Record::Pulled { room: id, store, position: pulled })?;
+                }
+                if acked > Position::START {
+                    restore(Record::Acked { room: id, store, position: acked })?;
+                }
             }
             self.for_each(id, |position, source, op| {
                 let source = source.and_then(|number| ids.get(&number).copied());
@@ -255,8 +265,7 @@ impl Store {
     fn marks(&self, room: i64) -> Result<Vec<(i64, i64, i64)>, StoreError> {
         let sql = "SELECT store, pulled, acked FROM marks WHERE room = ?1";
         let mut statement = self.db.prepare(sql)?;
-        let rows =
-            statement.query_map([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let rows = statement.query_map([room], |row| row.try_into())?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -512,8 +521,7 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        let expected =
-            ["room main", "pulled true 7", "acked 0", "op 1 false", "op 2 false", "op 3 true"];
+        let expected = ["room main", "pulled true 7", "op 1 false", "op 2 false", "op 3 true"];
         assert_eq!(seen, expected);
     }
 

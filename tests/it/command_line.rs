@@ -379,3 +379,30 @@ fn a_node_whose_output_nobody_reads_still_stops() {
     bob.stop();
     relayer.stop();
 }
+
+#[test]
+fn a_key_without_its_store_does_not_sign() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    let url = cluster.url();
+    assert!(cluster.command("send", "alice", &["one", "--relay", &url]).status.success());
+    for file in ["log.sqlite", "log.sqlite-wal", "log.sqlite-shm"] {
+        fs::remove_file(cluster.home("alice").join(file)).unwrap_or_default();
+    }
+    let refused = cluster.command("send", "alice", &["two", "--relay", &url]);
+    assert_fails(&refused, 3, "log.sqlite is missing");
+    relayer.stop();
+}
+
+#[test]
+fn an_init_that_was_interrupted_can_be_repeated() {
+    let cluster = Cluster::new();
+    cluster.init("alice");
+    let home = cluster.home("alice");
+    fs::rename(home.join("key.pem"), home.join("key.new")).unwrap();
+    let author = cluster.init("alice");
+    assert!(!home.join("key.new").exists());
+    let shown = run("crdt-node", ["key", "show", "alice", "--home", home.to_str().unwrap()]);
+    assert_eq!(String::from_utf8_lossy(&shown.stdout).trim(), author);
+}

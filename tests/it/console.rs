@@ -111,3 +111,27 @@ fn control_c_clears_the_line_and_twice_leaves() {
     assert_eq!(cluster.notes("alice", None), Vec::<String>::new());
     relayer.stop();
 }
+
+#[test]
+fn a_terminal_is_given_back_as_it_was() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    let mut shell = rexpect::session::spawn_bash(Some(WAIT_MS)).unwrap();
+    let (node, home) = (program("crdt-node"), cluster.home("alice"));
+    let (node, home, url) = (node.display(), home.display(), cluster.url());
+    shell.send_line("stty -a > /dev/null; stty echo icanon isig").unwrap();
+    shell.wait_for_prompt().unwrap();
+    let run = format!("(sleep 0; {node} run alice --home {home} --relay {url}); stty -a");
+    shell.send_line(&run).unwrap();
+    shell.exp_string("in sync").unwrap();
+    shell.exp_string("alice@main> ").unwrap();
+    let killed = Command::new("pkill")
+        .args(["-TERM", "-f", &format!("run alice --home {home} --relay {url}$")])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let (_, modes) = shell.exp_regex("(?s)isig icanon .* echo ").unwrap();
+    assert!(!modes.contains("-icanon"), "{modes}");
+    relayer.stop();
+}
