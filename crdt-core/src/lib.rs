@@ -30,6 +30,7 @@ pub mod effect;
 mod fetch;
 pub mod message;
 mod publish;
+mod repair;
 pub mod replica;
 mod room;
 mod session;

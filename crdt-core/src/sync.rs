@@ -1,14 +1,14 @@
 //! What comes in: what each message of a peer does.
 //! Source: `docs/PROTOCOL.md`, "Synchronisation".
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::effect::{CloseReason, Effect, Event, PeerId, Record};
-use crate::id::{OpId, Position, RoomId, SetDigest, StoreId};
+use crate::id::{OpId, Position, RoomId, StoreId};
 use crate::limits;
 use crate::log::Verdict;
-use crate::message::{Batch, DecodeError, Exception, Message, Received, encode_ops};
+use crate::message::{Batch, DecodeError, Exception, Message, Received};
 use crate::rejection::Rejection;
 use crate::replica::{Replica, Rooms};
 use crate::session::{Incoming, Outgoing, Session};
@@ -246,118 +246,6 @@ impl Replica {
         self.blame(peer, "room", "this side does not take part in that room");
     }
 
-    /// Asks a peer for ops, except those that are there or on their way.
-    fn want(
-        &mut self,
-        now: Timestamp,
-        peer: PeerId,
-        id: RoomId,
-        ids: impl IntoIterator<Item = OpId>,
-    ) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let log = &room.log;
-        let lacking = ids.into_iter().filter(|op| !log.has(*op));
-        let ids = room.fetch.want(now, peer, lacking);
-        self.send_gets(id, ids.into_iter().map(|op| (peer, op)));
-    }
-
-    fn send_gets(&mut self, room: RoomId, requests: impl IntoIterator<Item = (PeerId, OpId)>) {
-        let mut by_peer: BTreeMap<PeerId, Vec<OpId>> = BTreeMap::new();
-        for (peer, id) in requests {
-            by_peer.entry(peer).or_default().push(id);
-        }
-        for (peer, ids) in by_peer {
-            for ids in ids.chunks(limits::GET_IDS_MAX) {
-                self.send(peer, &Message::Get { room, ids: ids.to_vec() });
-            }
-        }
-    }
-
-    /// A peer told what it holds: ask for what is unknown here, send what it lacks.
-    fn heads(
-        &mut self,
-        now: Timestamp,
-        peer: PeerId,
-        id: RoomId,
-        set: SetDigest,
-        heads: Vec<OpId>,
-        cursor: Position,
-    ) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let (Some(store), all_acked) = (session.store, session.all_acked(id)) else { return };
-        let Some(incoming) = session.incoming(id) else { return };
-        let unknown: Vec<OpId> = heads.into_iter().filter(|head| !room.log.has(*head)).collect();
-        let agreed = room.log.set_digest() == set;
-        let lacked = core::mem::replace(&mut incoming.lacking, !unknown.is_empty());
-        if agreed {
-            let news = incoming.agreed.replace(set) != Some(set);
-            room.set_pulled(store, cursor, &mut self.effects);
-            if news {
-                let entries = room.log.graph().entries();
-                let name = room.name.clone();
-                let synced = Event::Synced { room: id, peer, set, name, entries };
-                self.effects.push(Effect::Notify(synced));
-            }
-            return self.agreed(peer, id);
-        }
-        incoming.agreed = None;
-        if lacked && !unknown.is_empty() && !incoming.again {
-            // Asking for heads did not close the gap: take everything once more.
-            incoming.again = true;
-            let (name, cursor) = (room.name.clone(), Position::START);
-            return self.send(peer, &Message::Sub { room: id, name, cursor });
-        }
-        if unknown.is_empty() && all_acked {
-            return self.send_again(peer, id);
-        }
-        self.dirty.insert(id);
-        // What parked ops wait for may have been given up: whoever is ahead is asked for it again.
-        let waited_for: Vec<OpId> = if room.fetch.is_idle() {
-            room.log.missing().take(limits::GET_IDS_MAX).collect()
-        } else {
-            Vec::new()
-        };
-        self.want(now, peer, id, unknown.into_iter().chain(waited_for));
-    }
-
-    /// The peer holds all that this side holds.
-    fn agreed(&mut self, peer: PeerId, id: RoomId) {
-        let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
-        if let Some(outgoing) = self.sessions.get_mut(&peer).and_then(|s| s.outgoing(id)) {
-            outgoing.doubtful = false;
-        }
-        self.acked_to(peer, id, end);
-    }
-
-    fn get(&mut self, peer: PeerId, id: RoomId, ids: Vec<OpId>) {
-        let Some(room) = self.rooms.get(&id) else {
-            return self.blame(peer, "room", "this side does not take part in that room");
-        };
-        let graph = room.log.graph();
-        let (mut positions, mut missing) = (BTreeSet::new(), Vec::new());
-        for id in ids {
-            match graph.position(id) {
-                Some(position) => {
-                    positions.insert(position);
-                }
-                None => missing.push(id),
-            }
-        }
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let queued = if positions.is_empty() {
-            let frame = encode_ops(id, [], None, &missing);
-            session.send_ops(peer, id, None, frame, &mut self.effects)
-        } else {
-            session.queue_get(id, positions.into_iter().collect(), missing)
-        };
-        if queued {
-            session.load_get(peer, &mut self.effects);
-        } else {
-            self.blame(peer, "busy", "too many requests wait for an answer");
-        }
-    }
-
     fn acked(&mut self, peer: PeerId, id: RoomId, all_stored: bool) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(cursor) = session.acked(id) else {
@@ -371,7 +259,7 @@ impl Replica {
     }
 
     /// Another store holds this one's ops up to a position: remembered if own ops are among them.
-    fn acked_to(&mut self, peer: PeerId, id: RoomId, position: Position) {
+    pub(crate) fn acked_to(&mut self, peer: PeerId, id: RoomId, position: Position) {
         let Some(author) = self.author() else { return };
         let Some(store) = self.sessions.get(&peer).and_then(|session| session.store) else {
             return;
@@ -388,18 +276,5 @@ impl Replica {
             self.effects.push(Effect::Persist(Record::Acked { room: id, store, position }));
         }
         self.effects.push(Effect::Notify(Event::Acked { room: id, peer, position }));
-    }
-
-    /// Asks others for what did not come in time.
-    pub(crate) fn fetch_due(&mut self, now: Timestamp, id: RoomId) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        if room.fetch.due_at().is_none_or(|at| at > now) {
-            return;
-        }
-        let peers: Vec<PeerId> = room.subscribers.iter().copied().collect();
-        let log = &room.log;
-        room.fetch.retain(|op| !log.has(op));
-        let requests = room.fetch.due(now, &peers);
-        self.send_gets(id, requests);
     }
 }

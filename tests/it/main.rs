@@ -4,6 +4,7 @@
 mod command_line;
 mod console;
 mod convergence;
+mod disk;
 mod partition;
 mod restart;
 mod tidy;
