@@ -27,7 +27,7 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Pause after accepting failed, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// One of the [`CONNECTIONS_MAX`] places, held as long as any part of a connection lives.
+/// One of the places of a server, held as long as any part of a connection lives.
 #[derive(Clone, Debug)]
 pub struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
