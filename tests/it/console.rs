@@ -122,7 +122,7 @@ fn a_terminal_is_given_back_as_it_was() {
     let (node, home, url) = (node.display(), home.display(), cluster.url());
     shell.send_line("stty -a > /dev/null; stty echo icanon isig").unwrap();
     shell.wait_for_prompt().unwrap();
-    let run = format!("(sleep 0; {node} run alice --home {home} --relay {url}); stty -a");
+    let run = format!("{node} run alice --home {home} --relay {url}; stty -a");
     shell.send_line(&run).unwrap();
     shell.exp_string("in sync").unwrap();
     shell.exp_string("alice@main> ").unwrap();
@@ -133,5 +133,7 @@ fn a_terminal_is_given_back_as_it_was() {
     assert!(killed.success());
     let (_, modes) = shell.exp_regex("(?s)isig icanon .* echo ").unwrap();
     assert!(!modes.contains("-icanon"), "{modes}");
+    shell.send_line("exit").unwrap();
+    shell.exp_eof().unwrap();
     relayer.stop();
 }
