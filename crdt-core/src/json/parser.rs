@@ -53,7 +53,7 @@ impl<'a> Parser<'a> {
         rest.is_some()
     }
 
-    fn expect(&mut self, token: &str) -> Result<(), JsonError> {
+    fn require(&mut self, token: &str) -> Result<(), JsonError> {
         if self.eat(token) { Ok(()) } else { Err(self.syntax()) }
     }
 
@@ -72,9 +72,9 @@ impl<'a> Parser<'a> {
             Some(b'{') => self.object(self.deeper(depth_left)?),
             Some(b'[') => self.array(self.deeper(depth_left)?),
             Some(b'-' | b'0'..=b'9') => self.int().map(Value::Int),
-            Some(b't') => self.expect("true").map(|()| Value::Bool(true)),
-            Some(b'f') => self.expect("false").map(|()| Value::Bool(false)),
-            Some(b'n') => self.expect("null").map(|()| Value::Null),
+            Some(b't') => self.require("true").map(|()| Value::Bool(true)),
+            Some(b'f') => self.require("false").map(|()| Value::Bool(false)),
+            Some(b'n') => self.require("null").map(|()| Value::Null),
             Some(_) | None => Err(self.syntax()),
         }
     }
@@ -84,7 +84,7 @@ impl<'a> Parser<'a> {
     }
 
     fn array(&mut self, depth_left: usize) -> Result<Value<'a>, JsonError> {
-        self.expect("[")?;
+        self.require("[")?;
         let mut values = Vec::new();
         self.skip_space();
         if self.eat("]") {
@@ -96,12 +96,12 @@ impl<'a> Parser<'a> {
             if self.eat("]") {
                 return Ok(Value::Array(values));
             }
-            self.expect(",")?;
+            self.require(",")?;
         }
     }
 
     fn object(&mut self, depth_left: usize) -> Result<Value<'a>, JsonError> {
-        self.expect("{")?;
+        self.require("{")?;
         let mut members = Vec::new();
         self.skip_space();
         if self.eat("}") {
@@ -111,13 +111,13 @@ impl<'a> Parser<'a> {
             self.skip_space();
             let key = self.string()?;
             self.skip_space();
-            self.expect(":")?;
+            self.require(":")?;
             members.push((key, self.value(depth_left)?));
             self.skip_space();
             if self.eat("}") {
                 break;
             }
-            self.expect(",")?;
+            self.require(",")?;
         }
         // Canonical text comes sorted, and then no key is there twice.
         if !members.is_sorted_by(|(a, _), (b, _)| key_order(a, b).is_lt()) {
@@ -162,7 +162,7 @@ impl<'a> Parser<'a> {
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
-        self.expect("\"")?;
+        self.require("\"")?;
         let plain = self.plain()?;
         if self.eat("\"") {
             return Ok(Cow::Borrowed(plain));
@@ -170,7 +170,7 @@ impl<'a> Parser<'a> {
         let mut text = String::from(plain);
         loop {
             let at = self.at();
-            self.expect("\\")?;
+            self.require("\\")?;
             let escaped = match self.take(1)? {
                 "\"" => '"',
                 "\\" => '\\',
