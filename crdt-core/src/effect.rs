@@ -4,7 +4,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::id::{OpId, Position, RoomId, RoomName, SetDigest, StoreId};
+use crate::evidence::Equivocation;
+use crate::id::{OpId, Position, RoomId, RoomName, Seq, SetDigest, StoreId};
 use crate::json::Canonical;
 use crate::message::Frame;
 use crate::op::Op;
@@ -189,8 +190,8 @@ pub enum Event {
         op: Arc<Op>,
         /// Its place in the order of arrival.
         position: Position,
-        /// Another op its author signed at the same place.
-        conflict: Option<OpId>,
+        /// The fork of its author's chain that it brought to light, if it is the first to do so.
+        equivocation: Option<Equivocation>,
     },
     /// A transaction was signed and is on disk.
     Durable {
@@ -200,6 +201,8 @@ pub enum Event {
         token: Token,
         /// The op that holds it.
         op: OpId,
+        /// The op's place in this author's chain.
+        seq: Seq,
         /// Its place in that op.
         index: usize,
         /// The op's place in the order of arrival.
@@ -211,6 +214,21 @@ pub enum Event {
         token: Token,
         /// Why.
         error: SubmitError,
+    },
+    /// An op came that this node's key signed and this node did not: the key is used elsewhere, or
+    /// the store is older than it should be. Told once per room.
+    SignedElsewhere {
+        /// The room.
+        room: RoomId,
+        /// The op.
+        op: OpId,
+    },
+    /// The own chain is known: what waited to be signed is signed now.
+    Learnt {
+        /// The room.
+        room: RoomId,
+        /// Ops in the chain.
+        signed: u64,
     },
     /// A peer says that it has stored this node's ops up to a position.
     Acked {

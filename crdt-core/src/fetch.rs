@@ -27,6 +27,10 @@ pub(crate) struct Fetch {
     named: BTreeMap<PeerId, usize>,
     /// No request is due before this.
     next: Option<Timestamp>,
+    /// When ops that were given up may be asked for again though others are still wanted.
+    again: Timestamp,
+    refused: u64,
+    given_up: u64,
 }
 
 impl Fetch {
@@ -41,14 +45,17 @@ impl Fetch {
         let next = now.after(limits::FETCH_WAIT);
         for id in ids {
             let named = self.named.get(&peer).copied().unwrap_or_default();
-            if self.wants.len() >= limits::WANTS_MAX || named >= limits::WANTS_PER_PEER_MAX {
-                break;
+            if self.wants.contains_key(&id) {
+                continue;
             }
-            self.wants.entry(id).or_insert_with(|| {
-                fresh.push(id);
-                self.named.insert(peer, named + 1);
-                Want { named_by: peer, peer, next, wait: limits::FETCH_WAIT, tries: 1 }
-            });
+            if self.wants.len() >= limits::WANTS_MAX || named >= limits::WANTS_PER_PEER_MAX {
+                self.refused += 1;
+                continue;
+            }
+            fresh.push(id);
+            self.named.insert(peer, named + 1);
+            let wait = limits::FETCH_WAIT;
+            self.wants.insert(id, Want { named_by: peer, peer, next, wait, tries: 1 });
         }
         if !fresh.is_empty() {
             self.next = Some(self.next.map_or(next, |earlier| earlier.min(next)));
@@ -63,9 +70,34 @@ impl Fetch {
         }
     }
 
+    /// What is asked for.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = OpId> + '_ {
+        self.wants.keys().copied()
+    }
+
     /// Whether nothing is asked for.
     pub(crate) fn is_idle(&self) -> bool {
         self.wants.is_empty()
+    }
+
+    /// Whether what was given up or evicted may be asked for again: when nothing else is wanted, and
+    /// from time to time though somebody keeps naming ops that do not exist.
+    pub(crate) fn may_ask_again(&mut self, now: Timestamp) -> bool {
+        let may = self.is_idle() || now >= self.again;
+        if may {
+            self.again = now.after(limits::FETCH_WAIT_MAX);
+        }
+        may
+    }
+
+    /// Ops on the list.
+    pub(crate) fn len(&self) -> usize {
+        self.wants.len()
+    }
+
+    /// Ops that were not asked for because too many were, and ops given up.
+    pub(crate) fn refused_and_given_up(&self) -> (u64, u64) {
+        (self.refused, self.given_up)
     }
 
     /// Nothing is due before this.
@@ -90,7 +122,9 @@ impl Fetch {
                 requests.push((*peer, *id));
             }
         }
+        let before = self.wants.len();
         self.drop_unless(|_, want| want.tries < limits::FETCH_TRIES_MAX);
+        self.given_up += (before - self.wants.len()) as u64;
         self.next = self.wants.values().map(|want| want.next).min();
         requests
     }

@@ -1,15 +1,17 @@
 //! The hash graph of a room's admitted ops: chains, heads, depth, and every rule that needs an op's
 //! causal past. Source: `docs/PROTOCOL.md`, "Validity" and "Order".
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use foldhash::fast::FixedState;
 use indexmap::IndexMap;
 
+use crate::chain::{Chain, Index, ROOT};
+use crate::evidence::Equivocation;
 use crate::head::Head;
+use crate::heads::Heads;
 use crate::id::{AuthorId, Depth, OpId, Position, RoomId, Seq};
-use crate::limits;
 use crate::op::Op;
 use crate::rejection::Rejection;
 use crate::time::Timestamp;
@@ -18,19 +20,19 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug)]
 struct Node {
     chain: u32,
+    /// The author's op before it.
+    prev: Index,
     entries: u32,
-    seq: Seq,
+    /// No chain is longer than the graph, whose ops are numbered with as many bits.
+    seq: u32,
     depth: Depth,
     ts: Timestamp,
 }
 
-/// One author's ops. Admission requires the previous op, so the places are dense.
-#[derive(Debug, Default)]
-struct Chain {
-    /// For each seq the index of the first op admitted there.
-    by_seq: Vec<u32>,
-    /// Seqs at which more than one op was admitted.
-    forked: BTreeSet<Seq>,
+impl Node {
+    fn seq(&self) -> Seq {
+        Seq::new(self.seq.into()).unwrap_or(Seq::FIRST)
+    }
 }
 
 /// An author's last op: where its next one continues.
@@ -61,10 +63,10 @@ pub struct Graph {
     room: RoomId,
     nodes: IndexMap<OpId, Node, FixedState>,
     chains: IndexMap<AuthorId, Chain, FixedState>,
-    heads: BTreeSet<OpId>,
-    heads_by_depth: BTreeSet<(Depth, OpId)>,
+    heads: Heads,
     entries: u64,
-    forks: usize,
+    /// The points at which chains fork, and the two ops with the smallest ids at each.
+    forks: BTreeMap<(AuthorId, Seq, Option<OpId>), [OpId; 2]>,
 }
 
 impl Graph {
@@ -75,10 +77,9 @@ impl Graph {
             room,
             nodes: IndexMap::with_hasher(FixedState::with_seed(seed)),
             chains: IndexMap::with_hasher(FixedState::with_seed(seed)),
-            heads: BTreeSet::new(),
-            heads_by_depth: BTreeSet::new(),
+            heads: Heads::default(),
             entries: 0,
-            forks: 0,
+            forks: BTreeMap::new(),
         }
     }
 
@@ -107,53 +108,38 @@ impl Graph {
         self.entries
     }
 
-    /// Places at which an author signed more than one op.
-    pub fn forks(&self) -> usize {
-        self.forks
+    /// Every point at which an author's chain forks, by author and place.
+    pub fn equivocations(&self) -> impl ExactSizeIterator<Item = Equivocation> + '_ {
+        let room = self.room;
+        let equivocation = move |(&(author, seq, prev), &ops): (&(AuthorId, Seq, _), _)| {
+            Equivocation { room, author, seq, prev, ops }
+        };
+        self.forks.iter().map(equivocation)
     }
 
     /// Ops that no other op depends on, sorted.
     pub fn heads(&self) -> &BTreeSet<OpId> {
-        &self.heads
+        self.heads.all()
     }
 
-    /// An author's last op. Where the author forked its chain, the branch that arrived first.
+    /// An author's last op. Where the author forked its chain, the branch that reached the highest
+    /// place first.
     pub fn tip(&self, author: AuthorId) -> Option<Tip> {
-        let index = *self.chains.get(&author)?.by_seq.last()?;
+        let index = self.chains.get(&author)?.last()?;
         let (id, node) = self.nodes.get_index(index as usize)?;
-        Some(Tip { seq: node.seq, id: *id, depth: node.depth, ts: node.ts })
+        Some(Tip { seq: node.seq(), id: *id, depth: node.depth, ts: node.ts })
     }
 
     /// How many ops of an author were admitted after a position, forks counted once.
     pub fn count_after(&self, author: AuthorId, position: Position) -> usize {
-        let Some(chain) = self.chains.get(&author) else { return 0 };
-        // A node's index is its position less one, so indices below `position` come before it.
-        let acked = chain.by_seq.partition_point(|index| u64::from(*index) < position.number());
-        chain.by_seq.len() - acked
+        self.chains.get(&author).map_or(0, |chain| chain.count_after(position))
     }
 
-    /// The heads that a new op of `author` names besides its own last op, sorted, and the depth
-    /// that gives. The deepest come first, at most two of one author, at most 16 in all.
-    pub fn preds_for(&self, author: AuthorId) -> (Vec<OpId>, Depth) {
-        let tip = self.tip(author);
-        let mut preds: Vec<OpId> = Vec::new();
-        let mut by_author: Vec<u32> = Vec::new();
-        let mut deepest = tip.map(|tip| tip.depth);
-        // Bounded: an equivocator may own any number of heads.
-        for (depth, id) in self.heads_by_depth.iter().rev().take(limits::HEADS_LISTED_MAX) {
-            let Some(node) = self.nodes.get(id) else { continue };
-            let of_author = by_author.iter().filter(|chain| **chain == node.chain).count();
-            let own = tip.is_some_and(|tip| tip.id == *id);
-            if own || of_author >= limits::PREDS_PER_AUTHOR_MAX {
-                continue;
-            }
-            by_author.push(node.chain);
-            preds.push(*id);
-            deepest = deepest.max(Some(*depth));
-            if preds.len() == limits::PREDS_MAX {
-                break;
-            }
-        }
+    /// The heads that a new op names besides the op it follows, sorted, and the depth that gives.
+    pub fn preds_for(&self, tip: Option<Tip>) -> (Vec<OpId>, Depth) {
+        let mut preds = self.heads.offered(tip.map(|tip| tip.id));
+        let depths = preds.iter().filter_map(|id| self.nodes.get(id)).map(|node| node.depth);
+        let deepest = depths.chain(tip.map(|tip| tip.depth)).max();
         preds.sort_unstable();
         (preds, deepest.map_or(Depth::FIRST, Depth::next))
     }
@@ -175,7 +161,7 @@ impl Graph {
         }
         if let Some(prev) = head.prev.and_then(|prev| self.nodes.get(&prev)) {
             let same_author = self.chains.get_index_of(&head.author) == Some(prev.chain as usize);
-            if !same_author || prev.seq.next() != Some(head.seq) || head.ts < prev.ts {
+            if !same_author || prev.seq().next() != Some(head.seq) || head.ts < prev.ts {
                 return Err(Obstacle::Rejected(Rejection::Chain));
             }
         }
@@ -186,41 +172,52 @@ impl Graph {
         Ok(())
     }
 
-    /// Adds an op that [`Graph::check`] has passed. Returns its position and, if its author had
-    /// already signed another op at this place, that other op.
-    pub fn admit(&mut self, op: &Op) -> (Position, Option<OpId>) {
+    /// Adds an op that [`Graph::check`] has passed. Returns its position and, if with it its
+    /// author's chain forks at a point where it had not forked before, the proof of that.
+    pub fn admit(&mut self, op: &Op) -> (Position, Option<Equivocation>) {
         debug_assert_eq!(self.check(op.head()), Ok(()), "only checked ops are admitted");
         let head = op.head();
-        let index = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let index = Index::try_from(self.nodes.len()).unwrap_or(ROOT);
+        let prev = head.prev.and_then(|prev| self.nodes.get_index_of(&prev));
+        let prev = prev.and_then(|prev| Index::try_from(prev).ok()).unwrap_or(ROOT);
         let entry = self.chains.entry(head.author);
-        let chain_index = u32::try_from(entry.index()).unwrap_or(u32::MAX);
-        let chain = entry.or_default();
-        let place = usize::try_from(head.seq.number()).unwrap_or(usize::MAX);
-        let first = chain.by_seq.get(place).copied();
-        if first.is_none() {
-            debug_assert_eq!(chain.by_seq.len(), place, "places of a chain are dense");
-            chain.by_seq.push(index);
-        } else if chain.forked.insert(head.seq) {
-            self.forks += 1;
-        }
-        let other = first.and_then(|index| self.nodes.get_index(index as usize));
-        let other = other.map(|(id, _)| *id);
+        let author = u32::try_from(entry.index()).unwrap_or(u32::MAX);
+        let nodes = &self.nodes;
+        let prev_of = |index: Index| nodes.get_index(index as usize).map_or(ROOT, |(_, n)| n.prev);
+        let sibling = entry.or_default().admit(index, head.seq, prev, prev_of);
+        let sibling = sibling.and_then(|index| nodes.get_index(index as usize)).map(|(id, _)| *id);
 
         for dependency in head.dependencies() {
-            if self.heads.remove(&dependency)
-                && let Some(node) = self.nodes.get(&dependency)
-            {
-                self.heads_by_depth.remove(&(node.depth, dependency));
+            if let Some(node) = self.nodes.get(&dependency) {
+                self.heads.remove(dependency, node.chain);
             }
         }
-        self.heads.insert(op.id());
-        self.heads_by_depth.insert((head.depth, op.id()));
+        self.heads.add(op.id(), author);
         let entries = u32::try_from(op.entry_count()).unwrap_or(u32::MAX);
         self.entries += u64::from(entries);
-        let node =
-            Node { chain: chain_index, entries, seq: head.seq, depth: head.depth, ts: head.ts };
-        self.nodes.insert(op.id(), node);
-        (self.end(), other)
+        let seq = u32::try_from(head.seq.number()).unwrap_or(u32::MAX);
+        let (depth, ts) = (head.depth, head.ts);
+        self.nodes.insert(op.id(), Node { chain: author, prev, entries, seq, depth, ts });
+        (self.end(), sibling.and_then(|sibling| self.fork(head, op.id(), sibling)))
+    }
+
+    /// Notes that an op follows the one that another op of its author follows already.
+    fn fork(&mut self, head: &Head, id: OpId, sibling: OpId) -> Option<Equivocation> {
+        let point = (head.author, head.seq, head.prev);
+        let smallest = |mut ids: [OpId; 3]| {
+            ids.sort_unstable();
+            let [a, b, _] = ids;
+            [a, b]
+        };
+        if let Some(ops) = self.forks.get_mut(&point) {
+            let [a, b] = *ops;
+            *ops = smallest([a, b, id]);
+            return None;
+        }
+        let ops = if id < sibling { [id, sibling] } else { [sibling, id] };
+        self.forks.insert(point, ops);
+        let (author, seq, prev) = point;
+        Some(Equivocation { room: self.room, author, seq, prev, ops })
     }
 
     /// Every admitted op in order of arrival: depth, id and number of entries.
@@ -317,15 +314,43 @@ mod tests {
     }
 
     #[test]
-    fn both_ops_of_an_equivocation_are_admitted_and_the_fork_is_counted_once() {
+    fn a_fork_is_one_equivocation_however_many_ops_and_in_whatever_order() {
         let alice = Author::new(1);
+        let mut forks: Vec<Op> = ["1", "2", "3", "4"].map(|data| entry(&alice, &[], data)).into();
+        forks.sort_by_key(Op::id);
+        let smallest = [forks[0].id(), forks[1].id()];
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]] {
+            let mut graph = Graph::new(room("main"), 0);
+            let news: Vec<bool> =
+                order.iter().map(|at| graph.admit(&forks[*at]).1.is_some()).collect();
+            assert_eq!(news, [false, true, false, false], "it is news once");
+            let found: Vec<Equivocation> = graph.equivocations().collect();
+            assert_eq!(found.iter().map(|e| e.ops).collect::<Vec<_>>(), [smallest]);
+            assert_eq!(graph.end().number(), 4);
+            assert_eq!(graph.tip(alice.id()).unwrap().id, forks[order[0]].id());
+        }
+    }
+
+    #[test]
+    fn branches_that_go_on_are_no_further_equivocations() {
+        let alice = Author::new(1);
+        let root = entry(&alice, &[], "0");
+        let mut branches = [alice.after(&root, &[], "1"), alice.after(&root, &[], "2")];
+        let mut ops = alloc::vec![root.clone(), branches[0].clone(), branches[1].clone()];
+        for step in 0..5 {
+            for branch in &mut branches {
+                *branch = alice.after(branch, &[], &alloc::format!("{step}"));
+                ops.push(branch.clone());
+            }
+        }
+        let again = alice.after(&branches[1], &[], "7");
+        ops.extend([again.clone(), alice.after(&branches[1], &[], "8")]);
         let mut graph = Graph::new(room("main"), 0);
-        let forks: Vec<Op> = ["1", "2", "3"].map(|data| entry(&alice, &[], data)).into();
-        assert_eq!(graph.admit(&forks[0]).1, None);
-        assert_eq!(graph.admit(&forks[1]).1, Some(forks[0].id()));
-        assert_eq!(graph.admit(&forks[2]).1, Some(forks[0].id()));
-        assert_eq!((graph.forks(), graph.end().number()), (1, 3));
-        assert_eq!(graph.tip(alice.id()).unwrap().id, forks[0].id());
+        for op in &ops {
+            graph.admit(op);
+        }
+        let points: Vec<_> = graph.equivocations().map(|e| (e.seq.number(), e.prev)).collect();
+        assert_eq!(points, [(1, Some(root.id())), (7, Some(branches[1].id()))]);
     }
 
     #[test]
@@ -335,15 +360,41 @@ mod tests {
         for fork in 0..5 {
             graph.admit(&entry(&liar, &[], &alloc::format!("{fork}")));
         }
-        assert_eq!(graph.preds_for(Author::new(99).id()).0.len(), 2);
+        assert_eq!(graph.preds_for(None).0.len(), 2);
         for author in 2..40 {
             graph.admit(&entry(&Author::new(author), &[], "1"));
         }
-        let (preds, depth) = graph.preds_for(Author::new(99).id());
-        assert_eq!((preds.len(), depth.number()), (limits::PREDS_MAX, 2));
+        let (preds, depth) = graph.preds_for(None);
+        assert_eq!((preds.len(), depth.number()), (crate::limits::PREDS_MAX, 2));
         assert!(preds.is_sorted());
-        let own = Author::new(2).id();
-        assert!(!graph.preds_for(own).0.contains(&graph.tip(own).unwrap().id));
+        let own = graph.tip(Author::new(2).id());
+        assert!(!graph.preds_for(own).0.contains(&own.unwrap().id));
+    }
+
+    /// However many and however deep heads an equivocator makes, before and after.
+    #[test]
+    fn an_honest_head_is_merged_after_as_many_ops_as_heads_were_offered_before_it() {
+        let (liar, honest, writer) = (Author::new(1), Author::new(2), Author::new(3));
+        let mut graph = Graph::new(room("main"), 0);
+        let mut deep = entry(&liar, &[], "0");
+        graph.admit(&deep);
+        for step in 0..40 {
+            let siblings = (0..50).map(|n| liar.after(&deep, &[], &alloc::format!("{step},{n}")));
+            let siblings: Vec<Op> = siblings.collect();
+            for op in &siblings {
+                graph.admit(op);
+            }
+            deep = siblings[0].clone();
+        }
+        let quiet = entry(&honest, &[], "1");
+        graph.admit(&quiet);
+        assert!(graph.heads().len() > 1_900);
+        let (preds, depth) = graph.preds_for(None);
+        assert_eq!(preds.len(), 3, "two of the liar's, and the honest one");
+        assert!(preds.contains(&quiet.id()));
+        let op = writer.with(|head| (head.preds, head.depth) = (preds, depth));
+        graph.admit(&op);
+        assert!(!graph.heads().contains(&quiet.id()));
     }
 
     #[test]

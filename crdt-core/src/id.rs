@@ -16,6 +16,7 @@ pub(crate) mod tag {
     pub(crate) const SIG: &[u8] = b"bft-crdt/v1/sig\0";
     pub(crate) const SET: &[u8] = b"bft-crdt/v1/set\0";
     pub(crate) const LOG: &[u8] = b"bft-crdt/v1/log\0";
+    pub(crate) const FORK: &[u8] = b"bft-crdt/v1/fork\0";
 }
 
 pub(crate) fn sha256(tag: &[u8], bytes: &[u8]) -> [u8; 32] {
@@ -119,6 +120,11 @@ id32! {
 id32! {
     /// SHA-256 over an op's canonical data.
     DataHash
+}
+id32! {
+    /// The point at which an author's chain forks: SHA-256 over room, author and previous op.
+    /// Source: `docs/PROTOCOL.md`, "Equivocation".
+    ForkId
 }
 id32! {
     /// A store: 32 random bytes drawn when it was made. A cursor is a place in one store.

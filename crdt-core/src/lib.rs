@@ -21,7 +21,10 @@ pub mod key;
 pub mod op;
 pub mod rejection;
 
+mod chain;
+pub mod evidence;
 pub mod graph;
+mod heads;
 pub mod log;
 pub mod order;
 mod parked;
@@ -29,11 +32,14 @@ mod parked;
 pub mod effect;
 mod fetch;
 pub mod message;
+pub mod own;
 mod publish;
+mod query;
 mod repair;
 pub mod replica;
 mod room;
 mod session;
+pub mod status;
 mod sync;
 
 pub use replica::Replica;

@@ -112,11 +112,17 @@ pub const PARKED_BYTES_PER_MISSING: usize = 600;
 /// Ids one peer may put on a room's want-list, by naming them in heads or dependencies.
 pub const WANTS_PER_PEER_MAX: usize = 2_048;
 
+/// Missing ops that are named when a replica is asked for its state.
+pub const MISSING_LISTED_MAX: usize = 16;
+
 /// Ids on a room's want-list.
 pub const WANTS_MAX: usize = 10_000;
 
 /// Parked ops of one author in one room: one liar cannot crowd out the others.
 pub const PARKED_PER_AUTHOR_MAX: usize = 1_024;
+
+/// Parked ops from one store in one room: one peer with many keys cannot crowd out the others.
+pub const PARKED_PER_SOURCE_MAX: usize = 4_096;
 
 /// Ids of rejected ops remembered in one room, so that their descendants fall with them at once.
 pub const REJECTED_IDS_MAX: usize = 16_384;
@@ -140,6 +146,13 @@ pub const FETCH_WAIT_MAX: Span = Span::from_ms(60_000);
 
 /// Requests for one dependency after which it is given up until it is named again.
 pub const FETCH_TRIES_MAX: u32 = 9;
+
+/// Time in which other peers may tell more of the own chain, after one has told all it knows, where
+/// nobody can say how long the chain is.
+pub const LEARN_WAIT: Span = Span::from_ms(2_000);
+
+/// The same where a connected peer claims to know more and does not tell it.
+pub const LEARN_WAIT_MAX: Span = Span::from_ms(60_000);
 
 /// Silence in a room after which its heads are announced.
 /// Source: `docs/PROTOCOL.md`, "Heads".

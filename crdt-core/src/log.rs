@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
+use crate::evidence::Equivocation;
 use crate::graph::{Graph, Obstacle};
 use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId, SetDigest, StoreId};
 use crate::key::PublicKey;
@@ -23,8 +24,8 @@ pub struct Admitted {
     pub position: Position,
     /// The store it came from; `None` if this node wrote it.
     pub source: Option<StoreId>,
-    /// Another op its author signed at the same place, if this node holds one.
-    pub conflict: Option<OpId>,
+    /// The fork of its author's chain that it brought to light, if it is the first to do so.
+    pub equivocation: Option<Equivocation>,
 }
 
 /// What became of an op.
@@ -45,6 +46,7 @@ pub struct Log {
     parked: Parked,
     rejected: Recent,
     keys: BTreeMap<AuthorId, PublicKey>,
+    repeated: u64,
     /// The set digest, until the next op is admitted: a peer that asks again and again, or a room
     /// with very many heads, costs one hash over them per change.
     set: Cell<Option<SetDigest>>,
@@ -58,6 +60,7 @@ impl Log {
             parked: Parked::default(),
             rejected: Recent::default(),
             keys: BTreeMap::new(),
+            repeated: 0,
             set: Cell::new(None),
         }
     }
@@ -89,6 +92,21 @@ impl Log {
         self.parked.bytes()
     }
 
+    /// Parked ops evicted for a limit.
+    pub fn parked_evicted(&self) -> u64 {
+        self.parked.evicted()
+    }
+
+    /// Ids of rejected ops that are remembered.
+    pub fn rejected(&self) -> usize {
+        self.rejected.ids.len()
+    }
+
+    /// Ops that came though they were known: neither their signature nor anything else was checked.
+    pub fn repeated(&self) -> u64 {
+        self.repeated
+    }
+
     /// Forgets the oldest parked ops until no more than so many bytes are left.
     pub(crate) fn shrink_parked(&mut self, bytes_max: usize) {
         self.parked.shrink(bytes_max);
@@ -117,11 +135,10 @@ impl Log {
         source: StoreId,
         admitted: &mut Vec<Admitted>,
     ) -> Verdict {
-        if self.graph.contains(op.id()) {
-            return Verdict::Stored;
-        }
-        if self.parked.contains(op.id()) {
-            return Verdict::Parked;
+        if self.has(op.id()) {
+            self.repeated += 1;
+            let parked = self.parked.contains(op.id());
+            return if parked { Verdict::Parked } else { Verdict::Stored };
         }
         if self.rejected.contains(op.id()) {
             return Verdict::Rejected(Rejection::Ancestor);
@@ -168,10 +185,10 @@ impl Log {
         while let Some((op, source)) = next.pop_front() {
             let verdict = match self.check(&op) {
                 Ok(()) => {
-                    let (position, conflict) = self.graph.admit(&op);
+                    let (position, equivocation) = self.graph.admit(&op);
                     self.set.set(None);
                     next.extend(self.parked.admitted(op.id()));
-                    admitted.push(Admitted { op, position, source, conflict });
+                    admitted.push(Admitted { op, position, source, equivocation });
                     Verdict::Stored
                 }
                 Err(Obstacle::Missing(missing)) => {
@@ -316,7 +333,7 @@ mod tests {
             prop_assert_eq!(log.graph().heads(), &expected.heads);
             prop_assert_eq!(log.set_digest(), expected.set);
             prop_assert_eq!(log.log_digest(), expected.log);
-            prop_assert_eq!(log.graph().forks(), expected.forks);
+            prop_assert_eq!(log.graph().equivocations().map(|e| e.ops).collect::<Vec<_>>(), expected.forks);
             prop_assert_eq!(log.graph().entries(), expected.entries);
             let ids: BTreeSet<OpId> = admitted.iter().map(|a| a.op.id()).collect();
             prop_assert_eq!(ids, expected.admitted);

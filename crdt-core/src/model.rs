@@ -101,7 +101,8 @@ pub(crate) struct Naive {
     pub(crate) heads: BTreeSet<OpId>,
     pub(crate) set: SetDigest,
     pub(crate) log: LogDigest,
-    pub(crate) forks: usize,
+    /// The two smallest ids at each point where a chain forks, by author, place and op before.
+    pub(crate) forks: Vec<[OpId; 2]>,
     pub(crate) entries: u64,
 }
 
@@ -128,10 +129,12 @@ impl Naive {
             admitted.values().flat_map(|op| op.head().dependencies()).collect();
         let heads: BTreeSet<OpId> =
             admitted.keys().copied().filter(|id| !mentioned.contains(id)).collect();
-        let mut places: BTreeMap<_, usize> = BTreeMap::new();
+        let mut points: BTreeMap<_, BTreeSet<OpId>> = BTreeMap::new();
         for op in admitted.values() {
-            *places.entry((op.head().author, op.head().seq)).or_default() += 1;
+            let head = op.head();
+            points.entry((head.author, head.seq, head.prev)).or_default().insert(op.id());
         }
+        let forks = points.values().filter(|ids| ids.len() > 1);
         let parked = ops
             .iter()
             .filter(|op| !admitted.contains_key(&op.id()) && !rejected.contains(&op.id()))
@@ -140,7 +143,7 @@ impl Naive {
         Self {
             set: SetDigest::from_bytes(hash(b"bft-crdt/v1/set\0", heads.iter().map(bytes))),
             log: log_digest(&admitted),
-            forks: places.values().filter(|count| **count > 1).count(),
+            forks: forks.map(two_smallest).collect(),
             entries: admitted.values().map(|op| op.entry_count() as u64).sum(),
             parked: parked.len(),
             admitted: admitted.into_keys().collect(),
@@ -180,4 +183,9 @@ fn hash(tag: &[u8], parts: impl Iterator<Item = Vec<u8>>) -> [u8; 32] {
     let mut all = tag.to_vec();
     parts.for_each(|part| all.extend(part));
     Sha256::digest(all).into()
+}
+
+fn two_smallest(ids: &BTreeSet<OpId>) -> [OpId; 2] {
+    let mut ids = ids.iter().copied();
+    [ids.next().unwrap(), ids.next().unwrap()]
 }

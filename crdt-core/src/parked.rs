@@ -28,9 +28,39 @@ pub(crate) struct Parked {
     ops: BTreeMap<OpId, Waiting>,
     waiters: BTreeMap<OpId, BTreeSet<OpId>>,
     by_arrival: BTreeMap<u64, OpId>,
-    by_author: BTreeMap<AuthorId, BTreeSet<u64>>,
+    by_author: Shares<AuthorId>,
+    by_source: Shares<Option<StoreId>>,
     arrivals: u64,
     bytes: usize,
+    evicted: u64,
+}
+
+/// Who has which parked ops, by arrival.
+#[derive(Debug)]
+struct Shares<K>(BTreeMap<K, BTreeSet<u64>>);
+
+impl<K> Default for Shares<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord> Shares<K> {
+    /// Adds an arrival. Returns the oldest of the same owner if that makes too many.
+    fn add(&mut self, owner: K, arrival: u64, max: usize) -> Option<u64> {
+        let share = self.0.entry(owner).or_default();
+        share.insert(arrival);
+        if share.len() > max { share.first().copied() } else { None }
+    }
+
+    fn remove(&mut self, owner: &K, arrival: u64) {
+        if let Some(share) = self.0.get_mut(owner) {
+            share.remove(&arrival);
+            if share.is_empty() {
+                self.0.remove(owner);
+            }
+        }
+    }
 }
 
 impl Parked {
@@ -41,6 +71,11 @@ impl Parked {
     /// Bytes they take, indices included.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many were evicted for a limit.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     pub(crate) fn contains(&self, id: OpId) -> bool {
@@ -68,20 +103,21 @@ impl Parked {
         let bytes = op.weight() + missing.len() * limits::PARKED_BYTES_PER_MISSING;
         self.bytes += bytes;
         self.by_arrival.insert(arrival, id);
-        self.by_author.entry(author).or_default().insert(arrival);
+        let beyond = [
+            self.by_author.add(author, arrival, limits::PARKED_PER_AUTHOR_MAX),
+            self.by_source.add(source, arrival, limits::PARKED_PER_SOURCE_MAX),
+        ];
         for dependency in &missing {
             self.waiters.entry(*dependency).or_default().insert(id);
         }
         let missing = missing.into_iter().collect();
         self.ops.insert(id, Waiting { op, source, missing, arrival, bytes });
 
-        let of_author = self.by_author.get(&author);
-        if of_author.is_some_and(|set| set.len() > limits::PARKED_PER_AUTHOR_MAX) {
-            let oldest = of_author.and_then(|arrivals| arrivals.first().copied());
-            self.evict(oldest.and_then(|arrival| self.by_arrival.get(&arrival).copied()));
+        for arrival in beyond.into_iter().flatten() {
+            self.evict(arrival);
         }
         while self.ops.len() > limits::PARKED_OPS_MAX {
-            self.evict(self.by_arrival.first_key_value().map(|(_, id)| *id));
+            self.evict_oldest();
         }
         self.shrink(limits::PARKED_BYTES_MAX);
     }
@@ -89,13 +125,24 @@ impl Parked {
     /// Evicts the oldest until no more than so many bytes are left.
     pub(crate) fn shrink(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max {
-            self.evict(self.by_arrival.first_key_value().map(|(_, id)| *id));
+            self.evict_oldest();
         }
     }
 
-    fn evict(&mut self, id: Option<OpId>) {
-        let waiting = id.and_then(|id| self.remove(id));
-        debug_assert!(waiting.is_some(), "over a limit there is an op to evict");
+    fn evict_oldest(&mut self) {
+        let oldest = self.by_arrival.first_key_value().map(|(arrival, _)| *arrival);
+        debug_assert!(oldest.is_some(), "over a limit there is an op to evict");
+        if let Some(arrival) = oldest {
+            self.evict(arrival);
+        }
+    }
+
+    /// Evicts the op that arrived then. It may be gone already: one op can be beyond two limits.
+    fn evict(&mut self, arrival: u64) {
+        let id = self.by_arrival.get(&arrival).copied();
+        if id.and_then(|id| self.remove(id)).is_some() {
+            self.evicted += 1;
+        }
     }
 
     /// Tells that an op was admitted: returns those that waited for nothing else.
@@ -132,13 +179,8 @@ impl Parked {
         let waiting = self.ops.remove(&id)?;
         self.bytes -= waiting.bytes;
         self.by_arrival.remove(&waiting.arrival);
-        let author = waiting.op.head().author;
-        if let Some(arrivals) = self.by_author.get_mut(&author) {
-            arrivals.remove(&waiting.arrival);
-            if arrivals.is_empty() {
-                self.by_author.remove(&author);
-            }
-        }
+        self.by_author.remove(&waiting.op.head().author, waiting.arrival);
+        self.by_source.remove(&waiting.source, waiting.arrival);
         for dependency in &waiting.missing {
             if let Some(waiters) = self.waiters.get_mut(dependency) {
                 waiters.remove(&id);
@@ -169,7 +211,8 @@ mod tests {
         assert_eq!(parked.missing().collect::<Vec<_>>(), [id_of(2)]);
         assert_eq!(parked.admitted(id_of(2))[0].0.id(), waiting.id());
         assert_eq!((parked.len(), parked.bytes), (0, 0));
-        assert!(parked.waiters.is_empty() && parked.by_author.is_empty());
+        assert!(parked.waiters.is_empty());
+        assert!(parked.by_author.0.is_empty() && parked.by_source.0.is_empty());
     }
 
     #[test]
@@ -195,6 +238,21 @@ mod tests {
         assert_eq!(parked.len(), limits::PARKED_PER_AUTHOR_MAX + 1);
         assert!(parked.contains(honest.id()));
         assert!(!parked.contains(op(2, 0).id()), "the flooder's own oldest goes first");
+    }
+
+    #[test]
+    fn one_peer_with_many_keys_cannot_crowd_out_another() {
+        let mut parked = Parked::default();
+        let (good, bad) = (StoreId::from_bytes([1; 32]), StoreId::from_bytes([2; 32]));
+        let honest = op(1, 0);
+        parked.park((honest.clone(), Some(good)), alloc::vec![id_of(1)]);
+        for data in 0..limits::PARKED_PER_SOURCE_MAX + 5 {
+            let author = u8::try_from(2 + data % 9).unwrap();
+            parked.park((op(author, data), Some(bad)), alloc::vec![id_of(2)]);
+        }
+        assert_eq!(parked.len(), limits::PARKED_PER_SOURCE_MAX + 1);
+        assert_eq!(parked.evicted(), 5);
+        assert!(parked.contains(honest.id()));
     }
 
     #[test]

@@ -53,8 +53,17 @@ impl Replica {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let (Some(store), all_acked) = (session.store, session.all_acked(id)) else { return };
         let Some(incoming) = session.incoming(id) else { return };
-        let unknown: Vec<OpId> = heads.into_iter().filter(|head| !room.log.has(*head)).collect();
         let agreed = room.log.set_digest() == set;
+        let all_named = heads.len() < limits::HEADS_LISTED_MAX;
+        let all_admitted = || heads.iter().all(|head| room.log.graph().contains(*head));
+        incoming.complete = agreed || (all_named && all_admitted());
+        if incoming.complete
+            && let Some(own) = &mut room.own
+        {
+            own.complete(now);
+            self.dirty.insert(id);
+        }
+        let unknown: Vec<OpId> = heads.into_iter().filter(|head| !room.log.has(*head)).collect();
         let lacked = core::mem::replace(&mut incoming.lacking, !unknown.is_empty());
         if agreed {
             let news = incoming.agreed.replace(set) != Some(set);
@@ -79,7 +88,7 @@ impl Replica {
         }
         self.dirty.insert(id);
         // What parked ops wait for may have been given up: whoever is ahead is asked for it again.
-        let waited_for: Vec<OpId> = if room.fetch.is_idle() {
+        let waited_for: Vec<OpId> = if room.fetch.may_ask_again(now) {
             room.log.missing().take(limits::GET_IDS_MAX).collect()
         } else {
             Vec::new()

@@ -10,11 +10,12 @@ use alloc::vec::Vec;
 use crate::effect::{
     CloseReason, Command, Effect, Event, Input, PeerId, Record, SubmitError, Token,
 };
-use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId, RoomName, SetDigest, StoreId};
+use crate::id::{Position, RoomId, RoomName, StoreId};
 use crate::json::Canonical;
 use crate::key::SecretKey;
 use crate::limits;
 use crate::message::Message;
+use crate::own::{Own, Signed};
 use crate::rejection::Rejection;
 use crate::room::Room;
 use crate::session::Session;
@@ -44,27 +45,6 @@ pub struct Config {
     pub seed: u64,
 }
 
-/// What a replica holds of one room.
-#[derive(Clone, Debug)]
-pub struct RoomStatus {
-    /// The room.
-    pub id: RoomId,
-    /// Its name, if known.
-    pub name: Option<RoomName>,
-    /// Ops in the log.
-    pub ops: u64,
-    /// Transactions in the log.
-    pub entries: u64,
-    /// Heads, sorted.
-    pub heads: Vec<OpId>,
-    /// Digest of the set of ops.
-    pub set: SetDigest,
-    /// Ops that wait for a dependency.
-    pub parked: usize,
-    /// Places at which an author signed more than one op.
-    pub equivocations: usize,
-}
-
 /// One node or relayer without its IO.
 #[derive(Debug)]
 pub struct Replica {
@@ -76,6 +56,8 @@ pub struct Replica {
     pub(crate) dirty: BTreeSet<RoomId>,
     /// Bytes of parked ops in all rooms.
     pub(crate) parked_bytes: usize,
+    /// What the key is known to have signed; `None` if the store is taken at its word.
+    signed: Option<Signed>,
     timers: BTreeMap<RoomId, Timestamp>,
     timer_order: BTreeSet<(Timestamp, RoomId)>,
 }
@@ -91,6 +73,7 @@ impl Replica {
             effects: Vec::new(),
             dirty: BTreeSet::new(),
             parked_bytes: 0,
+            signed: None,
             timers: BTreeMap::new(),
             timer_order: BTreeSet::new(),
         }
@@ -106,46 +89,49 @@ impl Replica {
             Record::Op { op, .. } => (op.head().room, None),
             Record::Pulled { room, .. } | Record::Acked { room, .. } => (*room, None),
         };
-        let seed = self.config.seed;
-        self.rooms.entry(id).or_insert_with(|| Room::new(id, name, seed)).restore(record)
+        if !self.rooms.contains_key(&id) {
+            self.rooms.insert(id, self.new_room(id, name));
+        }
+        self.rooms.get_mut(&id).map_or(Ok(()), |room| room.restore(record))
     }
 
-    /// The author that own transactions are signed as.
-    pub fn author(&self) -> Option<AuthorId> {
-        self.config.key.as_ref().map(SecretKey::author)
+    /// Tells what the key is known to have signed. In each room where the store may be older than
+    /// that, nothing is signed until the own chain is learnt from peers. Returns whether there is
+    /// such a room: then the replica goes on as the store `fresh`, because places after the last op
+    /// of the old one may have been given to other ops before.
+    ///
+    /// Call it after the last [`Replica::restore`] and before the first [`Replica::handle`].
+    pub fn signed(&mut self, signed: Signed, fresh: StoreId) -> bool {
+        let unknown = signed.others.is_none();
+        self.signed = Some(signed);
+        let ids: Vec<RoomId> = self.rooms.keys().copied().collect();
+        let mut doubted = unknown;
+        for id in ids {
+            doubted |= self.doubt_room(id);
+        }
+        if doubted {
+            self.config.store = fresh;
+        }
+        doubted
     }
 
-    /// The rooms taken part in.
-    pub fn rooms(&self) -> impl Iterator<Item = RoomId> + '_ {
-        self.rooms.keys().copied()
+    fn doubt_room(&mut self, id: RoomId) -> bool {
+        let known = self.own_ops(id);
+        let Some(signed) = self.signed.as_ref().map(|signed| signed.in_room(id)) else {
+            return false;
+        };
+        let own = self.rooms.get_mut(&id).and_then(|room| room.own.as_mut());
+        match own.filter(|_| signed.is_none_or(|signed| signed > known)) {
+            Some(own) => {
+                own.doubt(signed);
+                true
+            }
+            None => false,
+        }
     }
 
-    /// The digest of a room's entries in order. Sorts its whole log.
-    pub fn log_digest(&self, room: RoomId) -> Option<LogDigest> {
-        self.rooms.get(&room).map(|room| room.log.log_digest())
-    }
-
-    /// What is held of a room.
-    pub fn status(&self, room: RoomId) -> Option<RoomStatus> {
-        let room = self.rooms.get(&room)?;
-        let graph = room.log.graph();
-        Some(RoomStatus {
-            id: room.id(),
-            name: room.name.clone(),
-            ops: graph.end().number(),
-            entries: graph.entries(),
-            heads: graph.heads().iter().copied().collect(),
-            set: room.log.set_digest(),
-            parked: room.log.parked(),
-            equivocations: graph.forks(),
-        })
-    }
-
-    /// Ops of an author, written here, that no other store has acknowledged.
-    pub fn unsent(&self, room: RoomId, author: AuthorId) -> usize {
-        let Some(room) = self.rooms.get(&room) else { return 0 };
-        let acked = room.acked.values().max().copied().unwrap_or_default();
-        room.log.graph().count_after(author, acked)
+    fn new_room(&self, id: RoomId, name: Option<RoomName>) -> Room {
+        Room::new(id, name, self.config.seed, self.author().map(Own::new))
     }
 
     /// When [`Input::Flush`] is due though nothing else happens.
@@ -174,10 +160,14 @@ impl Replica {
 
     fn join(&mut self, name: RoomName) {
         let id = name.id();
-        let seed = self.config.seed;
-        let room = self.rooms.entry(id).or_insert_with(|| Room::new(id, None, seed));
-        room.name = Some(name);
-        room.record(&mut self.effects);
+        if !self.rooms.contains_key(&id) {
+            self.rooms.insert(id, self.new_room(id, None));
+            self.doubt_room(id);
+        }
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.name = Some(name);
+            room.record(&mut self.effects);
+        }
         let peers: Vec<PeerId> = self.sessions.keys().copied().collect();
         for peer in peers {
             self.subscribe(peer, id);
@@ -212,22 +202,31 @@ impl Replica {
             self.dirty.insert(room);
         }
         for id in core::mem::take(&mut self.dirty) {
-            if let (Some(key), Some(room)) = (&self.config.key, self.rooms.get_mut(&id)) {
-                room.sign_writes(now, key, &mut self.effects);
-            }
+            self.sign(now, id);
             self.publish(now, id);
             self.announce(now, id);
             self.fetch_due(now, id);
-            self.set_timer(id);
+            self.set_timer(now, id);
             self.forget_if_unused(id);
         }
     }
 
-    fn set_timer(&mut self, id: RoomId) {
+    /// Signs what waits to be signed, unless the own chain is still to be learnt.
+    fn sign(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.note_missing(now);
+        if let Some(key) = &self.config.key {
+            let complete = self.sessions.values().all(|session| session.is_complete(id));
+            room.learn(now, complete, &mut self.effects);
+            room.sign_writes(now, key, &mut self.effects);
+        }
+    }
+
+    fn set_timer(&mut self, now: Timestamp, id: RoomId) {
         if let Some(old) = self.timers.remove(&id) {
             self.timer_order.remove(&(old, id));
         }
-        if let Some(at) = self.rooms.get(&id).and_then(Room::wake_at) {
+        if let Some(at) = self.rooms.get(&id).and_then(|room| room.wake_at(now)) {
             self.timers.insert(id, at);
             self.timer_order.insert((at, id));
         }
@@ -248,12 +247,11 @@ impl Replica {
     /// The room with this id, made if peers may make rooms.
     pub(crate) fn open_room(&mut self, id: RoomId, name: Option<RoomName>) -> Option<&mut Room> {
         let full = self.rooms.len() >= limits::ROOMS_MAX;
-        let seed = self.config.seed;
         if !self.rooms.contains_key(&id) {
             if self.config.rooms == Rooms::Joined || full {
                 return None;
             }
-            self.rooms.insert(id, Room::new(id, None, seed));
+            self.rooms.insert(id, self.new_room(id, None));
         }
         let room = self.rooms.get_mut(&id)?;
         if let Some(name) = name {

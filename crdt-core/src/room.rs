@@ -15,6 +15,7 @@ use crate::limits;
 use crate::log::{Admitted, Log, Verdict};
 use crate::message::{Frame, Message};
 use crate::op::{Draft, Op};
+use crate::own::{Own, Release};
 use crate::rejection::Rejection;
 use crate::time::Timestamp;
 
@@ -41,6 +42,10 @@ pub(crate) struct Room {
     notes: u64,
     writes: VecDeque<(Token, Canonical)>,
     fresh: Vec<Fresh>,
+    /// The chain of this replica's key, if it has one.
+    pub(crate) own: Option<Own>,
+    /// When ops were first found to be missing that are missing still.
+    missing_since: Option<Timestamp>,
     /// Heads listed in announcements so far: where there are too many for one, all have their turn.
     listed: usize,
     announce_at: Option<Timestamp>,
@@ -49,7 +54,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) fn new(id: RoomId, name: Option<RoomName>, seed: u64) -> Self {
+    pub(crate) fn new(id: RoomId, name: Option<RoomName>, seed: u64, own: Option<Own>) -> Self {
         Self {
             name,
             log: Log::new(id, seed),
@@ -60,6 +65,8 @@ impl Room {
             notes: 0,
             writes: VecDeque::new(),
             fresh: Vec::new(),
+            own,
+            missing_since: None,
             listed: 0,
             announce_at: None,
             announced_at: Timestamp::default(),
@@ -88,6 +95,9 @@ impl Room {
             }
             Record::Op { op, source, .. } => {
                 let mut admitted = Vec::new();
+                if let Some(own) = &mut self.own {
+                    own.admitted(&op, source.is_none());
+                }
                 match self.log.insert((op, source), &mut admitted) {
                     Verdict::Stored if admitted.len() == 1 => {}
                     Verdict::Rejected(rejection) => return Err(rejection),
@@ -139,8 +149,13 @@ impl Room {
                 room: self.id(),
                 op: Arc::clone(&entered.op),
                 position: entered.position,
-                conflict: entered.conflict,
+                equivocation: entered.equivocation,
             }));
+            let written_here = entered.source.is_none();
+            if self.own.as_mut().is_some_and(|own| own.admitted(&entered.op, written_here)) {
+                let (room, op) = (self.id(), entered.op.id());
+                effects.push(Effect::Notify(Event::SignedElsewhere { room, op }));
+            }
             let via = via.filter(|(_, store)| entered.source == Some(*store)).map(|(peer, _)| peer);
             self.fresh.push(Fresh { op: entered.op, position: entered.position, via });
         }
@@ -190,6 +205,36 @@ impl Room {
         fits
     }
 
+    /// Transactions that wait to be signed.
+    pub(crate) fn unsigned(&self) -> impl ExactSizeIterator<Item = &Canonical> {
+        self.writes.iter().map(|(_, entry)| entry)
+    }
+
+    /// Looks whether the own chain is known by now. `all_complete` if no connected peer has anything
+    /// more to tell.
+    pub(crate) fn learn(&mut self, now: Timestamp, all_complete: bool, effects: &mut Vec<Effect>) {
+        let Some(own) = &mut self.own else { return };
+        let signed = self.log.graph().tip(own.author()).map_or(0, |tip| tip.seq.number() + 1);
+        if own.release(now, signed, all_complete) == Release::Learnt {
+            let room = self.id();
+            effects.push(Effect::Notify(Event::Learnt { room, signed }));
+        }
+    }
+
+    /// Notes since when ops are missing, if any are.
+    pub(crate) fn note_missing(&mut self, now: Timestamp) {
+        if self.log.missing().next().is_none() && self.fetch.is_idle() {
+            self.missing_since = None;
+        } else {
+            self.missing_since.get_or_insert(now);
+        }
+    }
+
+    /// Since when ops are missing.
+    pub(crate) fn missing_since(&self) -> Option<Timestamp> {
+        self.missing_since
+    }
+
     /// Signs the transactions that wait, as many to an op as fit.
     pub(crate) fn sign_writes(
         &mut self,
@@ -197,11 +242,13 @@ impl Room {
         key: &SecretKey,
         effects: &mut Vec<Effect>,
     ) {
+        if self.own.as_ref().is_none_or(|own| own.learning().is_some()) {
+            return;
+        }
         while !self.writes.is_empty() {
             let (tokens, data) = self.next_batch();
-            let author = key.author();
-            let tip = self.log.graph().tip(author);
-            let (preds, depth) = self.log.graph().preds_for(author);
+            let tip = self.own.as_ref().and_then(Own::tip);
+            let (preds, depth) = self.log.graph().preds_for(tip);
             let draft = Draft {
                 room: self.id(),
                 tip: tip.map(|tip| (tip.seq, tip.id)),
@@ -221,14 +268,14 @@ impl Room {
     }
 
     fn admit_own(&mut self, op: Op, tokens: Vec<Token>, effects: &mut Vec<Effect>) {
-        let (room, id) = (self.id(), op.id());
+        let (room, id, seq) = (self.id(), op.id(), op.head().seq);
         let mut admitted = Vec::new();
         let verdict = self.log.insert((Arc::new(op), None), &mut admitted);
         debug_assert_eq!(verdict, Verdict::Stored, "an own op builds on admitted ones");
         let position = admitted.first().map(|entered| entered.position).unwrap_or_default();
         self.admit(admitted, None, effects);
         for (index, token) in tokens.into_iter().enumerate() {
-            let durable = Event::Durable { room, token, op: id, index, position };
+            let durable = Event::Durable { room, token, op: id, seq, index, position };
             effects.push(Effect::Notify(durable));
         }
     }
@@ -292,8 +339,9 @@ impl Room {
     }
 
     /// When this room needs attention next, though nothing happens to it.
-    pub(crate) fn wake_at(&self) -> Option<Timestamp> {
+    pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let announce = self.announce_at.filter(|_| !self.subscribers.is_empty());
-        [announce, self.fetch.due_at()].into_iter().flatten().min()
+        let learn = self.own.as_ref().and_then(|own| own.due_at(now));
+        [announce, self.fetch.due_at(), learn].into_iter().flatten().min()
     }
 }

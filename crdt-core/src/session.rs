@@ -59,6 +59,8 @@ pub(crate) struct Incoming {
     pub(crate) agreed: Option<SetDigest>,
     /// The last announcement named ops that are unknown here.
     pub(crate) lacking: bool,
+    /// The last announcement named every head, and all of them are in the log here.
+    pub(crate) complete: bool,
     /// The peer was asked for everything once more.
     pub(crate) again: bool,
 }
@@ -94,6 +96,12 @@ impl Session {
 
     pub(crate) fn incoming(&mut self, room: RoomId) -> Option<&mut Incoming> {
         self.channels.get_mut(&room)?.incoming.as_mut()
+    }
+
+    /// Whether the peer has nothing to tell of a room that is unknown here, as it said last.
+    pub(crate) fn is_complete(&self, room: RoomId) -> bool {
+        let incoming = self.channels.get(&room).and_then(|channel| channel.incoming.as_ref());
+        incoming.is_some_and(|incoming| incoming.complete)
     }
 
     /// The peer takes more.

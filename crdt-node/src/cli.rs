@@ -20,7 +20,8 @@ const EXAMPLES: &str = "Examples:
   crdt-node init alice                    make a key
   crdt-node run alice                     connect, then type: pay bob 12.50 rent
   crdt-node run alice < lines.txt         record every line, end when all is relayed
-  crdt-node verify alice                  check every hash, signature and rule again";
+  crdt-node verify alice                  check every hash, signature and rule again
+  crdt-node evidence alice                who signed two different ops at one place";
 
 /// Flags of every command.
 #[derive(Debug, Args)]
@@ -45,8 +46,10 @@ pub(crate) enum Command {
     Log(Log),
     /// Print rooms, counts and digests; works beside a running node.
     Status(Name),
-    /// Check every hash, signature, link and rule of a node's log or of an exported file.
+    /// Check every hash, signature, link and rule of a node's log, an export or an evidence file.
     Verify(Verify),
+    /// Proofs that an author signed two different ops at one place: list, show, export.
+    Evidence(Evidence),
     /// Write the signed ops, one a line, dependencies first: the same bytes on every node.
     Export(Export),
     /// About the node's key.
@@ -99,6 +102,10 @@ pub(crate) struct Connection {
     /// Read the key's passphrase from the first line of a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// Sign at once, even if the store may be older than what the key has signed. If it is, everybody
+    /// can prove that you signed two different ops.
+    #[arg(long)]
+    pub(crate) trust_store: bool,
     /// Seconds to wait, at the end of input, for relays.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) timeout: u64,
@@ -149,12 +156,39 @@ pub(crate) struct Log {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// A node, or an exported file.
+    /// A node, an exported file, or an evidence file.
     #[arg(value_name = "NAME|FILE")]
     pub(crate) subject: String,
     /// Accept equivocations that are on record.
     #[arg(long)]
     pub(crate) allow_forks: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Evidence {
+    /// The node.
+    pub(crate) name: String,
+    #[command(subcommand)]
+    pub(crate) what: Option<EvidenceCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvidenceCommand {
+    /// One line for each; the default.
+    List,
+    /// Both ops side by side.
+    Show {
+        /// Its name, or the first digits of its id.
+        id: String,
+    },
+    /// Write the two signed heads: a file that anybody can verify, without the room.
+    Export {
+        /// Its name, or the first digits of its id.
+        id: String,
+        /// File to write; an existing one is kept [default: standard output].
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -13,8 +13,9 @@ use serde::de::IgnoredAny;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::NodeError;
-use crate::feed::{Current, Read, peek};
+use crate::feed::{Current, Read};
 use crate::screen::{Screen, Shown};
+use crate::state::peek;
 
 /// Lines kept in the history.
 const HISTORY_LINES_MAX: usize = 1_000;

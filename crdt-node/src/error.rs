@@ -138,6 +138,23 @@ pub enum NodeError {
         /// Own ops that wait.
         unsent: usize,
     },
+    /// Nothing could be signed before the run ended.
+    #[error(
+        "{lines} lines are not recorded: your own ops were not all known yet, and signing would \
+             have contradicted them; the lines are kept in {file}"
+    )]
+    Unsigned {
+        /// How many.
+        lines: usize,
+        /// Where they are.
+        file: PathBuf,
+    },
+    /// No evidence has this name, or several pieces do.
+    #[error("no single piece of evidence is called {asked}")]
+    NoEvidence {
+        /// What was asked for.
+        asked: String,
+    },
     /// Some lines were refused; the others are recorded.
     #[error("{refused} of {lines} lines were refused{}", if refused < lines { "; the others are recorded" } else { "" })]
     LinesRefused {
@@ -203,7 +220,7 @@ impl NodeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Random(_) | Self::Stdio(_) | Self::Terminal(_) | Self::Stopped(_) => 1,
-            Self::Usage(_) | Self::RoomName(_) => 2,
+            Self::Usage(_) | Self::RoomName(_) | Self::NoEvidence { .. } => 2,
             Self::NoIdentity { .. }
             | Self::KeyExists { .. }
             | Self::OtherName { .. }
@@ -229,7 +246,10 @@ impl NodeError {
             Self::NotRelayed { .. } => 4,
             Self::Unverified(_) | Self::Store(StoreError::Damaged(_)) => 5,
             Self::Equivocation { .. } => 6,
-            Self::NotSynced { .. } | Self::Demo(_) | Self::DemoFailed(_) => 7,
+            Self::NotSynced { .. }
+            | Self::Unsigned { .. }
+            | Self::Demo(_)
+            | Self::DemoFailed(_) => 7,
             Self::Home(HomeError::Busy(_)) => 9,
             Self::LinesRefused { .. } => 10,
         }
@@ -241,6 +261,7 @@ impl NodeError {
             Self::Usage(_) => "E0201",
             Self::RoomName(_) => "E0202",
             Self::LinesRefused { .. } => "E0203",
+            Self::NoEvidence { .. } => "E0205",
             Self::KeyMode { .. } => "E0301",
             Self::NoIdentity { .. } => "E0302",
             Self::KeyExists { .. } => "E0303",
@@ -264,6 +285,7 @@ impl NodeError {
             Self::Store(StoreError::NoRoom(_)) => "E0506",
             Self::Equivocation { .. } => "E0601",
             Self::NotSynced { .. } => "E0701",
+            Self::Unsigned { .. } => "E0703",
             Self::Demo(_) | Self::DemoFailed(_) => "E0702",
             Self::Random(_) | Self::Stdio(_) | Self::Terminal(_) | Self::Stopped(_) => "E0101",
         }
@@ -317,6 +339,11 @@ impl NodeError {
                 "nothing was lost: {unsent} of your ops are safe here and will be sent by the next \
                  run; is the relay up?"
             ),
+            Self::Unsigned { file, .. } => format!(
+                "once a relay can be reached: crdt-node run NAME < {}, then remove that file",
+                file.display()
+            ),
+            Self::NoEvidence { .. } => "crdt-node evidence NAME list names all".into(),
             Self::LinesRefused { .. } => "each refusal was reported with its line".into(),
             Self::Equivocation { .. } => "--allow-forks accepts that; both ops are kept".into(),
             Self::Demo(_) | Self::DemoFailed(_) => {

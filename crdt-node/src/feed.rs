@@ -1,21 +1,23 @@
 //! Carries out lines: transactions go to the replica, commands are answered on the screen.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crdt_core::effect::{Command, Token};
-use crdt_core::id::{AuthorId, RoomName};
-use crdt_relayer::driver::{Driver, Stopped};
+use crdt_core::id::RoomName;
+use crdt_relayer::driver::Stopped;
 use crdt_relayer::store::Store;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::NodeError;
+use crate::evidence;
 use crate::line::{self, Line, LineError};
+use crate::links;
 use crate::report;
 use crate::screen::{Format, Screen};
 use crate::show;
+use crate::state::{State, peek};
 use crate::verify;
 
 /// What a thread that reads lines has read.
@@ -44,51 +46,8 @@ pub enum Fed {
     Quit,
 }
 
-/// State of each link, by relay.
-pub type Links = Arc<Mutex<BTreeMap<String, LinkState>>>;
-
-/// The state of a link.
-#[derive(Clone, Debug)]
-pub enum LinkState {
-    /// It is connected.
-    Connected,
-    /// It is not.
-    Down {
-        /// Why.
-        reason: String,
-        /// When it is dialled again.
-        retry_ms: u64,
-    },
-}
-
-impl LinkState {
-    /// Whether a person would be told the same of both.
-    pub fn is_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Connected, Self::Connected) => true,
-            (Self::Down { reason: a, .. }, Self::Down { reason: b, .. }) => a == b,
-            (Self::Connected, Self::Down { .. }) | (Self::Down { .. }, Self::Connected) => false,
-        }
-    }
-
-    /// For programs.
-    pub fn json(&self) -> serde_json::Value {
-        match self {
-            Self::Connected => json!({"state": "connected"}),
-            Self::Down { reason, retry_ms } => {
-                json!({"state": "down", "reason": reason, "retry_ms": retry_ms})
-            }
-        }
-    }
-}
-
 /// The room lines are written to, also shown in the prompt.
 pub type Current = Arc<Mutex<RoomName>>;
-
-/// Reads a shared value; a thread that panicked while it held it leaves it usable.
-pub fn peek<T: Clone>(shared: &Mutex<T>) -> T {
-    shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
 
 /// Entries that `/log` shows.
 const LOG_LINES: usize = 20;
@@ -102,31 +61,28 @@ any other text         record a note
 /join ROOM             take part in a room and write to it
 /rooms                 the rooms taken part in
 /peers                 the relays and whether they are connected
+/evidence [ID [FILE]]  proofs against liars: all, one, or one written to a file
 /verify                check every hash, signature and rule again
 /export FILE           write this room's ops to a file
 /offline, /online      disconnect, connect again; writing goes on either way
 /quit                  leave";
 
-const COMMANDS: [&str; 11] = [
-    "help", "status", "log", "join", "rooms", "peers", "verify", "export", "offline", "online",
-    "quit",
+const COMMANDS: [&str; 12] = [
+    "help", "status", "log", "join", "rooms", "peers", "evidence", "verify", "export", "offline",
+    "online", "quit",
 ];
 
 /// Carries out lines in order.
 #[derive(Debug)]
 pub struct Feeder {
-    /// The replica.
-    pub driver: Driver,
+    /// What can be asked of the node.
+    pub state: State,
     /// Where answers go.
     pub screen: Screen,
     /// Told what was done.
     pub fed: mpsc::Sender<Fed>,
-    /// The node's author.
-    pub author: AuthorId,
     /// The store, read beside the replica.
     pub store: PathBuf,
-    /// The links.
-    pub links: Links,
     /// Where lines go.
     pub current: Current,
     /// Switches the links.
@@ -176,7 +132,7 @@ impl Feeder {
                 let room = peek(&self.current).id();
                 self.tell(Fed::Submitted).await;
                 let token = Token(self.line);
-                self.driver.command(Command::Append { room, token, entry }).await?;
+                self.state.driver.command(Command::Append { room, token, entry }).await?;
             }
             Ok(Line::Command(word, rest)) => {
                 let leave = matches!(word.as_str(), "quit" | "exit");
@@ -218,21 +174,19 @@ impl Feeder {
         match word {
             "help" => self.answer(word, HELP, json!({"help": HELP})).await,
             "status" => {
-                let reports = self.status().await?;
-                let text = report::status_text(self.author, &reports);
-                let links = peek(&self.links);
-                let mut fields = report::status_json(self.author, &reports);
-                fields["links"] = links_json(&links);
-                self.answer(word, &format!("{text}{}", links_text(&links)), fields).await;
+                let reports = self.state.rooms().await?;
+                let text = self.state.text(&reports);
+                self.answer(word, &text, self.state.json(&reports)).await;
             }
             "rooms" => {
                 let names: Vec<String> =
-                    self.status().await?.iter().map(|r| r.name.clone()).collect();
+                    self.state.rooms().await?.iter().map(|r| r.name.clone()).collect();
                 self.answer(word, &names.join("\n"), json!({"rooms": names})).await;
             }
             "peers" => {
-                let links = peek(&self.links);
-                self.answer(word, &links_text(&links), json!({"links": links_json(&links)})).await;
+                let links = peek(&self.state.links);
+                let fields = json!({"links": links::json(&links)});
+                self.answer(word, &links::text(&links), fields).await;
             }
             "join" => self.join(word, rest).await?,
             "log" => self.log(word, rest).await?,
@@ -243,6 +197,7 @@ impl Feeder {
                     verdict.unwrap_or(Err(NodeError::Stopped(crdt_relayer::driver::Stopped)))?;
                 self.answer(word, &verdict.text(), verdict.json(verify::Forks::Reported)).await;
             }
+            "evidence" => self.evidence(word, rest).await?,
             "export" => self.export(word, rest).await?,
             "offline" | "online" => {
                 self.online.send_replace(word == "online");
@@ -260,14 +215,9 @@ impl Feeder {
         Ok(())
     }
 
-    async fn status(&self) -> Result<Vec<report::RoomReport>, NodeError> {
-        let author = self.author;
-        Ok(self.driver.query(move |replica| report::rooms(replica, author)).await?)
-    }
-
     async fn join(&mut self, word: &str, rest: &str) -> Result<(), NodeError> {
         let name = RoomName::parse(rest)?;
-        self.driver.command(Command::Join(name.clone())).await?;
+        self.state.driver.command(Command::Join(name.clone())).await?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = name.clone();
         self.tell(Fed::Joined(name.clone())).await;
         let text = format!("lines go to {name} from now on");
@@ -282,7 +232,7 @@ impl Feeder {
             rest.parse().map_err(|_| NodeError::Usage("/log takes a number".into()))?
         };
         let (store, room) = (self.store.clone(), peek(&self.current));
-        let (format, own) = (self.screen.format(), self.author);
+        let (format, own) = (self.screen.format(), self.state.author);
         let lines = blocking(move || {
             let mut out = Vec::new();
             let wanted = report::Wanted { last: Some(last), author: None };
@@ -300,6 +250,28 @@ impl Feeder {
         Ok(())
     }
 
+    /// Lists all evidence, shows one piece of it, or writes that to a file.
+    async fn evidence(&self, word: &str, rest: &str) -> Result<(), NodeError> {
+        let (asked, file) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        if asked.is_empty() {
+            let found = self.state.driver.query(evidence::all).await?;
+            let text = evidence::list_text(&found);
+            self.answer(word, &text, evidence::list_json(&found)).await;
+            return Ok(());
+        }
+        let (asked, store) = (asked.to_owned(), self.store.clone());
+        let proof = blocking(move || evidence::proof(&Store::open_read(&store)?, &asked)).await?;
+        let file = file.trim();
+        if file.is_empty() {
+            self.answer(word, &proof.text(), proof.json()).await;
+        } else {
+            proof.export(Path::new(file))?;
+            let text = format!("written; anyone can check it: crdt-node verify {file}");
+            self.answer(word, &text, json!({"ok": true, "file": file})).await;
+        }
+        Ok(())
+    }
+
     async fn export(&mut self, word: &str, rest: &str) -> Result<(), NodeError> {
         if rest.is_empty() {
             return Err(NodeError::Usage("/export takes a file name".into()));
@@ -310,19 +282,6 @@ impl Feeder {
         self.answer(word, &format!("{ops} ops written"), json!({"ok": true, "ops": ops})).await;
         Ok(())
     }
-}
-
-fn links_text(links: &BTreeMap<String, LinkState>) -> String {
-    let line = |(url, state): (&String, &LinkState)| match state {
-        LinkState::Connected => format!("relay  {url}  connected"),
-        LinkState::Down { reason, .. } => format!("relay  {url}  down: {reason}"),
-    };
-    links.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn links_json(links: &BTreeMap<String, LinkState>) -> serde_json::Value {
-    let entry = |(url, state): (&String, &LinkState)| (url.clone(), state.json());
-    serde_json::Value::Object(links.iter().map(entry).collect())
 }
 
 /// Does slow work beside the others. Work that panicked is reported like a replica that did.

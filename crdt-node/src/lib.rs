@@ -3,18 +3,23 @@
 //! The structure is `docs/ARCHITECTURE.md`.
 
 pub mod console;
+pub mod control;
 pub mod demo;
 pub mod error;
+pub mod evidence;
 pub mod feed;
 pub mod home;
 pub mod identity;
 pub mod input;
 pub mod line;
+pub mod links;
+pub mod marks;
 pub mod node;
 pub mod progress;
 pub mod report;
 pub mod run;
 pub mod screen;
 pub mod show;
+pub mod state;
 pub mod verify;
 mod watch;

@@ -8,17 +8,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command, Connection, Key};
+use cli::{Cli, Command, Connection, EvidenceCommand, Key};
 use crdt_core::id::{AuthorId, RoomName, StoreId};
 use crdt_node::console::{Console, restore_terminal};
 use crdt_node::error::NodeError;
 use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings, check_relay};
 use crdt_node::identity::{self, Passphrase};
+use crdt_node::marks::{self, Marks};
+use crdt_node::node::Trust;
 use crdt_node::report::{self, Wanted};
 use crdt_node::run::{LEAVE_MAX, Run, RunConfig, Until};
 use crdt_node::screen::{Format, Screen, Shown};
 use crdt_node::verify::{self, Forks};
-use crdt_node::{demo, input, show};
+use crdt_node::{control, demo, evidence, input, show};
 use crdt_relayer::relayer::random;
 use crdt_relayer::store::Store;
 use serde_json::json;
@@ -74,6 +76,9 @@ async fn carry_out(cli: Cli) -> Result<(), NodeError> {
         Command::Status(status) => {
             let home = Home::of(&status.name, folder)?;
             let author = home.author()?;
+            if let Some(answer) = control::ask(home.path(), format) {
+                return print(answer.trim_end());
+            }
             let reports = report::stored_rooms(&home.open_store()?, author)?;
             print(&match format {
                 Format::Json => report::status_json(author, &reports).to_string(),
@@ -81,6 +86,7 @@ async fn carry_out(cli: Cli) -> Result<(), NodeError> {
             })
         }
         Command::Verify(verify) => verified(&verify, folder, format),
+        Command::Evidence(evidence) => show_evidence(evidence, folder, format),
         Command::Export(export) => exported(&export, folder, format),
         Command::Key(Key::Show { name, public_pem }) => {
             let author = Home::of(&name, folder)?.author()?;
@@ -134,6 +140,7 @@ fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<
     home.write_settings(&Settings { name: init.name.clone(), relays, rooms })?;
     drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);
     let author = identity::create(&home.key(), passphrase.as_ref())?;
+    Marks::create(&marks::folder()?, author)?;
     print(&match format {
         Format::Json => json!({
             "schema": "crdt-node/init/1", "ok": true, "code": 0,
@@ -167,10 +174,13 @@ fn configured(
         if connection.relay.is_empty() { settings.relays } else { connection.relay.clone() };
     relays.iter().try_for_each(|url| check_relay(url))?;
     let passphrase = connection.passphrase_file.clone().map_or(Passphrase::Ask, Passphrase::File);
+    let key = identity::load(&home.key(), &passphrase)?;
     let config = RunConfig {
         home: home.path().to_owned(),
         store: home.store(),
-        key: identity::load(&home.key(), &passphrase)?,
+        marks: Marks::open(&marks::folder()?, key.author())?,
+        trust: if connection.trust_store { Trust::Store } else { Trust::Marks },
+        key,
         relays,
         rooms: rooms.iter().map(|room| RoomName::parse(room)).collect::<Result<_, _>>()?,
         until,
@@ -244,6 +254,44 @@ fn verified(asked: &cli::Verify, folder: Option<&Path>, format: Format) -> Resul
     });
     // The verdict counts also where nobody reads the report.
     found.outcome(forks).and(printed)
+}
+
+fn show_evidence(
+    asked: cli::Evidence,
+    folder: Option<&Path>,
+    format: Format,
+) -> Result<(), NodeError> {
+    let store = Home::of(&asked.name, folder)?.open_store()?;
+    match asked.what.unwrap_or(EvidenceCommand::List) {
+        EvidenceCommand::List => {
+            let found = evidence::all(&report::restored(&store)?);
+            print(&match format {
+                Format::Json => evidence::list_json(&found).to_string(),
+                Format::Text => evidence::list_text(&found),
+            })
+        }
+        EvidenceCommand::Show { id } => {
+            let proof = evidence::proof(&store, &id)?;
+            print(&match format {
+                Format::Json => show::safe_json(&proof.json().to_string()),
+                Format::Text => proof.text(),
+            })
+        }
+        EvidenceCommand::Export { id, output } => {
+            let proof = evidence::proof(&store, &id)?;
+            let Some(path) = output else { return print(proof.file().trim_end()) };
+            proof.export(&path)?;
+            print(&match format {
+                Format::Json => json!({
+                    "schema": "crdt-node/export/1", "ok": true, "code": 0, "file": path,
+                })
+                .to_string(),
+                Format::Text => {
+                    format!("written; anyone can check it: crdt-node verify {}", path.display())
+                }
+            })
+        }
+    }
 }
 
 fn exported(export: &cli::Export, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {

@@ -4,18 +4,20 @@ use std::path::PathBuf;
 
 use crdt_core::Replica;
 use crdt_core::effect::{Command, Event};
-use crdt_core::id::RoomName;
+use crdt_core::id::{RoomName, StoreId};
 use crdt_core::key::SecretKey;
 use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::dial::{self, LinkEvent};
 use crdt_relayer::driver::{Driver, Ended, Events, Stopped, WhenFull};
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::{self, Lock, STORE_FILE};
+use crdt_relayer::relayer::random;
 use crdt_relayer::store::Store;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::NodeError;
+use crate::marks::Marks;
 
 /// Events that may wait to be shown.
 const EVENTS_WAITING_MAX: usize = 4_096;
@@ -32,6 +34,20 @@ pub struct NodeConfig {
     pub key: SecretKey,
     /// What it takes part in.
     pub rooms: Vec<RoomName>,
+    /// What the key is known to have signed.
+    pub marks: Marks,
+    /// Whether to believe the marks or the store.
+    pub trust: Trust,
+}
+
+/// What a node believes about its own chain when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The marks: where they are ahead of the store or missing, the chain is learnt from others
+    /// before anything is signed.
+    Marks,
+    /// The store: it signs at once, and may fork its chain.
+    Store,
 }
 
 /// What happens to a node.
@@ -56,6 +72,7 @@ pub struct Node {
     events: mpsc::Receiver<Event>,
     links: mpsc::Receiver<LinkEvent>,
     links_sender: mpsc::Sender<LinkEvent>,
+    marks: Marks,
     _lock: Lock,
 }
 
@@ -69,7 +86,7 @@ impl Node {
         home::make(&config.home)?;
         let lock = home::lock(&config.home)?;
         let store_path = config.home.join(STORE_FILE);
-        let store = Store::open_existing(&store_path)?;
+        let mut store = Store::open_existing(&store_path)?;
         let mut replica = Replica::new(Config {
             store: store.id(),
             agent: concat!("crdt-node/", env!("CARGO_PKG_VERSION")).into(),
@@ -78,6 +95,10 @@ impl Node {
             seed: getrandom::u64()?,
         });
         store.replay(|record| replica.restore(record).map_err(NodeError::from))?;
+        let fresh = StoreId::from_bytes(random()?);
+        if config.trust == Trust::Marks && replica.signed(config.marks.signed(), fresh) {
+            store.rename(fresh)?;
+        }
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (driver, ended) =
             Driver::spawn(replica, store, Some(Events { sender, when_full: WhenFull::Wait }));
@@ -87,7 +108,8 @@ impl Node {
         let (links_sender, links) = mpsc::channel(LINKS_WAITING_MAX);
         let (online, _) = watch::channel(true);
         let (ended, outcome) = (Some(ended), Ok(()));
-        Ok(Self { driver, ended, outcome, online, events, links, links_sender, _lock: lock })
+        let marks = config.marks;
+        Ok(Self { driver, ended, outcome, online, events, links, links_sender, marks, _lock: lock })
     }
 
     /// Keeps a connection to a relay from now on.
@@ -111,7 +133,7 @@ impl Node {
     pub async fn next(&mut self) -> Happening {
         if let Some(ended) = &mut self.ended {
             let how_it_ended = tokio::select! {
-                Some(event) = self.events.recv() => return Happening::Event(event),
+                Some(event) = self.events.recv() => return self.noted(event),
                 Some(link) = self.links.recv() => return Happening::Link(link),
                 ended = ended => how(ended),
             };
@@ -120,8 +142,38 @@ impl Node {
         }
         // What it said before it ended comes first.
         match self.events.try_recv() {
-            Ok(event) => Happening::Event(event),
+            Ok(event) => self.noted(event),
             Err(_) => Happening::Ended(std::mem::replace(&mut self.outcome, Ok(()))),
+        }
+    }
+
+    /// Notes outside the home how much the key has signed.
+    fn noted(&mut self, event: Event) -> Happening {
+        match note(&mut self.marks, &event) {
+            Ok(()) => Happening::Event(event),
+            Err(error) => Happening::Ended(Err(error)),
+        }
+    }
+
+    /// Looks at the replica. What happens meanwhile is dropped: the replica answers only while its
+    /// events are taken.
+    ///
+    /// # Errors
+    /// The node has ended.
+    pub async fn ask<T: Send + 'static>(
+        &mut self,
+        look: impl FnOnce(&Replica) -> T + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let driver = self.driver.clone();
+        let answer = driver.query(look);
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return Ok(answer?),
+                happening = self.next() => if let Happening::Ended(how) = happening {
+                    return Err(how.err().unwrap_or(NodeError::Stopped(Stopped)));
+                },
+            }
         }
     }
 
@@ -134,14 +186,45 @@ impl Node {
     ///
     /// # Errors
     /// Why the store failed, if it did.
-    pub async fn stop(mut self) -> Result<(), NodeError> {
-        self.events.close();
-        self.links.close();
-        self.driver.stop().await;
-        match &mut self.ended {
-            Some(ended) => how(ended.await),
-            None => self.outcome,
+    pub async fn stop(self) -> Result<(), NodeError> {
+        let Self { driver, ended, outcome, mut events, mut links, mut marks, .. } = self;
+        links.close();
+        let end = async {
+            driver.stop().await;
+            match ended {
+                Some(ended) => how(ended.await),
+                None => outcome,
+            }
+        };
+        tokio::pin!(end);
+        let mut noted = Ok(());
+        // Its last events tell how much it has signed.
+        let ended = loop {
+            tokio::select! {
+                Some(event) = events.recv() => noted = noted.and(note(&mut marks, &event)),
+                ended = &mut end => break ended,
+            }
+        };
+        while let Ok(event) = events.try_recv() {
+            noted = noted.and(note(&mut marks, &event));
         }
+        ended.and(noted).and_then(|()| marks.sync())
+    }
+}
+
+/// Notes how much the key has signed, as far as an event tells it.
+fn note(marks: &mut Marks, event: &Event) -> Result<(), NodeError> {
+    match event {
+        Event::Durable { room, seq, .. } => marks.note(*room, seq.number() + 1),
+        Event::Learnt { room, signed } => marks.note(*room, *signed),
+        Event::Admitted { .. }
+        | Event::Refused { .. }
+        | Event::SignedElsewhere { .. }
+        | Event::Acked { .. }
+        | Event::PeerReady { .. }
+        | Event::Synced { .. }
+        | Event::PeerProblem { .. }
+        | Event::Blamed { .. } => Ok(()),
     }
 }
 

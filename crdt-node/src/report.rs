@@ -1,6 +1,6 @@
 //! What can be said about a log: its state, its entries, its export.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -8,13 +8,15 @@ use std::path::Path;
 
 use crdt_core::Replica;
 use crdt_core::id::{AuthorId, RoomId};
-use crdt_core::replica::{Config, RoomStatus, Rooms};
+use crdt_core::limits;
+use crdt_core::replica::{Config, Rooms};
+use crdt_core::status::{Bounds, RoomStatus};
 use crdt_relayer::store::Store;
 use serde_json::json;
 
 use crate::error::NodeError;
 use crate::screen::Format;
-use crate::show;
+use crate::show::{self, Signer};
 
 /// What is known of one room.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct RoomReport {
     pub log: String,
     /// Own ops that nobody has acknowledged.
     pub unsent: usize,
+    /// Authors who signed two different ops at one place.
+    pub liars: BTreeSet<AuthorId>,
 }
 
 /// Every room of a replica.
@@ -35,7 +39,8 @@ pub fn rooms(replica: &Replica, author: AuthorId) -> Vec<RoomReport> {
         let status = replica.status(room)?;
         let name = status.name.as_ref().map_or_else(|| room.to_string(), ToString::to_string);
         let log = replica.log_digest(room)?.to_string();
-        Some(RoomReport { name, status, log, unsent: replica.unsent(room, author) })
+        let liars = replica.equivocations(room).map(|found| found.author).collect();
+        Some(RoomReport { name, status, log, unsent: replica.unsent(room, author), liars })
     };
     replica.rooms().filter_map(report).collect()
 }
@@ -45,6 +50,14 @@ pub fn rooms(replica: &Replica, author: AuthorId) -> Vec<RoomReport> {
 /// # Errors
 /// The store cannot be read or is damaged.
 pub fn stored_rooms(store: &Store, author: AuthorId) -> Result<Vec<RoomReport>, NodeError> {
+    Ok(rooms(&restored(store)?, author))
+}
+
+/// A replica that holds what a store does, to look at.
+///
+/// # Errors
+/// The store cannot be read or is damaged.
+pub fn restored(store: &Store) -> Result<Replica, NodeError> {
     let config = Config {
         store: store.id(),
         agent: String::new(),
@@ -54,7 +67,7 @@ pub fn stored_rooms(store: &Store, author: AuthorId) -> Result<Vec<RoomReport>, 
     };
     let mut replica = Replica::new(config);
     store.replay(|record| replica.restore(record).map_err(NodeError::from))?;
-    Ok(rooms(&replica, author))
+    Ok(replica)
 }
 
 /// The state for programs.
@@ -71,7 +84,15 @@ pub fn status_json(author: AuthorId, reports: &[RoomReport]) -> serde_json::Valu
             "log": report.log,
             "parked": status.parked,
             "evidence": status.equivocations,
+            "liars": report.liars.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "unsent": report.unsent,
+            "unsigned": status.unsigned,
+            "learning": status.learning.map(|learning| json!({"signed": learning.signed})),
+            "missing": {
+                "ops": status.missing.ops.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "since": status.missing.since.map(|since| show::rfc3339(since.as_ms())),
+            },
+            "bounds": bounds_json(status.parked, &status.bounds),
         })
     };
     json!({
@@ -83,6 +104,20 @@ pub fn status_json(author: AuthorId, reports: &[RoomReport]) -> serde_json::Valu
     })
 }
 
+/// How far each bound of a room is used, beside the bound.
+fn bounds_json(parked: usize, bounds: &Bounds) -> serde_json::Value {
+    json!({
+        "parked_ops": {"now": parked, "max": limits::PARKED_OPS_MAX},
+        "parked_bytes": {"now": bounds.parked_bytes, "max": limits::PARKED_BYTES_MAX},
+        "parked_evicted": bounds.parked_evicted,
+        "wants": {"now": bounds.wants, "max": limits::WANTS_MAX},
+        "wants_refused": bounds.wants_refused,
+        "wants_given_up": bounds.wants_given_up,
+        "rejected_ids": {"now": bounds.rejected, "max": limits::REJECTED_IDS_MAX},
+        "repeated": bounds.repeated,
+    })
+}
+
 /// The state for people.
 pub fn status_text(author: AuthorId, reports: &[RoomReport]) -> String {
     let mut out = format!("author {author}\n");
@@ -91,19 +126,46 @@ pub fn status_text(author: AuthorId, reports: &[RoomReport]) -> String {
         // Writing to a string cannot fail.
         let _infallible = write!(
             out,
-            "room   {:<16} {} entries in {} ops, {} unsent, {} parked, {} equivocations\n  \
-             set  {}\n  log  {}\n",
+            "room   {:<16} {} entries in {} ops, {} unsent, {} parked\n  set  {}\n  log  {}\n",
             report.name,
             status.entries,
             status.ops,
             report.unsent,
             status.parked,
-            status.equivocations,
             status.set,
             report.log,
         );
+        for line in warnings(report) {
+            let _infallible = writeln!(out, "  {line}");
+        }
     }
     out
+}
+
+/// What a person should know of a room.
+fn warnings(report: &RoomReport) -> Vec<String> {
+    let status = &report.status;
+    let mut lines = Vec::new();
+    if let Some(learning) = status.learning {
+        lines.push(show::learning(learning, report.status.unsigned));
+    }
+    if !report.liars.is_empty() {
+        let liars: Vec<String> = report.liars.iter().map(show::short).collect();
+        lines.push(format!(
+            "LIARS    {} signed two different ops at one place; `evidence` shows {} proofs",
+            liars.join(", "),
+            status.equivocations
+        ));
+    }
+    if let (Some(since), [first, ..]) = (status.missing.since, status.missing.ops.as_slice()) {
+        let more = if status.missing.ops.len() > 1 { " and others" } else { "" };
+        lines.push(format!(
+            "MISSING  op {}{more} since {}: named by others, and no relay sends it",
+            show::short(first),
+            show::clock(since.as_ms()),
+        ));
+    }
+    lines
 }
 
 /// Which entries of a log are wanted.
@@ -127,15 +189,18 @@ pub fn log(
     own: AuthorId,
     out: &mut impl Write,
 ) -> Result<(), NodeError> {
+    let liars: BTreeSet<AuthorId> =
+        restored(store)?.equivocations(room).map(|found| found.author).collect();
     let mut kept: VecDeque<String> = VecDeque::new();
     store.for_each_ordered(room, |op| -> Result<(), NodeError> {
         if wanted.author.is_some_and(|author| author != op.head().author) {
             return Ok(());
         }
+        let by = Signer::of(op.head().author, own, &liars);
         for (index, entry) in op.entries().iter().enumerate() {
             let line = match format {
-                Format::Json => show::entry_json(&op, index, entry),
-                Format::Text => show::entry_text(&op, entry, own),
+                Format::Json => show::entry_json(&op, index, entry, by),
+                Format::Text => show::entry_text(&op, entry, by),
             };
             match wanted.last {
                 None => writeln!(out, "{line}")?,

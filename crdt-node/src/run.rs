@@ -1,27 +1,36 @@
 //! `run` and `send`: a node, its lines, its screen.
 
-use std::collections::{HashMap, HashSet};
-use std::io;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crdt_core::Replica;
 use crdt_core::id::{RoomId, RoomName};
 use crdt_core::key::SecretKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::console::restore_terminal;
+use crate::control::Control;
 use crate::error::NodeError;
-use crate::feed::{Fed, Feeder, Links, Read};
+use crate::feed::{Fed, Feeder, Read};
 use crate::input::LINES_WAITING_MAX;
-use crate::node::{Node, NodeConfig};
+use crate::links::Links;
+use crate::marks::Marks;
+use crate::node::{Node, NodeConfig, Trust};
 use crate::progress::Progress;
 use crate::screen::Screen;
+use crate::state::State;
 use crate::watch::Watch;
 
 /// Time that leaving the console waits for relays.
 pub const LEAVE_MAX: Duration = Duration::from_secs(2);
+
+/// Where lines are kept that were not signed before a run ended.
+const UNSIGNED_FILE: &str = "unsigned.jsonl";
 
 /// Time between being asked to stop and the end of the process.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -41,6 +50,10 @@ pub struct RunConfig {
     pub rooms: Vec<RoomName>,
     /// When it ends.
     pub until: Until,
+    /// What its key is known to have signed.
+    pub marks: Marks,
+    /// Whether to believe that or the store.
+    pub trust: Trust,
 }
 
 /// When a run ends, besides by a signal.
@@ -97,6 +110,8 @@ pub struct Run {
     watch: Watch,
     relays: Vec<String>,
     until: Until,
+    home: PathBuf,
+    _control: Option<Control>,
 }
 
 impl Run {
@@ -109,18 +124,23 @@ impl Run {
         let first = config.rooms.first().cloned();
         let current = first.ok_or_else(|| NodeError::Usage("name at least one room".into()))?;
         let rooms: Vec<RoomId> = config.rooms.iter().map(RoomName::id).collect();
-        let node =
-            Node::spawn(NodeConfig { home: config.home, key: config.key, rooms: config.rooms })
-                .await?;
+        let node = Node::spawn(NodeConfig {
+            home: config.home.clone(),
+            key: config.key,
+            rooms: config.rooms,
+            marks: config.marks,
+            trust: config.trust,
+        })
+        .await?;
         let (fed_sender, fed) = mpsc::channel(LINES_WAITING_MAX);
         let links = Links::default();
+        let state = State { driver: node.driver().clone(), author, links: Arc::clone(&links) };
+        let control = Control::listen(&config.home, state.clone());
         let feeder = Feeder {
-            driver: node.driver().clone(),
+            state,
             screen: screen.clone(),
             fed: fed_sender,
-            author,
             store: config.store,
-            links: Arc::clone(&links),
             current: Arc::new(Mutex::new(current)),
             online: node.switch(),
             line: 0,
@@ -134,8 +154,11 @@ impl Run {
             relays: config.relays.len(),
             reason: "no relay is configured".into(),
             told: HashSet::new(),
+            liars: BTreeSet::new(),
+            names: HashMap::new(),
         };
-        Ok(Self { node, screen, feeder, fed, watch, relays: config.relays, until: config.until })
+        let (home, relays, until) = (config.home, config.relays, config.until);
+        Ok(Self { node, screen, feeder, fed, watch, relays, until, home, _control: control })
     }
 
     /// The room lines go to.
@@ -148,7 +171,8 @@ impl Run {
     /// # Errors
     /// The store failed, lines were refused, or the run did not complete in time.
     pub async fn go(self, lines: mpsc::Receiver<Read>) -> Result<(), NodeError> {
-        let Self { mut node, screen, feeder, mut fed, mut watch, relays, until } = self;
+        let Self { mut node, screen, feeder, mut fed, mut watch, relays, until, home, _control } =
+            self;
         let mut signals = Signals::listen()?;
         tokio::spawn(give_up_after(Signals::listen()?));
         watch.ready(&screen, node.driver()).await?;
@@ -158,7 +182,32 @@ impl Run {
         let feeding = tokio::spawn(feeder.run(lines));
         let ended = watch.run(&mut node, &mut fed, &screen, &mut signals, until).await;
         feeding.abort();
+        let unsigned = node.ask(unsigned).await;
         let stopped = node.stop().await;
-        ended.and(stopped)
+        let kept = unsigned.and_then(|lines| keep_unsigned(&home, &lines));
+        ended.and(kept).and(stopped)
     }
+}
+
+/// The transactions that wait to be signed, a line each.
+fn unsigned(replica: &Replica) -> Vec<String> {
+    let of_room = |room| replica.unsigned(room).map(ToString::to_string);
+    replica.rooms().flat_map(of_room).collect()
+}
+
+/// Keeps lines that could not be signed for the next run.
+fn keep_unsigned(home: &Path, lines: &[String]) -> Result<(), NodeError> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let file = home.join(UNSIGNED_FILE);
+    let kept = || {
+        let mut out = OpenOptions::new().create(true).append(true).open(&file)?;
+        for line in lines {
+            writeln!(out, "{line}")?;
+        }
+        out.sync_all()
+    };
+    kept().map_err(|source| NodeError::file(&file, source))?;
+    Err(NodeError::Unsigned { lines: lines.len(), file })
 }

@@ -1,9 +1,12 @@
 //! How events and values look: one JSON object a line for programs, one line of text for people.
 //! Nothing from another node reaches a terminal as it came.
 
-use crdt_core::id::{AuthorId, OpId};
+use std::collections::BTreeSet;
+
+use crdt_core::id::AuthorId;
 use crdt_core::json::{Canonical, Value};
 use crdt_core::op::Op;
+use crdt_core::own::Learning;
 pub use crdt_relayer::escape::{safe, safe_json};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -13,12 +16,27 @@ pub fn short(id: &impl ToString) -> String {
     id.to_string().chars().take(8).collect()
 }
 
-/// One entry for programs.
-pub fn entry_json(op: &Op, index: usize, entry: &Canonical) -> String {
+/// Who signed an op, as its reader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signer {
+    own: bool,
+    /// The author is known to have signed two different ops at one place.
+    liar: bool,
+}
+
+impl Signer {
+    /// What the reader `own` knows of an author.
+    pub fn of(author: AuthorId, own: AuthorId, liars: &BTreeSet<AuthorId>) -> Self {
+        Self { own: author == own, liar: liars.contains(&author) }
+    }
+}
+
+/// One entry for programs. An author who is known to lie is marked.
+pub fn entry_json(op: &Op, index: usize, entry: &Canonical, by: Signer) -> String {
     let head = op.head();
     let data: Option<&RawValue> = serde_json::from_str(entry.as_str()).ok();
     // `json!` cannot hold raw text, so the one field that must keep its bytes is added by hand.
-    let fields = json!({
+    let mut fields = json!({
         "author": head.author.to_string(),
         "depth": head.depth.number(),
         "event": "entry",
@@ -27,22 +45,26 @@ pub fn entry_json(op: &Op, index: usize, entry: &Canonical) -> String {
         "seq": head.seq.number(),
         "ts": head.ts.as_ms(),
     });
+    if by.liar {
+        fields["liar"] = json!(true);
+    }
     let fields = fields.to_string();
     let data = data.map_or("null", RawValue::get);
     safe_json(&format!("{},\"data\":{data}}}", fields.trim_end_matches('}')))
 }
 
-/// One entry for people.
-pub fn entry_text(op: &Op, entry: &Canonical, own: AuthorId) -> String {
+/// One entry for people. An author who is known to lie is marked with `!`.
+pub fn entry_text(op: &Op, entry: &Canonical, by: Signer) -> String {
     let head = op.head();
-    let author = if head.author == own { "you".to_owned() } else { short(&head.author) };
+    let author = if by.own { "you".to_owned() } else { short(&head.author) };
+    let author = if by.liar { format!("!{author}") } else { author };
     let time = clock(head.ts.as_ms());
     let what = describe(entry);
-    format!("{time}  {author:<8}  #{:<4} {what:<44}  {}", head.seq.number(), short(&op.id()))
+    format!("{time}  {author:<9} #{:<4} {what:<44}  {}", head.seq.number(), short(&op.id()))
 }
 
 /// A transaction as it would be typed, or as JSON.
-fn describe(entry: &Canonical) -> String {
+pub fn describe(entry: &Canonical) -> String {
     let value = Value::parse(entry.as_str().as_bytes(), crdt_core::limits::FRAME_DEPTH_MAX);
     let Ok(value) = value else { return safe(entry.as_str()) };
     let field = |name: &str| value.member(name).and_then(Value::as_str);
@@ -62,7 +84,7 @@ fn describe(entry: &Canonical) -> String {
 }
 
 /// The time of day a timestamp claims, in the local zone; with its date if it is not today's.
-fn clock(ms: i64) -> String {
+pub fn clock(ms: i64) -> String {
     let Ok(claimed) = jiff::Timestamp::from_millisecond(ms) else { return "??:??:??".into() };
     let zone = jiff::tz::TimeZone::system();
     let claimed = claimed.to_zoned(zone.clone());
@@ -74,23 +96,21 @@ fn clock(ms: i64) -> String {
     }
 }
 
-/// Two ops of one author at one place, for programs.
-pub fn evidence_json(op: &Op, other: OpId) -> String {
-    json!({
-        "event": "evidence",
-        "author": op.head().author.to_string(),
-        "seq": op.head().seq.number(),
-        "a": other.to_string(),
-        "b": op.id().to_string(),
-    })
-    .to_string()
+/// A time for programs: RFC 3339, UTC.
+pub fn rfc3339(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| time.to_string())
 }
 
-/// The same for people.
-pub fn evidence_text(op: &Op, other: OpId) -> String {
-    let (author, seq) = (short(&op.head().author), op.head().seq.number());
-    let (a, b) = (short(&other), short(&op.id()));
-    format!("WARNING  {author} signed two different ops as #{seq}: {a} and {b}. Both are kept.")
+/// Why nothing is signed, and what becomes of the lines that are typed.
+pub fn learning(learning: Learning, unsigned: usize) -> String {
+    let why = match learning.signed {
+        Some(signed) => format!("this key has signed {signed} ops here, more than the store holds"),
+        None => "nothing on this machine says how much this key has signed".to_owned(),
+    };
+    format!(
+        "LEARNING {why}: a restored copy, or a home from another machine. Lines are kept ({unsigned} \
+         so far) and signed once your own ops have come from a relay; --trust-store signs at once."
+    )
 }
 
 #[cfg(test)]

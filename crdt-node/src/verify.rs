@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use crdt_core::evidence::{Equivocation, Evidence};
 use crdt_core::id::{RoomId, StoreId};
 use crdt_core::json::Value;
 use crdt_core::limits;
@@ -20,6 +21,9 @@ use crate::show;
 /// Bytes of an exported line: an op envelope.
 const EXPORT_LINE_MAX: u64 = 128 * 1024;
 
+/// Bytes of an evidence file: two heads.
+const EVIDENCE_MAX: u64 = 64 * 1024;
+
 /// Problems that are listed; more are counted.
 const PROBLEMS_LISTED: usize = 20;
 
@@ -33,6 +37,8 @@ pub struct Verification {
     equivocations: u64,
     problem_count: u64,
     problems: Vec<String>,
+    /// What the file proves, if it is evidence.
+    proved: Option<Equivocation>,
 }
 
 impl Verification {
@@ -64,11 +70,25 @@ impl Verification {
             "links": self.links,
             "equivocations": self.equivocations,
             "problems": self.problems,
+            "proved": self.proved.as_ref().map(|proved| json!({
+                "id": proved.id().to_string(),
+                "room": proved.room.to_string(),
+                "author": proved.author.to_string(),
+                "seq": proved.seq.number(),
+                "a": proved.ops[0].to_string(),
+                "b": proved.ops[1].to_string(),
+            })),
         })
     }
 
     /// For people.
     pub fn text(&self) -> String {
+        if let Some(Equivocation { room, author, seq, ops: [a, b], .. }) = &self.proved {
+            let seq = seq.number();
+            return format!(
+                "proved: {author} signed two different ops as #{seq} of room {room}:\n  {a}\n  {b}"
+            );
+        }
         let mut text = format!(
             "{} ops: {} hashes, {} signatures, {} links checked; {} equivocations",
             self.ops, self.hashes, self.signatures, self.links, self.equivocations
@@ -147,7 +167,7 @@ impl Verifier {
     }
 
     fn finish(mut self) -> Verification {
-        let forks = self.logs.values().map(|log| log.graph().forks()).sum::<usize>();
+        let forks = self.logs.values().map(|log| log.graph().equivocations().len()).sum::<usize>();
         self.found.equivocations = forks as u64;
         self.found
     }
@@ -175,18 +195,23 @@ pub fn store(path: &Path) -> Result<Verification, NodeError> {
     Ok(verifier.finish())
 }
 
-/// Checks an exported file.
+/// Checks a file: evidence, or else an export.
 ///
 /// # Errors
 /// The file cannot be read.
 pub fn file(path: &Path) -> Result<Verification, NodeError> {
     let failed = |source| NodeError::file(path, source);
     let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    if file.fill_buf().map_err(failed)?.starts_with(b"{\"evidence\"") {
+        let mut text = Vec::new();
+        file.take(EVIDENCE_MAX).read_to_end(&mut text).map_err(failed)?;
+        return Ok(evidence(&text));
+    }
     let mut verifier = Verifier::new();
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
-        let mut limited = std::io::Read::take(&mut file, EXPORT_LINE_MAX);
+        let mut limited = file.by_ref().take(EXPORT_LINE_MAX);
         if limited.read_until(b'\n', &mut line).map_err(failed)? == 0 {
             break;
         }
@@ -205,4 +230,16 @@ pub fn file(path: &Path) -> Result<Verification, NodeError> {
         verifier.found.problem("the file is empty".into());
     }
     Ok(verifier.finish())
+}
+
+fn evidence(file: &[u8]) -> Verification {
+    let mut found = Verification::default();
+    match Evidence::verify(file) {
+        Ok(evidence) => {
+            (found.hashes, found.signatures) = (2, 2);
+            found.proved = Some(evidence.equivocation());
+        }
+        Err(error) => found.problem(format!("this is no evidence: {error}")),
+    }
+    found
 }

@@ -1,25 +1,28 @@
 //! Shows what happens to a running node and keeps account of it, until the run is over.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::PoisonError;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use crdt_core::Replica;
 use crdt_core::effect::{Event, PeerId};
+use crdt_core::evidence::Equivocation;
 use crdt_core::id::{AuthorId, RoomId};
 use crdt_relayer::dial::LinkEvent;
-use crdt_relayer::driver::{Driver, Stopped};
+use crdt_relayer::driver::Driver;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::error::NodeError;
-use crate::feed::{Fed, LinkState, Links, refusal};
+use crate::evidence;
+use crate::feed::{Fed, refusal};
+use crate::links::{self, LinkState, Links};
 use crate::node::{Happening, Node};
 use crate::progress::Progress;
 use crate::report;
 use crate::run::{Signals, Until};
 use crate::screen::{Format, Screen};
-use crate::show;
+use crate::show::{self, Signer};
 
 /// Time between two looks at whether a run is complete.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -38,10 +41,18 @@ pub(crate) struct Watch {
     pub(crate) reason: String,
     /// Rooms whose being in sync was told to a person since the last connection.
     pub(crate) told: HashSet<RoomId>,
+    /// Authors who signed two different ops at one place.
+    pub(crate) liars: BTreeSet<AuthorId>,
+    /// Names of rooms.
+    pub(crate) names: HashMap<RoomId, String>,
 }
 
 impl Watch {
-    pub(crate) async fn ready(&self, screen: &Screen, driver: &Driver) -> Result<(), NodeError> {
+    pub(crate) async fn ready(
+        &mut self,
+        screen: &Screen,
+        driver: &Driver,
+    ) -> Result<(), NodeError> {
         let author = self.author;
         for report in driver.query(move |replica| report::rooms(replica, author)).await? {
             let status = &report.status;
@@ -63,8 +74,34 @@ impl Watch {
                 ),
             };
             screen.show(line).await;
+            self.names.insert(status.id, report.name.clone());
+            self.liars.extend(&report.liars);
+            if let Some(learning) = status.learning {
+                let known = json!({
+                    "event": "learning", "room": report.name, "signed": learning.signed,
+                });
+                self.tell(screen, &known, || show::learning(learning, status.unsigned)).await;
+            }
         }
         Ok(())
+    }
+
+    /// Shows an object to programs or a line to people.
+    async fn tell(
+        &self,
+        screen: &Screen,
+        fields: &serde_json::Value,
+        text: impl FnOnce() -> String,
+    ) {
+        let line = match screen.format() {
+            Format::Json => fields.to_string(),
+            Format::Text => text(),
+        };
+        screen.show(line).await;
+    }
+
+    fn name(&self, room: RoomId) -> String {
+        self.names.get(&room).cloned().unwrap_or_else(|| room.to_string())
     }
 
     /// Shows what happens until the run is over.
@@ -96,7 +133,10 @@ impl Watch {
                 Some(fed) = fed.recv() => match fed {
                     Fed::Submitted => self.progress.submitted(),
                     Fed::Unreadable => self.progress.unreadable(),
-                    Fed::Joined(name) => self.progress.joined(name.id()),
+                    Fed::Joined(name) => {
+                        self.progress.joined(name.id());
+                        self.names.insert(name.id(), name.to_string());
+                    }
                     Fed::Quit if until == Until::Stopped => return self.refusals(),
                     Fed::End | Fed::Quit => ended = Some(Instant::now()),
                 },
@@ -147,21 +187,13 @@ impl Watch {
         }))
     }
 
-    /// Own ops that nobody has acknowledged. The replica answers only while its events are taken.
+    /// Own ops that nobody has acknowledged.
     async fn unsent(&self, node: &mut Node) -> Result<usize, NodeError> {
-        let (driver, author) = (node.driver().clone(), self.author);
-        let unsent = driver.query(move |replica| {
+        let author = self.author;
+        let unsent = move |replica: &Replica| {
             replica.rooms().map(|room| replica.unsent(room, author)).sum::<usize>()
-        });
-        tokio::pin!(unsent);
-        loop {
-            tokio::select! {
-                unsent = &mut unsent => return Ok(unsent?),
-                happening = node.next() => if let Happening::Ended(how) = happening {
-                    return Err(how.err().unwrap_or(NodeError::Stopped(Stopped)));
-                },
-            }
-        }
+        };
+        node.ask(unsent).await
     }
 
     fn refusals(&self) -> Result<(), NodeError> {
@@ -173,25 +205,41 @@ impl Watch {
 
     async fn event(&mut self, screen: &Screen, event: Event) {
         match event {
-            Event::Admitted { room, op, conflict, .. } => {
+            Event::Admitted { room, op, equivocation, .. } => {
                 self.progress.admitted(room);
+                if let Some(equivocation) = &equivocation {
+                    self.equivocation(screen, equivocation).await;
+                }
+                let by = Signer::of(op.head().author, self.author, &self.liars);
                 for (index, entry) in op.entries().iter().enumerate() {
                     let line = match screen.format() {
-                        Format::Json => show::entry_json(&op, index, entry),
-                        Format::Text => show::entry_text(&op, entry, self.author),
+                        Format::Json => show::entry_json(&op, index, entry, by),
+                        Format::Text => show::entry_text(&op, entry, by),
                     };
                     screen.show(line).await;
                 }
-                if let Some(other) = conflict {
-                    screen
-                        .show(match screen.format() {
-                            Format::Json => show::evidence_json(&op, other),
-                            Format::Text => show::evidence_text(&op, other),
-                        })
-                        .await;
-                }
             }
-            Event::Durable { room, token, op, index, position } => {
+            Event::SignedElsewhere { room, op } => {
+                let fields = json!({
+                    "event": "signed_elsewhere", "room": self.name(room), "op": op.to_string(),
+                });
+                let text = || {
+                    format!(
+                        "WARNING  op {} is signed with your key and was not written here: another \
+                         process uses the key. Stop one of the two: if both write, everybody can \
+                         prove that you signed two different ops.",
+                        show::short(&op)
+                    )
+                };
+                self.tell(screen, &fields, text).await;
+            }
+            Event::Learnt { room, signed } => {
+                let name = self.name(room);
+                let fields = json!({"event": "learnt", "room": name, "signed": signed});
+                let text = || format!("your own ops in {name} are known: {signed}; signing again");
+                self.tell(screen, &fields, text).await;
+            }
+            Event::Durable { room, token, op, index, position, .. } => {
                 self.progress.answered();
                 self.progress.durable(room, op, position);
                 let fields = json!({"event": "durable", "line": token.0, "op": op.to_string(), "index": index});
@@ -238,13 +286,20 @@ impl Watch {
         }
     }
 
+    /// Tells programs of every fork, and people of an author's first.
+    async fn equivocation(&mut self, screen: &Screen, equivocation: &Equivocation) {
+        let author = equivocation.author;
+        let news = self.liars.insert(author);
+        if news || screen.format() == Format::Json {
+            let fields = evidence::event_json(&self.name(equivocation.room), equivocation);
+            let own = author == self.author;
+            self.tell(screen, &fields, || evidence::event_text(equivocation, own)).await;
+        }
+    }
+
     async fn problem(&self, screen: &Screen, what: &str) {
-        screen
-            .show(match screen.format() {
-                Format::Json => json!({"event": "problem", "message": what}).to_string(),
-                Format::Text => format!("WARNING  {what}"),
-            })
-            .await;
+        let fields = json!({"event": "problem", "message": what});
+        self.tell(screen, &fields, || format!("WARNING  {what}")).await;
     }
 
     async fn link(&mut self, screen: &Screen, event: LinkEvent) {
@@ -266,7 +321,7 @@ impl Watch {
                 (url, LinkState::Down { reason, retry_ms })
             }
         };
-        let before = note(&self.links, &url, &state);
+        let before = links::note(&self.links, &url, &state);
         if before.is_some_and(|before| before.is_like(&state)) {
             // Still the same: told once.
             return;
@@ -293,10 +348,4 @@ async fn only_json(screen: &Screen, fields: &serde_json::Value) {
     if screen.format() == Format::Json {
         screen.show(fields.to_string()).await;
     }
-}
-
-/// Notes the state of a link. Returns the one before.
-fn note(links: &Links, url: &str, state: &LinkState) -> Option<LinkState> {
-    let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
-    links.insert(url.to_owned(), state.clone())
 }

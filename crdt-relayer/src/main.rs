@@ -168,15 +168,18 @@ fn report(out: &mut impl Write, event: &Event) -> io::Result<()> {
         Event::PeerProblem { peer, code, message } => {
             json!({"event": "problem", "peer": peer.0, "code": code, "message": message})
         }
-        Event::Admitted { room, op, conflict: Some(other), .. } => json!({
+        Event::Admitted { equivocation: Some(equivocation), .. } => json!({
             "event": "evidence",
-            "room": room.to_string(),
-            "author": op.head().author.to_string(),
-            "seq": op.head().seq.number(),
-            "a": other.to_string(),
-            "b": op.id().to_string(),
+            "id": equivocation.id().to_string(),
+            "room": equivocation.room.to_string(),
+            "author": equivocation.author.to_string(),
+            "seq": equivocation.seq.number(),
+            "a": equivocation.ops[0].to_string(),
+            "b": equivocation.ops[1].to_string(),
         }),
         Event::Admitted { .. }
+        | Event::SignedElsewhere { .. }
+        | Event::Learnt { .. }
         | Event::Durable { .. }
         | Event::Refused { .. }
         | Event::Acked { .. }

@@ -19,6 +19,8 @@ use crate::page::Page;
 use crate::row::{self, COLUMNS};
 use crate::schema;
 
+mod scan;
+
 /// Rows looked at for one page, whether or not they are for the peer who asked.
 const SCAN_ROWS_MAX: u64 = 4_096;
 
@@ -126,6 +128,16 @@ impl Store {
         self.id
     }
 
+    /// Goes on under another id: what others remember about places in it is void.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn rename(&mut self, id: StoreId) -> Result<(), StoreError> {
+        self.db.execute("UPDATE meta SET store = ?1", [id.as_bytes()])?;
+        self.id = id;
+        Ok(())
+    }
+
     /// The rooms it holds.
     ///
     /// # Errors
@@ -228,104 +240,6 @@ impl Store {
 
     fn room(&self, id: RoomId) -> Result<RoomRow, StoreError> {
         self.rooms.get(&id).copied().ok_or_else(|| StoreError::NoRoom(id.to_string()))
-    }
-
-    /// Everything it holds, in the order in which a replica wants it back. Each op's hashes are
-    /// checked on the way; its signature was before it was written.
-    ///
-    /// # Errors
-    /// [`StoreError`], or what `restore` returns.
-    pub fn replay<E: From<StoreError>>(
-        &self,
-        mut restore: impl FnMut(Record) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let rooms = self.rooms()?;
-        let ids: HashMap<i64, StoreId> = self.stores.iter().map(|(id, n)| (*n, *id)).collect();
-        for StoredRoom { id, name } in rooms {
-            restore(Record::Room { id, name })?;
-            let number = self.room(id)?.number;
-            for (store, pulled, acked) in self.marks(number)? {
-                let Some(store) = ids.get(&store).copied() else { continue };
-                let (pulled, acked) = (row::position(pulled), row::position(acked));
-                if pulled > Position::START {
-                    restore(Record::Pulled { room: id, store, position: pulled })?;
-                }
-                if acked > Position::START {
-                    restore(Record::Acked { room: id, store, position: acked })?;
-                }
-            }
-            self.for_each(id, |position, source, op| {
-                let source = source.and_then(|number| ids.get(&number).copied());
-                restore(Record::Op { position, source, op: op.into() })
-            })?;
-        }
-        Ok(())
-    }
-
-    fn marks(&self, room: i64) -> Result<Vec<(i64, i64, i64)>, StoreError> {
-        let sql = "SELECT store, pulled, acked FROM marks WHERE room = ?1";
-        let mut statement = self.db.prepare(sql)?;
-        let rows = statement.query_map([room], |row| row.try_into())?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Visits a room's ops in order of arrival, with the number of the store each came from.
-    fn for_each<E: From<StoreError>>(
-        &self,
-        room: RoomId,
-        mut visit: impl FnMut(Position, Option<i64>, Op) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let number = self.room(room)?.number;
-        let sql = format!("SELECT {COLUMNS} FROM ops WHERE place BETWEEN ?1 AND ?2 ORDER BY place");
-        let mut statement = self.db.prepare(&sql).map_err(StoreError::from)?;
-        let mut rows = statement.query(places(number)).map_err(StoreError::from)?;
-        let mut expected = 1;
-        while let Some(row) = rows.next().map_err(StoreError::from)? {
-            let (place, source, op) = row::read(row, room)?;
-            let position = position_of(place);
-            if position.number() != expected {
-                let gap = format!("op {expected} is missing before op {}", position.number());
-                return Err(StoreError::Damaged(gap).into());
-            }
-            expected += 1;
-            visit(position, source, op)?;
-        }
-        Ok(())
-    }
-
-    /// Visits a room's ops in order of arrival.
-    ///
-    /// # Errors
-    /// [`StoreError`], or what `visit` returns.
-    pub fn for_each_arrived<E: From<StoreError>>(
-        &self,
-        room: RoomId,
-        mut visit: impl FnMut(Op) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.for_each(room, |_, _, op| visit(op))
-    }
-
-    /// Visits a room's ops in log order: by depth, then by id.
-    ///
-    /// # Errors
-    /// [`StoreError`], or what `visit` returns.
-    pub fn for_each_ordered<E: From<StoreError>>(
-        &self,
-        room: RoomId,
-        mut visit: impl FnMut(Op) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let number = self.room(room)?.number;
-        // Only keys are sorted; each op is then read by its place.
-        let sql = "SELECT place FROM ops WHERE place BETWEEN ?1 AND ?2 ORDER BY depth, id";
-        let mut statement = self.db.prepare(sql).map_err(StoreError::from)?;
-        let mut rows = statement.query(places(number)).map_err(StoreError::from)?;
-        while let Some(row) = rows.next().map_err(StoreError::from)? {
-            let place: i64 = row.get(0).map_err(StoreError::from)?;
-            if let Some(op) = self.read_at(place, room)? {
-                visit(op)?;
-            }
-        }
-        Ok(())
     }
 
     fn read_at(&self, place: i64, room: RoomId) -> Result<Option<Op>, StoreError> {

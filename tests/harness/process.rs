@@ -32,6 +32,19 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// The state folder of programs under test, beside the programs themselves. What is kept there is
+/// kept by key, so tests share it.
+pub fn state() -> PathBuf {
+    program("test-state")
+}
+
+/// A command that runs a program under test.
+pub fn command(name: &str) -> Command {
+    let mut command = Command::new(program(name));
+    command.env("XDG_STATE_HOME", state());
+    command
+}
+
 /// A running program that prints one JSON object per line.
 #[derive(Debug)]
 pub struct Process {
@@ -45,7 +58,7 @@ pub struct Process {
 impl Process {
     /// Starts a program with these arguments.
     pub fn start<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Self {
-        let mut child = Command::new(program(name))
+        let mut child = command(name)
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -188,5 +201,5 @@ impl Drop for Process {
 
 /// Runs a program to its end.
 pub fn run<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Output {
-    Command::new(program(name)).args(args).stdin(Stdio::null()).output().unwrap()
+    command(name).args(args).stdin(Stdio::null()).output().unwrap()
 }

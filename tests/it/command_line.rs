@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use crdt_tests::cluster::Cluster;
-use crdt_tests::process::{Process, program, run};
+use crdt_tests::process::{Process, command, program, run};
 use serde_json::Value;
 
 /// The exit code and the sentence of a command that must fail.
@@ -260,12 +260,12 @@ fn a_node_whose_output_nobody_reads_still_stops() {
     let cluster = Cluster::new();
     let relayer = cluster.relayer();
     cluster.init("alice");
-    let mut command = Command::new(program("crdt-node"));
-    command.args(["run", "alice", "--headless", "--json", "--relay", &cluster.url(), "--home"]);
-    command.arg(cluster.home("alice"));
+    let mut node = command("crdt-node");
+    node.args(["run", "alice", "--headless", "--json", "--relay", &cluster.url(), "--home"]);
+    node.arg(cluster.home("alice"));
     // A pipe that is never read fills up after 64 KiB.
     let piped = std::process::Stdio::piped;
-    let mut child = command.stdin(piped()).stdout(piped()).spawn().unwrap();
+    let mut child = node.stdin(piped()).stdout(piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let text = "x".repeat(60_000);
     for _ in 0..20 {

@@ -22,9 +22,13 @@ use super::{ROOM, STEP_MAX};
 use crate::error::NodeError;
 use crate::home::{Home, Settings};
 use crate::identity::{self, Passphrase};
-use crate::node::{Happening, Node, NodeConfig};
+use crate::marks::{self, Marks};
+use crate::node::{Happening, Node, NodeConfig, Trust};
 use crate::report::{self, RoomReport};
 use crate::show;
+
+/// Where what the keys have signed is noted.
+const STATE: &str = "state";
 
 pub(super) struct Cast {
     relayer: Relayer,
@@ -163,6 +167,8 @@ fn make_home(
     home.write_settings(&Settings { name: name.into(), relays, rooms: vec![ROOM.into()] })?;
     drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);
     identity::write(&home.key(), &seed, None)?;
+    let author = SecretKey::from_seed(&seed).author();
+    Marks::create(&marks::folder_in(&folder.join(STATE)), author)?;
     Ok(home)
 }
 
@@ -194,7 +200,11 @@ impl Inside {
         let key: SecretKey = identity::load(&home.key(), &Passphrase::Ask)?;
         let author = key.author();
         let rooms = vec![RoomName::parse(ROOM)?];
-        let mut node = Node::spawn(NodeConfig { home: home.path().into(), key, rooms }).await?;
+        let marks = Marks::open(&marks::folder_in(&folder.join(STATE)), author)?;
+
+        let config =
+            NodeConfig { home: home.path().into(), key, rooms, marks, trust: Trust::Marks };
+        let mut node = Node::spawn(config).await?;
         for url in relays {
             node.connect(url);
         }
@@ -263,6 +273,7 @@ pub(super) struct Outside {
     name: &'static str,
     pub(super) author: AuthorId,
     home: Home,
+    state: PathBuf,
     process: Option<(Child, ChildStdin)>,
     entries: watch::Receiver<u64>,
 }
@@ -277,7 +288,8 @@ impl Outside {
         let home = make_home(name, folder, seed, relays)?;
         let author = SecretKey::from_seed(&seed).author();
         let (_, entries) = watch::channel(0);
-        let mut node = Self { name, author, home, process: None, entries };
+        let state = folder.join(STATE);
+        let mut node = Self { name, author, home, state, process: None, entries };
         node.start()?;
         Ok(node)
     }
@@ -288,6 +300,7 @@ impl Outside {
         let mut child = tokio::process::Command::new(program)
             .args(["run", self.name, "--headless", "--json", "--home"])
             .arg(self.home.path())
+            .env("XDG_STATE_HOME", &self.state)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -7,5 +7,6 @@
 
 mod faults;
 mod net;
+mod own;
 mod peers;
 mod replication;

@@ -14,7 +14,8 @@ use crate::json::Canonical;
 use crate::limits;
 use crate::message::{Frame, Message, Received, encode_ops};
 use crate::op::Op;
-use crate::replica::{Config, Replica, RoomStatus, Rooms};
+use crate::replica::{Config, Replica, Rooms};
+use crate::status::RoomStatus;
 use crate::time::Timestamp;
 
 /// A disk: what survives a crash.

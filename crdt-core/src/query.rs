@@ -1,0 +1,101 @@
+//! What can be asked of a replica between two inputs.
+
+use alloc::vec::Vec;
+
+use crate::evidence::Equivocation;
+use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId};
+use crate::json::Canonical;
+use crate::key::SecretKey;
+use crate::limits;
+use crate::own::Own;
+use crate::replica::Replica;
+use crate::room::Room;
+use crate::status::{Bounds, Missing, RoomStatus};
+
+impl Replica {
+    /// The author that own transactions are signed as.
+    pub fn author(&self) -> Option<AuthorId> {
+        self.config.key.as_ref().map(SecretKey::author)
+    }
+
+    /// The rooms taken part in.
+    pub fn rooms(&self) -> impl Iterator<Item = RoomId> + '_ {
+        self.rooms.keys().copied()
+    }
+
+    /// The digest of a room's entries in order. Sorts its whole log.
+    pub fn log_digest(&self, room: RoomId) -> Option<LogDigest> {
+        self.rooms.get(&room).map(|room| room.log.log_digest())
+    }
+
+    /// What is held of a room.
+    pub fn status(&self, room: RoomId) -> Option<RoomStatus> {
+        let room = self.rooms.get(&room)?;
+        let graph = room.log.graph();
+        Some(RoomStatus {
+            id: room.id(),
+            name: room.name.clone(),
+            ops: graph.end().number(),
+            entries: graph.entries(),
+            heads: graph.heads().iter().copied().collect(),
+            set: room.log.set_digest(),
+            parked: room.log.parked(),
+            equivocations: graph.equivocations().len(),
+            missing: missing(room),
+            learning: room.own.as_ref().and_then(Own::learning),
+            unsigned: room.unsigned().len(),
+            bounds: bounds(room),
+        })
+    }
+
+    /// Every point at which an author's chain forks, by author and place.
+    pub fn equivocations(&self, room: RoomId) -> impl Iterator<Item = Equivocation> + '_ {
+        self.rooms.get(&room).into_iter().flat_map(|room| room.log.graph().equivocations())
+    }
+
+    /// Where an op is in this replica's order of arrival.
+    pub fn position(&self, room: RoomId, op: OpId) -> Option<Position> {
+        self.rooms.get(&room)?.log.graph().position(op)
+    }
+
+    /// Ops of this replica's key in a room: one more than the highest place in its chain.
+    pub fn own_ops(&self, room: RoomId) -> u64 {
+        let tip = self.author().zip(self.rooms.get(&room));
+        let tip = tip.and_then(|(author, room)| room.log.graph().tip(author));
+        tip.map_or(0, |tip| tip.seq.number() + 1)
+    }
+
+    /// Transactions of a room that wait to be signed, oldest first.
+    pub fn unsigned(&self, room: RoomId) -> impl Iterator<Item = &Canonical> + '_ {
+        self.rooms.get(&room).into_iter().flat_map(Room::unsigned)
+    }
+
+    /// Ops of an author, written here, that no other store has acknowledged.
+    pub fn unsent(&self, room: RoomId, author: AuthorId) -> usize {
+        let Some(room) = self.rooms.get(&room) else { return 0 };
+        let acked = room.acked.values().max().copied().unwrap_or_default();
+        room.log.graph().count_after(author, acked)
+    }
+}
+
+/// What is named and not here: what parked ops wait for first.
+fn missing(room: &Room) -> Missing {
+    let all = room.log.missing().chain(room.fetch.wanted());
+    let mut ops: Vec<OpId> = all.take(limits::MISSING_LISTED_MAX).collect();
+    ops.sort_unstable();
+    ops.dedup();
+    Missing { ops, since: room.missing_since() }
+}
+
+fn bounds(room: &Room) -> Bounds {
+    let (wants_refused, wants_given_up) = room.fetch.refused_and_given_up();
+    Bounds {
+        parked_bytes: room.log.parked_bytes(),
+        parked_evicted: room.log.parked_evicted(),
+        wants: room.fetch.len(),
+        wants_refused,
+        wants_given_up,
+        rejected: room.log.rejected(),
+        repeated: room.log.repeated(),
+    }
+}

@@ -1,0 +1,163 @@
+//! The own chain: restored copies, copied keys, forks that happened all the same.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::net::{MAIN, Net, Node};
+use crate::effect::{Event, Input};
+use crate::evidence::Equivocation;
+use crate::fixtures::room;
+use crate::id::StoreId;
+use crate::limits;
+use crate::own::Signed;
+
+const FRESH: StoreId = StoreId::from_bytes([200; 32]);
+
+/// Replaces a node by a copy of its disk as it was. Returns whether the copy doubts itself.
+fn restore(net: &mut Net, node: usize, copy: &Node, signed: Option<u64>) -> bool {
+    net.cut(node);
+    net.nodes[node] = Node::start(copy.key, copy.disk.clone());
+    let rooms = signed.map(|signed| (room(MAIN), signed)).into_iter().collect();
+    net.nodes[node].replica.signed(Signed { rooms, others: None }, FRESH)
+}
+
+fn copy(net: &Net, node: usize) -> Node {
+    Node::start(net.nodes[node].key, net.nodes[node].disk.clone())
+}
+
+fn evidence(net: &Net, node: usize) -> Vec<Equivocation> {
+    net.nodes[node].replica.equivocations(room(MAIN)).collect()
+}
+
+fn is_learning(net: &Net, node: usize) -> bool {
+    net.status(node).learning.is_some()
+}
+
+#[test]
+fn a_restored_copy_learns_its_chain_before_it_signs() {
+    for signed in [None, Some(4)] {
+        let mut net = Net::connected(2);
+        (1..=2).for_each(|number| net.write(1, number));
+        net.settle();
+        let old = copy(&net, 1);
+        (3..=4).for_each(|number| net.write(1, number));
+        net.write(2, 5);
+        net.settle();
+
+        assert!(restore(&mut net, 1, &old, signed));
+        (6..=7).for_each(|number| net.write(1, number));
+        assert!(is_learning(&net, 1), "alone it cannot know");
+        assert_eq!((net.status(1).unsigned, net.status(1).ops), (2, 2));
+        net.settle();
+        assert!(is_learning(&net, 1), "time alone teaches nothing");
+
+        net.link(0, 1);
+        net.settle();
+        assert_eq!(net.nodes[1].durable(), [6, 7], "all that was typed is recorded");
+        net.assert_converged(7);
+        assert!((0..3).all(|node| evidence(&net, node).is_empty()));
+        let learnt = |event: &&Event| matches!(event, Event::Learnt { signed: 4, .. });
+        assert_eq!(net.nodes[1].events.iter().filter(learnt).count(), 1);
+    }
+}
+
+#[test]
+fn a_store_that_holds_all_its_key_signed_signs_at_once() {
+    let mut net = Net::connected(1);
+    net.write(1, 1);
+    net.settle();
+    let now = copy(&net, 1);
+    net.cut(1);
+    net.nodes[1] = now;
+    let signed = Signed { rooms: BTreeMap::from([(room(MAIN), 1)]), others: Some(0) };
+    assert!(!net.nodes[1].replica.signed(signed, FRESH));
+    net.write(1, 2);
+    assert_eq!(net.nodes[1].durable(), [2], "offline");
+    net.link(0, 1);
+    net.settle();
+    net.assert_converged(2);
+}
+
+#[test]
+fn what_was_signed_and_is_nowhere_keeps_the_chain_in_doubt() {
+    let mut net = Net::connected(1);
+    net.write(1, 1);
+    net.settle();
+    let old = copy(&net, 1);
+    restore(&mut net, 1, &old, Some(2));
+    net.link(0, 1);
+    net.write(1, 3);
+    net.settle();
+    assert_eq!(net.status(1).learning.unwrap().signed, Some(2));
+    assert_eq!((net.nodes[1].durable().len(), net.status(1).unsigned), (0, 1));
+}
+
+#[test]
+fn a_peer_that_claims_to_know_more_is_waited_for_and_not_for_ever() {
+    let mut net = Net::connected(2);
+    net.write(1, 1);
+    net.settle();
+    let old = copy(&net, 1);
+    net.write(1, 2);
+    net.settle();
+    restore(&mut net, 1, &old, None);
+    // Of two peers, one is as old as the copy and one knows the second op, but is slow to tell.
+    net.cut(0);
+    let stale = Node::start(0, old.disk.clone());
+    net.nodes.push(stale);
+    net.link(3, 1);
+    net.quiet();
+    net.link(2, 1);
+    net.wire.retain(|(to, _, frame)| *to != 1 || !frame.contains("\"ops\""));
+    net.write(1, 3);
+    net.now = net.now.after(limits::LEARN_WAIT);
+    net.input(1, Input::Flush);
+    assert!(is_learning(&net, 1), "the other peer announced nothing yet");
+    net.now = net.now.after(limits::LEARN_WAIT_MAX);
+    net.input(1, Input::Flush);
+    assert!(!is_learning(&net, 1));
+}
+
+/// Two machines with one key that write at the same time: the one thing that cannot be prevented.
+#[test]
+fn a_copied_key_forks_once_and_both_branches_go_on() {
+    let mut net = Net::connected(2);
+    net.write(1, 1);
+    net.settle();
+    // Node 3 is a second node 1, on a store of its own.
+    let twin = copy(&net, 1);
+    net.nodes.push(twin);
+    let signed = Signed { rooms: BTreeMap::from([(room(MAIN), 1)]), others: None };
+    assert!(net.nodes[3].replica.signed(signed, FRESH), "it takes a store id of its own");
+    assert!(!is_learning(&net, 3));
+    net.cut(1);
+    for round in 0..3 {
+        net.write(1, 10 + round);
+        net.write(3, 20 + round);
+    }
+    net.link(0, 1);
+    net.link(0, 3);
+    net.settle();
+    for round in 0..3 {
+        net.write(1, 30 + round);
+        net.write(3, 40 + round);
+        net.settle();
+    }
+    let found = evidence(&net, 0);
+    assert_eq!(found.len(), 1, "one fork, however long the branches");
+    for node in 0..4 {
+        assert_eq!(evidence(&net, node), found, "node {node}");
+    }
+    let statuses: Vec<_> =
+        (0..4).map(|node| (net.status(node).set, net.status(node).entries)).collect();
+    assert!(statuses.iter().all(|status| *status == statuses[0]));
+    assert_eq!(statuses[0].1, 13);
+    let told = |event: &&Event| matches!(event, Event::SignedElsewhere { .. });
+    for node in [1, 3] {
+        assert_eq!(
+            net.nodes[node].events.iter().filter(told).count(),
+            1,
+            "node {node} is told once"
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! A running node answers other commands: `status` asks it what only a running node knows, such as
+//! what is missing and whether it may sign. A socket in the home, which only its owner can open.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::screen::Format;
+use crate::state::State;
+
+const SOCKET: &str = "control.sock";
+
+/// Time that one question may take.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// Answers questions until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Control {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Control {
+    /// Listens in a home whose lock is held. `None` where that cannot be done, as in a home with a
+    /// very long path: then `status` reads the store.
+    pub(crate) fn listen(home: &Path, state: State) -> Option<Self> {
+        let path = home.join(SOCKET);
+        // What a process that was killed has left behind.
+        let _nothing_left = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).ok()?;
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut question = [0_u8; 1];
+                let answered = async {
+                    stream.read_exact(&mut question).await?;
+                    let format = if question == *b"j" { Format::Json } else { Format::Text };
+                    let answer = state.status(format).await.unwrap_or_default();
+                    stream.write_all(answer.as_bytes()).await
+                };
+                // Whoever asked may have gone.
+                let _gone = timeout(ANSWER_MAX, answered).await;
+            }
+        });
+        Some(Self { path, task })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _removed_already = std::fs::remove_file(&self.path);
+    }
+}
+
+/// What the node that runs in a home says of its state; `None` if none runs.
+pub fn ask(home: &Path, format: Format) -> Option<String> {
+    let mut stream = UnixStream::connect(home.join(SOCKET)).ok()?;
+    stream.set_read_timeout(Some(ANSWER_MAX)).ok()?;
+    stream.write_all(if format == Format::Json { b"j" } else { b"t" }).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer).filter(|answer| !answer.is_empty())
+}

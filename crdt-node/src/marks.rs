@@ -1,0 +1,170 @@
+//! How many ops a key has signed on this machine: kept outside the node's home, so that a home that
+//! was replaced by an older copy of itself, or carried here from another machine, is noticed before
+//! it signs. Source: `docs/ARCHITECTURE.md`, "Own chain".
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crdt_core::id::{AuthorId, RoomId};
+use crdt_core::own::Signed;
+use crdt_relayer::home::{self, Lock};
+use serde::{Deserialize, Serialize};
+
+use crate::error::NodeError;
+
+const FILE: &str = "signed.json";
+
+/// `signed.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    /// The key was made on this machine, and this file with it: in rooms it does not list, the key
+    /// has signed nothing.
+    made_here: bool,
+    /// Ops signed, by room.
+    rooms: BTreeMap<String, u64>,
+}
+
+/// The high-water marks of one key. While they are held, no other process of this machine signs with
+/// the key, wherever its home is.
+#[derive(Debug)]
+pub struct Marks {
+    folder: PathBuf,
+    kept: Kept,
+    _lock: Lock,
+}
+
+/// The folder in which the marks of all keys are kept: under the state folder of the user, or the
+/// data folder where the system has none.
+///
+/// # Errors
+/// The user has neither.
+pub fn folder() -> Result<PathBuf, NodeError> {
+    let state = dirs::state_dir().or_else(dirs::data_local_dir);
+    let none = || NodeError::Usage("this user has no state folder: set XDG_STATE_HOME".into());
+    Ok(folder_in(&state.ok_or_else(none)?))
+}
+
+/// The same under a state folder of one's own.
+pub fn folder_in(state: &Path) -> PathBuf {
+    state.join("crdt-node").join("signed")
+}
+
+impl Marks {
+    /// Opens the marks of a key. If there are none, or they cannot be read, nothing is known of what
+    /// it has signed.
+    ///
+    /// # Errors
+    /// Another process signs with this key, or the folder cannot be used.
+    pub fn open(all: &Path, author: AuthorId) -> Result<Self, NodeError> {
+        let folder = all.join(author.to_string());
+        home::make(&folder)?;
+        let lock = home::lock(&folder)?;
+        let text = fs::read_to_string(folder.join(FILE)).unwrap_or_default();
+        let kept = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Self { folder, kept, _lock: lock })
+    }
+
+    /// Notes that a key was just made here.
+    ///
+    /// # Errors
+    /// As [`Marks::open`], and the marks cannot be written.
+    pub fn create(all: &Path, author: AuthorId) -> Result<Self, NodeError> {
+        let mut marks = Self::open(all, author)?;
+        marks.kept = Kept { made_here: true, rooms: BTreeMap::new() };
+        marks.sync()?;
+        Ok(marks)
+    }
+
+    /// What the key is known to have signed.
+    pub fn signed(&self) -> Signed {
+        let room = |(id, ops): (&String, &u64)| Some((RoomId::parse(id).ok()?, *ops));
+        let others = self.kept.made_here.then_some(0);
+        Signed { rooms: self.kept.rooms.iter().filter_map(room).collect(), others }
+    }
+
+    /// Notes that the key has signed so many ops in a room.
+    ///
+    /// The file is not synced: it survives the process, and after a power failure it may be some
+    /// seconds old. That is enough, because only a copy of the home taken in those same seconds
+    /// would go unnoticed.
+    ///
+    /// # Errors
+    /// The marks cannot be written.
+    pub fn note(&mut self, room: RoomId, ops: u64) -> Result<(), NodeError> {
+        let mark = self.kept.rooms.entry(room.to_string()).or_default();
+        if ops <= *mark {
+            return Ok(());
+        }
+        *mark = ops;
+        self.write(|_| Ok(()))
+    }
+
+    /// Writes them so that they survive a power failure.
+    ///
+    /// # Errors
+    /// The marks cannot be written.
+    pub fn sync(&self) -> Result<(), NodeError> {
+        self.write(File::sync_all)
+    }
+
+    fn write(&self, finish: impl Fn(&File) -> io::Result<()>) -> Result<(), NodeError> {
+        let (path, new) = (self.folder.join(FILE), self.folder.join("signed.new"));
+        let written = || {
+            let mut file = File::create(&new)?;
+            serde_json::to_writer(&file, &self.kept)?;
+            file.write_all(b"\n")?;
+            finish(&file)?;
+            fs::rename(&new, &path)
+        };
+        written().map_err(|source| NodeError::file(&path, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const AUTHOR: AuthorId = AuthorId::from_bytes([1; 32]);
+    const ROOM: RoomId = RoomId::from_bytes([2; 32]);
+
+    #[test]
+    fn marks_only_rise_and_outlive_the_process() {
+        let folder = TempDir::new().unwrap();
+        let mut marks = Marks::create(folder.path(), AUTHOR).unwrap();
+        assert_eq!(marks.signed().in_room(ROOM), Some(0));
+        marks.note(ROOM, 7).unwrap();
+        marks.note(ROOM, 3).unwrap();
+        drop(marks);
+        let marks = Marks::open(folder.path(), AUTHOR).unwrap();
+        assert_eq!(marks.signed().in_room(ROOM), Some(7));
+        assert_eq!(marks.signed().in_room(RoomId::from_bytes([3; 32])), Some(0));
+    }
+
+    #[test]
+    fn without_a_readable_file_nothing_is_known_but_what_is_learnt() {
+        let folder = TempDir::new().unwrap();
+        let mut marks = Marks::open(folder.path(), AUTHOR).unwrap();
+        assert_eq!(marks.signed(), Signed::default());
+        marks.note(ROOM, 7).unwrap();
+        drop(marks);
+        let marks = Marks::open(folder.path(), AUTHOR).unwrap();
+        assert_eq!(marks.signed().in_room(ROOM), Some(7));
+        assert_eq!(marks.signed().others, None, "other rooms stay unknown");
+        fs::write(marks.folder.join(FILE), "{\"made_here\":tr").unwrap();
+        drop(marks);
+        assert_eq!(Marks::open(folder.path(), AUTHOR).unwrap().signed(), Signed::default());
+    }
+
+    #[test]
+    fn one_process_signs_with_a_key() {
+        let folder = TempDir::new().unwrap();
+        let _marks = Marks::create(folder.path(), AUTHOR).unwrap();
+        let second = Marks::open(folder.path(), AUTHOR);
+        assert!(matches!(second, Err(NodeError::Home(home::HomeError::Busy(_)))));
+    }
+}
