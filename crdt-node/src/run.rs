@@ -185,7 +185,8 @@ impl Run {
         let unsigned = node.ask(unsigned).await;
         let stopped = node.stop().await;
         let kept = unsigned.and_then(|lines| keep_unsigned(&home, &lines));
-        ended.and(kept).and(stopped)
+        // Lines that are not recorded are what matters most.
+        kept.and(ended).and(stopped)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{Process, run};
+use crate::process::{self, Process, run};
 
 /// A relayer's and some nodes' folders, and how to start each.
 #[derive(Debug)]
@@ -74,6 +75,27 @@ impl Cluster {
         arguments.push(self.home(name).into());
         arguments.extend(more.iter().map(Into::into));
         arguments
+    }
+
+    /// Copies a node's home under another name, as a backup does. The node must not run.
+    pub fn copy_home(&self, name: &str, copy: &str) {
+        let copied = Command::new("cp").arg("-a").args([self.home(name), self.home(copy)]).status();
+        assert!(copied.unwrap().success());
+    }
+
+    /// A command for the node in a home, on a machine that has no record of what was signed
+    /// elsewhere.
+    pub fn on_another_machine(
+        &self,
+        command: &str,
+        name: &str,
+        home: &str,
+        more: &[&str],
+    ) -> Command {
+        let mut node = process::command("crdt-node");
+        node.env("XDG_STATE_HOME", self.path().join("another-machine"));
+        node.args([command, name, "--json", "--home"]).arg(self.home(home)).args(more);
+        node
     }
 
     /// Starts `run` for a node against the relayer, printing JSON.

@@ -58,8 +58,15 @@ pub struct Process {
 impl Process {
     /// Starts a program with these arguments.
     pub fn start<A: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = A>) -> Self {
-        let mut child = command(name)
-            .args(args)
+        let mut program = command(name);
+        program.args(args);
+        Self::spawn(program)
+    }
+
+    /// Starts a command.
+    pub fn spawn(mut command: Command) -> Self {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -82,7 +89,7 @@ impl Process {
             errors.read_to_string(&mut text).unwrap_or_default();
             text
         });
-        Self { child, input, events, errors: Some(errors), name: name.to_owned() }
+        Self { child, input, events, errors: Some(errors), name }
     }
 
     /// Its process id.

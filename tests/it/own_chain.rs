@@ -1,0 +1,205 @@
+//! Honest users never become liars: restored copies, carried homes, a key in two places.
+
+use std::fs;
+
+use crdt_tests::cluster::Cluster;
+use crdt_tests::process::Process;
+use serde_json::Value;
+
+use crate::command_line::assert_fails;
+use crate::convergence::lines;
+
+fn record(cluster: &Cluster, name: &str, from: usize, to: usize) {
+    let mut node = cluster.node(name, &[]);
+    node.try_write(&lines(name, from, to));
+    node.end_well();
+}
+
+#[test]
+fn a_home_replaced_by_an_old_copy_learns_its_chain_and_records_every_line() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    let author = cluster.init("alice");
+    record(&cluster, "alice", 0, 1_000);
+    cluster.copy_home("alice", "backup");
+    record(&cluster, "alice", 1_000, 2_000);
+
+    fs::remove_dir_all(cluster.home("alice")).unwrap();
+    cluster.copy_home("backup", "alice");
+    assert_eq!(cluster.room("alice")["entries"], 1_000);
+    let mut alice = cluster.node("alice", &[]);
+    alice.try_write(&lines("alice", 2_000, 2_500));
+    assert!(alice.event("learning")["signed"].as_u64().unwrap() > 0);
+    alice.event("learnt");
+    alice.end_well();
+
+    let room = cluster.room("alice");
+    assert_eq!((&room["entries"], &room["evidence"]), (&2_500.into(), &0.into()));
+    let notes = cluster.notes("alice", Some(&author));
+    let expected: Vec<String> = (0..2_500).map(|number| format!("alice {number}")).collect();
+    assert_eq!(notes, expected);
+    assert!(cluster.command("verify", "alice", &[]).status.success());
+
+    // The chain is known again: the next start is an ordinary one, and signs without a relayer.
+    relayer.stop();
+    let mut alice = cluster.node("alice", &[]);
+    alice.line("offline");
+    alice.event("durable");
+    alice.signal("TERM");
+    alice.end_well();
+}
+
+#[test]
+fn a_copy_that_reaches_nobody_keeps_its_lines_unsigned() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    record(&cluster, "alice", 0, 3);
+    cluster.copy_home("alice", "backup");
+    record(&cluster, "alice", 3, 6);
+    fs::remove_dir_all(cluster.home("alice")).unwrap();
+    cluster.copy_home("backup", "alice");
+    relayer.stop();
+
+    let mut alice = cluster.node("alice", &["--timeout", "1"]);
+    alice.try_write(&lines("alice", 6, 8));
+    let (status, errors) = alice.end();
+    assert_eq!(status.code(), Some(7), "{errors}");
+    assert!(errors.contains("2 lines are not recorded"), "{errors}");
+    let unsigned = fs::read_to_string(cluster.home("alice").join("unsigned.jsonl")).unwrap();
+    assert_eq!(unsigned.lines().count(), 2);
+    assert_eq!(cluster.room("alice")["entries"], 3, "nothing was signed");
+
+    // As the hint says, with a relayer.
+    let relayer = cluster.relayer();
+    let mut alice = cluster.node("alice", &[]);
+    alice.try_write(&unsigned);
+    alice.end_well();
+    let room = cluster.room("alice");
+    assert_eq!((&room["entries"], &room["evidence"]), (&8.into(), &0.into()));
+    relayer.stop();
+}
+
+#[test]
+fn a_home_on_another_machine_learns_its_chain_first() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    record(&cluster, "alice", 0, 3);
+    cluster.copy_home("alice", "carried");
+    record(&cluster, "alice", 3, 6);
+    let url = cluster.url();
+    let run =
+        |relay: &str| cluster.on_another_machine("run", "alice", "carried", &["--relay", relay]);
+    let mut carried = Process::spawn(run(&url));
+    carried.try_write(&lines("alice", 6, 9));
+    assert_eq!(carried.event("learning")["signed"], Value::Null);
+    assert_eq!(carried.event("learnt")["signed"], cluster.room("alice")["ops"]);
+    carried.end_well();
+    relayer.stop();
+
+    // From now on this machine knows, and offline is enough.
+    let mut carried = Process::spawn(run(&url));
+    carried.line("offline");
+    carried.event("durable");
+    carried.stop();
+    let status = cluster.on_another_machine("status", "alice", "carried", &[]).output().unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(
+        (&status["rooms"][0]["entries"], &status["rooms"][0]["evidence"]),
+        (&10.into(), &0.into())
+    );
+}
+
+#[test]
+fn one_process_of_a_machine_signs_with_a_key() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    cluster.copy_home("alice", "copy");
+    let mut alice = cluster.node("alice", &["--headless"]);
+    alice.event("ready");
+    let home = cluster.home("copy");
+    let second = crdt_tests::process::run(
+        "crdt-node",
+        ["run", "alice", "--home", home.to_str().unwrap(), "--relay", &cluster.url()],
+    );
+    assert_fails(&second, 9, "another process");
+    alice.stop();
+    relayer.stop();
+}
+
+/// What is asked for explicitly is done, and has the consequence it was said to have.
+#[test]
+fn a_copy_that_is_trusted_forks_its_chain_and_everybody_can_prove_it() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    let author = cluster.init("alice");
+    cluster.init("bob");
+    record(&cluster, "alice", 0, 3);
+    cluster.copy_home("alice", "backup");
+    record(&cluster, "alice", 3, 6);
+    fs::remove_dir_all(cluster.home("alice")).unwrap();
+    cluster.copy_home("backup", "alice");
+    let mut bob = cluster.node("bob", &["--headless"]);
+    let mut alice = cluster.node("alice", &["--trust-store"]);
+    alice.try_write(&lines("alice", 6, 9));
+    let told = alice.event("evidence");
+    assert_eq!(told["author"], author.as_str());
+    alice.end_well();
+    let seen = bob.event("evidence");
+    for field in ["id", "author", "seq", "prev", "a", "b"] {
+        assert_eq!(seen[field], told[field], "{field}");
+    }
+    bob.event_with("entry", |entry| entry["data"]["text"] == "alice 8" && entry["liar"] == true);
+
+    // A node that runs is asked, one that does not is read.
+    assert_eq!(cluster.room("bob")["liars"][0], author.as_str());
+    bob.stop();
+    assert_eq!(cluster.room("bob")["liars"][0], author.as_str());
+
+    // The branches go on without a further fork, and the log lives on.
+    record(&cluster, "bob", 0, 3);
+    record(&cluster, "alice", 9, 12);
+    record(&cluster, "bob", 3, 3);
+    for name in ["alice", "bob"] {
+        let room = cluster.room(name);
+        assert_eq!((&room["entries"], &room["evidence"]), (&15.into(), &1.into()), "{name}");
+        let verify = cluster.command("verify", name, &[]);
+        assert_fails(&verify, 6, "valid, but 1 equivocation");
+        assert!(cluster.command("verify", name, &["--allow-forks"]).status.success());
+    }
+    relayer.stop();
+    evidence_is_proof_elsewhere(&cluster, &author);
+}
+
+fn evidence_is_proof_elsewhere(cluster: &Cluster, author: &str) {
+    let list = cluster.json("evidence", "bob", &[]);
+    let [found] = list["evidence"].as_array().unwrap().as_slice() else { panic!("{list}") };
+    assert_eq!(found["author"], author);
+    let id = found["id"].as_str().unwrap();
+    let file = cluster.path().join("evidence.json");
+    let (home, path) = (cluster.home("bob"), file.to_str().unwrap());
+    let evidence = |arguments: &[&str]| {
+        let all = ["evidence", "bob", "--home", home.to_str().unwrap()];
+        crdt_tests::process::run("crdt-node", all.iter().chain(arguments))
+    };
+    let shown = evidence(&["show", id]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("signed two different ops"));
+    assert!(evidence(&["export", id, "-o", path]).status.success());
+    assert_fails(&evidence(&["export", id, "-o", path]), 3, "exists already");
+    assert_fails(&evidence(&["show", "ev-ffffffffffff"]), 2, "no single piece of evidence");
+
+    // A machine that has never seen the room has nothing but the file.
+    let verify = || crdt_tests::process::run("crdt-node", ["verify", path]);
+    let verified = verify();
+    assert!(verified.status.success());
+    assert!(String::from_utf8_lossy(&verified.stdout).contains(author));
+    let good = fs::read(&file).unwrap();
+    for at in (0..good.len()).step_by(97) {
+        let mut altered = good.clone();
+        altered[at] ^= 1;
+        fs::write(&file, &altered).unwrap();
+        assert_eq!(verify().status.code(), Some(5), "byte {at}");
+    }
+}
