@@ -206,6 +206,9 @@ impl Replica {
             self.publish(now, id);
             self.announce(now, id);
             self.fetch_due(now, id);
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.note_missing(now);
+            }
             self.set_timer(now, id);
             self.forget_if_unused(id);
         }
@@ -214,7 +217,6 @@ impl Replica {
     /// Signs what waits to be signed, unless the own chain is still to be learnt.
     fn sign(&mut self, now: Timestamp, id: RoomId) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        room.note_missing(now);
         if let Some(key) = &self.config.key {
             let complete = self.sessions.values().all(|session| session.is_complete(id));
             room.learn(now, complete, &mut self.effects);

@@ -21,6 +21,9 @@ const ROOM: &str = "demo";
 /// Transactions each honest node records.
 const EACH: u64 = 100;
 
+/// Transactions mallory gets into the log: one on each side of her fork.
+const FORKED: u64 = 2;
+
 /// Time any single step may take before the demo counts as failed.
 const STEP_MAX: Duration = Duration::from_secs(20);
 
@@ -85,6 +88,7 @@ async fn play(cast: &mut Cast) -> Result<Played, NodeError> {
     }
     cast.wait_for_entries(3 * half).await?;
     cast.mallory.attack().await?;
+    cast.wait_for_entries(3 * half + FORKED).await?;
 
     cast.carol.kill().await?;
     let cut_off = Instant::now();
@@ -93,18 +97,18 @@ async fn play(cast: &mut Cast) -> Result<Played, NodeError> {
         cast.alice.pay(number).await?;
         cast.bob.pay(number).await?;
     }
-    cast.wait_for_relayer(3 * half + half).await?;
+    cast.wait_for_relayer(4 * half + FORKED).await?;
     let back = Instant::now();
     cast.carol.start()?;
     let behind = half;
-    cast.carol.wait_for_entries(4 * half).await?;
+    cast.carol.wait_for_entries(4 * half + FORKED).await?;
     let caught_up = (behind, back.elapsed());
     for number in half..EACH {
         cast.carol.pay(number).await?;
     }
     tokio::time::sleep_until((cut_off + CUT_OFF).into()).await;
     cast.bob.set_online(true);
-    cast.wait_for_entries(3 * EACH).await?;
+    cast.wait_for_entries(3 * EACH + FORKED).await?;
     cast.wait_for_agreement().await?;
     Ok(Played { caught_up })
 }

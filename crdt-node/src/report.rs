@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crdt_core::Replica;
+use crdt_core::evidence::Equivocation;
 use crdt_core::id::{AuthorId, RoomId};
 use crdt_core::limits;
 use crdt_core::replica::{Config, Rooms};
@@ -31,6 +32,8 @@ pub struct RoomReport {
     pub unsent: usize,
     /// Authors who signed two different ops at one place.
     pub liars: BTreeSet<AuthorId>,
+    /// The first point at which an author's chain forks, by author and place.
+    pub evidence: Option<Equivocation>,
 }
 
 /// Every room of a replica.
@@ -40,7 +43,8 @@ pub fn rooms(replica: &Replica, author: AuthorId) -> Vec<RoomReport> {
         let name = status.name.as_ref().map_or_else(|| room.to_string(), ToString::to_string);
         let log = replica.log_digest(room)?.to_string();
         let liars = replica.equivocations(room).map(|found| found.author).collect();
-        Some(RoomReport { name, status, log, unsent: replica.unsent(room, author), liars })
+        let (unsent, evidence) = (replica.unsent(room, author), replica.equivocations(room).next());
+        Some(RoomReport { name, status, log, unsent, liars, evidence })
     };
     replica.rooms().filter_map(report).collect()
 }

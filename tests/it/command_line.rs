@@ -192,13 +192,14 @@ fn the_demo_ends_well_and_says_what_was_seen() {
     assert!(output.status.success(), "{errors}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["ok"], true);
-    assert_eq!(report["attacks"].as_array().unwrap().len(), 4);
+    assert_eq!(report["attacks"].as_array().unwrap().len(), 5);
     assert_eq!(report["nodes"].as_array().unwrap().len(), 4, "relayer, alice, bob, carol");
     for attack in report["attacks"].as_array().unwrap() {
         assert_eq!(attack["by"].as_array().unwrap().len(), 4, "{attack}");
     }
+    assert!(report["evidence"].is_string(), "mallory is proved a liar");
     for node in report["nodes"].as_array().unwrap() {
-        assert_eq!(node["entries"], 300);
+        assert_eq!(node["entries"], 302);
     }
 }
 

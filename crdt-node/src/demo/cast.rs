@@ -66,7 +66,7 @@ impl Cast {
             // Writing to a string cannot fail.
             let _infallible = writeln!(text, "  {name:<9} ed25519 {}", show::short(&author));
         }
-        text + "  mallory   lies: forges a signature, flips bits, brings an op from another room, replays"
+        text + "  mallory   lies: signs two ops as her first, forges a signature, flips bits, brings an op of another\n            room, replays"
     }
 
     pub(super) fn relay_url(&self) -> &str {

@@ -26,9 +26,11 @@ use crate::error::NodeError;
 /// Everybody she attacks.
 pub(super) const VICTIMS: [&str; 4] = ["alice", "bob", "carol", "relayer"];
 
-/// What she tries, and the code it must be refused with. A replay is no crime that can be refused:
-/// it is taken as what it is, an op that is there already.
-pub(super) const CRIMES: [(Crime, &str); 4] = [
+/// What she tries, and the code it must be refused with. A replay cannot be refused: it is taken as
+/// what it is, an op that is there already. Nor can a fork: both ops are good, and together they prove
+/// what she is.
+pub(super) const CRIMES: [(Crime, &str); 5] = [
+    (Crime::Forked, "stored"),
     (Crime::Forged, "sig"),
     (Crime::BitFlipped, "data"),
     (Crime::ReRoomed, "room"),
@@ -40,6 +42,8 @@ const REPLAYS: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Crime {
+    /// Two different ops of hers at one place: one for half of the others, one for the rest.
+    Forked,
     /// Her own words under another's name.
     Forged,
     /// Another's op with its data changed.
@@ -53,6 +57,7 @@ pub(super) enum Crime {
 impl Crime {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Forked => "equivocation",
             Self::Forged => "forged signature",
             Self::BitFlipped => "flipped bits",
             Self::ReRoomed => "op of another room",
@@ -199,7 +204,7 @@ where
     S: Stream<Item = Result<Frame, Error>> + Sink<Frame, Error = Error> + Unpin,
 {
     for (crime, _) in CRIMES {
-        send(socket, &crime_frame(crime, key, op)?).await?;
+        send(socket, &crime_frame(crime, victim, key, op)?).await?;
         let code = loop {
             let Some(message) = next(socket).await else {
                 return Err(NodeError::Demo(format!("{victim} hung up on mallory")));
@@ -215,10 +220,15 @@ where
     Ok(())
 }
 
-fn crime_frame(crime: Crime, key: &SecretKey, op: &str) -> Result<String, NodeError> {
+fn crime_frame(crime: Crime, victim: &str, key: &SecretKey, op: &str) -> Result<String, NodeError> {
     let room = RoomName::parse(ROOM)?.id();
     let ops = |envelope: &str| format!(r#"{{"type":"ops","room":"{room}","ops":[{envelope}]}}"#);
+    let encode = |op: &Op| encode_ops(room, [op], None, &[]).to_string();
     Ok(match crime {
+        Crime::Forked => {
+            let half = VICTIMS.iter().position(|name| *name == victim).unwrap_or(0) % 2;
+            encode(&signed(key, room, ["\"all yours\"", "\"all mine\""][half])?)
+        }
         Crime::Replayed => {
             let again = vec![op; REPLAYS].join(",");
             ops(&again)
@@ -242,8 +252,7 @@ fn crime_frame(crime: Crime, key: &SecretKey, op: &str) -> Result<String, NodeEr
         }
         Crime::ReRoomed => {
             let other = RoomName::parse("elsewhere")?.id();
-            let frame = encode_ops(room, [&signed(key, other)?], None, &[]);
-            frame.to_string()
+            encode(&signed(key, other, "1")?)
         }
     })
 }
@@ -260,11 +269,11 @@ fn rehash(op: &mut Value) {
 }
 
 fn own_op(key: &SecretKey, room: crdt_core::id::RoomId) -> Result<Value, NodeError> {
-    let text = signed(key, room)?.to_string();
+    let text = signed(key, room, "1")?.to_string();
     serde_json::from_str(&text).map_err(|error| NodeError::Demo(error.to_string()))
 }
 
-fn signed(key: &SecretKey, room: crdt_core::id::RoomId) -> Result<Op, NodeError> {
+fn signed(key: &SecretKey, room: crdt_core::id::RoomId, entry: &str) -> Result<Op, NodeError> {
     let draft = Draft {
         room,
         tip: None,
@@ -273,7 +282,7 @@ fn signed(key: &SecretKey, room: crdt_core::id::RoomId) -> Result<Op, NodeError>
         depth: Depth::FIRST,
         ts: Timestamp::from_ms(0),
         kind: Kind::entry(),
-        data: Canonical::trusted(r#"["all yours"]"#.into()),
+        data: Canonical::trusted(format!("[{entry}]")),
     };
     draft.sign(key).map_err(NodeError::from)
 }

@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::time::Duration;
 
+use crdt_core::evidence::Equivocation;
 use serde_json::json;
 
 use super::cast::Cast;
 use super::mallory::{Answer, CRIMES, Crime, VICTIMS};
-use super::{EACH, Played};
+use super::{EACH, FORKED, Played};
 use crate::error::NodeError;
+use crate::evidence;
 use crate::report::RoomReport;
 use crate::screen::Format;
 use crate::show;
@@ -44,6 +46,9 @@ impl Outcome {
         if outcome.failure.is_none() && !outcome.converged() {
             outcome.failure = Some("not everybody holds the same ops".into());
         }
+        if outcome.failure.is_none() && outcome.proof().is_none() {
+            outcome.failure = Some("not everybody has the proof against mallory".into());
+        }
         if outcome.failure.is_none() && !outcome.attacks_failed() {
             outcome.failure = Some("an attack was not refused by everybody".into());
         }
@@ -56,11 +61,20 @@ impl Outcome {
     }
 
     fn converged(&self) -> bool {
-        let whole = |report: &RoomReport| report.status.entries == 3 * EACH;
+        let whole = |report: &RoomReport| report.status.entries == 3 * EACH + FORKED;
         self.holdings.iter().all(|(_, report)| whole(report))
             && self.holdings.windows(2).all(|pair| {
                 matches!(pair, [(_, a), (_, b)] if a.status.set == b.status.set && a.log == b.log)
             })
+    }
+
+    /// The proof against mallory, if everybody has it and nobody else is accused.
+    fn proof(&self) -> Option<Equivocation> {
+        let (_, first) = self.holdings.first()?;
+        let same = |report: &RoomReport| {
+            report.evidence == first.evidence && report.status.equivocations == 1
+        };
+        first.evidence.filter(|_| self.holdings.iter().all(|(_, report)| same(report)))
     }
 
     fn attacks_failed(&self) -> bool {
@@ -93,6 +107,7 @@ impl Outcome {
                 "answer": code,
                 "by": self.refused_by(*crime, code),
             })).collect::<Vec<_>>(),
+            "evidence": self.proof().map(|proof| proof.id().to_string()),
             "caught_up": self.caught_up.map(|(entries, took)| json!({
                 "node": "carol", "entries": entries, "seconds": took.as_secs_f64(),
             })),
@@ -103,11 +118,19 @@ impl Outcome {
         let mut lines = Vec::new();
         for (crime, code) in CRIMES {
             let what = match crime {
+                Crime::Forked => continue,
                 Crime::Replayed => "changed nothing at",
                 Crime::Forged | Crime::BitFlipped | Crime::ReRoomed => "refused by",
             };
             let count = self.refused_by(crime, code).len();
             lines.push(format!("  {:<29} {what} {count} of {}", crime.name(), VICTIMS.len()));
+        }
+        if let Some(proof) = self.proof() {
+            let (seq, name) = (proof.seq.number(), evidence::name(proof.id()));
+            let all = self.holdings.len();
+            lines.push(format!(
+                "  equivocation                  proved by {all} of {all}: mallory's #{seq}, twice   {name}"
+            ));
         }
         if let Some((entries, took)) = self.caught_up {
             let seconds = took.as_secs_f64();

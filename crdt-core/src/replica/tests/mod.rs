@@ -5,6 +5,7 @@
     reason = "tests name the cases they are about"
 )]
 
+mod bounds;
 mod faults;
 mod net;
 mod own;
