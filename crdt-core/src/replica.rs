@@ -102,10 +102,9 @@ impl Replica {
     ///
     /// Call it after the last [`Replica::restore`] and before the first [`Replica::handle`].
     pub fn signed(&mut self, signed: Signed, fresh: StoreId) -> bool {
-        let unknown = signed.others.is_none();
         self.signed = Some(signed);
         let ids: Vec<RoomId> = self.rooms.keys().copied().collect();
-        let mut doubted = unknown;
+        let mut doubted = false;
         for id in ids {
             doubted |= self.doubt_room(id);
         }

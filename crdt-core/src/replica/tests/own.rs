@@ -84,7 +84,7 @@ fn what_was_signed_and_is_nowhere_keeps_the_chain_in_doubt() {
     net.write(1, 1);
     net.settle();
     let old = copy(&net, 1);
-    restore(&mut net, 1, &old, Some(2));
+    assert!(restore(&mut net, 1, &old, Some(2)));
     net.link(0, 1);
     net.write(1, 3);
     net.settle();
@@ -127,10 +127,12 @@ fn a_copied_key_forks_once_and_both_branches_go_on() {
     // Node 3 is a second node 1, on a store of its own.
     let twin = copy(&net, 1);
     net.nodes.push(twin);
-    let signed = Signed { rooms: BTreeMap::from([(room(MAIN), 1)]), others: None };
-    assert!(net.nodes[3].replica.signed(signed, FRESH), "it takes a store id of its own");
+    assert!(net.nodes[3].replica.signed(Signed::default(), FRESH), "it takes an id of its own");
+    net.link(0, 3);
+    net.settle();
     assert!(!is_learning(&net, 3));
     net.cut(1);
+    net.cut(3);
     for round in 0..3 {
         net.write(1, 10 + round);
         net.write(3, 20 + round);
