@@ -104,12 +104,14 @@ pub fn rfc3339(ms: i64) -> String {
 /// Why nothing is signed, and what becomes of the lines that are typed.
 pub fn learning(learning: Learning, unsigned: usize) -> String {
     let why = match learning.signed {
-        Some(signed) => format!("this key has signed {signed} ops here, more than the store holds"),
-        None => "nothing on this machine says how much this key has signed".to_owned(),
+        Some(signed) => {
+            format!("an old copy: your key has signed {signed} ops, this log holds fewer")
+        }
+        None => "another machine: nothing here says how many ops your key has signed".to_owned(),
     };
     format!(
-        "LEARNING {why}: a restored copy, or a home from another machine. Lines are kept ({unsigned} \
-         so far) and signed once your own ops have come from a relay; --trust-store signs at once."
+        "LEARNING {why}.\n         Lines are kept ({unsigned} so far) and signed once your own ops have \
+         come from a relay.\n         --trust-store signs at once, and forks your log if it is not whole."
     )
 }
 
