@@ -223,7 +223,8 @@ impl Room {
 
     /// Notes since when ops are missing, if any are.
     pub(crate) fn note_missing(&mut self, now: Timestamp) {
-        if self.log.missing().next().is_none() && self.fetch.is_idle() {
+        // Whatever is parked waits, in the end, for an op that is not here.
+        if self.log.parked() == 0 && self.fetch.is_idle() {
             self.missing_since = None;
         } else {
             self.missing_since.get_or_insert(now);
