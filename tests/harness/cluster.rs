@@ -54,6 +54,17 @@ impl Cluster {
         relayer
     }
 
+    /// Starts another relayer, with a folder of its own, on a free port. Returns its websocket too.
+    pub fn another_relayer(&self, folder: &str) -> (Process, String) {
+        let data = self.path().join(folder).into_os_string();
+        let arguments = ["--listen".into(), "127.0.0.1:0".into(), "--data".into(), data];
+        let arguments = arguments.into_iter().chain([OsString::from("--json")]);
+        let mut relayer = Process::start("crdt-relayer", arguments);
+        let ready = relayer.event("ready");
+        let url = format!("ws://{}/websocket", ready["addr"].as_str().unwrap());
+        (relayer, url)
+    }
+
     /// The relayer's websocket.
     pub fn url(&self) -> String {
         format!("ws://{}/websocket", self.address.get().expect("the relayer has run"))
@@ -100,8 +111,15 @@ impl Cluster {
 
     /// Starts `run` for a node against the relayer, printing JSON.
     pub fn node(&self, name: &str, more: &[&str]) -> Process {
-        let url = self.url();
-        let mut arguments = self.arguments("run", name, &["--json", "--relay", &url]);
+        self.node_at(name, &[&self.url()], more)
+    }
+
+    /// Starts `run` for a node against these relays, printing JSON.
+    pub fn node_at(&self, name: &str, relays: &[&str], more: &[&str]) -> Process {
+        let mut arguments = self.arguments("run", name, &["--json"]);
+        for relay in relays {
+            arguments.extend(["--relay".into(), relay.into()]);
+        }
         arguments.extend(more.iter().map(Into::into));
         Process::start("crdt-node", arguments)
     }

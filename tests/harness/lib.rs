@@ -1,5 +1,5 @@
-//! What the integration tests share: real nodes and relayers as processes, and a websocket client
-//! that can say anything.
+//! What the integration tests share: real nodes and relayers as processes, a websocket client
+//! that can say anything, and a relayer that lies.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,4 +10,5 @@
 
 pub mod client;
 pub mod cluster;
+pub mod liar;
 pub mod process;

@@ -140,6 +140,17 @@ impl Process {
         }
     }
 
+    /// Every event up to the first that fits, which is the last.
+    pub fn events_until(&mut self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let mut events = Vec::new();
+        loop {
+            events.push(self.next_event());
+            if events.last().is_some_and(&fits) {
+                return events;
+            }
+        }
+    }
+
     /// Every event that is still to come until the program ends.
     pub fn rest(&mut self) -> Vec<Value> {
         let deadline = Instant::now() + WAIT_MAX;

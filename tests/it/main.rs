@@ -5,6 +5,7 @@ mod command_line;
 mod console;
 mod convergence;
 mod disk;
+mod liars;
 mod own_chain;
 mod partition;
 mod restart;
