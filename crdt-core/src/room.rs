@@ -304,7 +304,10 @@ impl Room {
     /// The announcement of what this replica holds.
     pub(crate) fn heads_frame(&mut self) -> Frame {
         let graph = self.log.graph();
-        let first = if self.listed < graph.heads().len() { self.listed } else { 0 };
+        let all = graph.heads().len();
+        // Only a list that does not fit is gone on with: else a head that is new would be left out.
+        let goes_on = all > limits::HEADS_LISTED_MAX && self.listed < all;
+        let first = if goes_on { self.listed } else { 0 };
         let listed = graph.heads().iter().skip(first).take(limits::HEADS_LISTED_MAX);
         let heads: Vec<OpId> = listed.copied().collect();
         self.listed = first + heads.len();
@@ -344,5 +347,34 @@ impl Room {
         let announce = self.announce_at.filter(|_| !self.subscribers.is_empty());
         let learn = self.own.as_ref().and_then(|own| own.due_at(now));
         [announce, self.fetch.due_at(), learn].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{Author, entry, reread, room};
+    use crate::message::Received;
+
+    fn announced(room: &mut Room) -> Vec<OpId> {
+        match Received::decode(room.heads_frame().as_bytes()) {
+            Ok(Received::Message(Message::Heads { heads, .. })) => heads,
+            other => panic!("no announcement: {other:?}"),
+        }
+    }
+
+    fn take(room: &mut Room, op: &Op) {
+        let source = StoreId::from_bytes([9; 32]);
+        assert_eq!(room.log.receive(reread(op), source, &mut Vec::new()), Verdict::Stored);
+    }
+
+    #[test]
+    fn every_head_is_announced_though_there_were_fewer_before() {
+        let mut main = Room::new(room("main"), None, 0);
+        for author in 1..=5 {
+            take(&mut main, &entry(&Author::new(author), &[], "1"));
+            let heads: Vec<OpId> = main.log.graph().heads().iter().copied().collect();
+            assert_eq!(announced(&mut main), heads);
+        }
     }
 }
