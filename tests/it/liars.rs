@@ -1,6 +1,8 @@
 //! Lying relayers and clients: honest nodes go on, are told nothing false, and agree as soon as one
 //! honest way exists.
 
+mod disorder;
+mod forgery;
 mod withholding;
 
 use crdt_tests::cluster::Cluster;
