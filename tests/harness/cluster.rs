@@ -81,6 +81,21 @@ impl Cluster {
         made["author"].as_str().unwrap().to_owned()
     }
 
+    /// Copies a node's home, key and store included, as a user does who moves it by hand.
+    pub fn copy(&self, name: &str, copy: &str) {
+        let (from, to) = (self.home(name), self.home(copy));
+        std::fs::create_dir(&to).unwrap();
+        for entry in std::fs::read_dir(&from).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+        let config = to.join("config.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let renamed = text.replace(&format!("name = \"{name}\""), &format!("name = \"{copy}\""));
+        assert_ne!(renamed, text);
+        std::fs::write(config, renamed).unwrap();
+    }
+
     fn arguments(&self, command: &str, name: &str, more: &[&str]) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec![command.into(), name.into(), "--home".into()];
         arguments.push(self.home(name).into());

@@ -1,6 +1,7 @@
 //! Lying relayers and clients: honest nodes go on, are told nothing false, and agree as soon as one
 //! honest way exists.
 
+mod copies;
 mod disorder;
 mod forgery;
 mod withholding;

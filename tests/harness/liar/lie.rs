@@ -101,7 +101,7 @@ impl Tongue {
     }
 
     /// A frame of the honest relayer.
-    pub(super) fn from_relayer(&mut self, text: String) -> Turn {
+    pub(super) fn relayer_says(&mut self, text: String) -> Turn {
         let mut turn = Turn::default();
         let message: Value = serde_json::from_str(&text).expect("an honest relayer sends JSON");
         match message["type"].as_str() {
@@ -123,7 +123,7 @@ impl Tongue {
     }
 
     /// A frame of the node.
-    pub(super) fn from_node(&mut self, text: String) -> Turn {
+    pub(super) fn node_says(&mut self, text: String) -> Turn {
         let mut turn = Turn::default();
         let message: Value = serde_json::from_str(&text).expect("an honest node sends JSON");
         match message["type"].as_str() {

@@ -39,8 +39,9 @@ impl Link {
     /// Serves a node until either side or the liar ends it.
     pub(super) async fn serve(mut self, stream: TcpStream) {
         let mut node = String::new();
+        #[expect(clippy::result_large_err, reason = "the library asks for this type")]
         let path = |request: &Request, response: Response| {
-            node = request.uri().path().trim_start_matches('/').to_owned();
+            request.uri().path().trim_start_matches('/').clone_into(&mut node);
             Ok(response)
         };
         // Small frames both ways wait for one another otherwise.
@@ -60,7 +61,7 @@ impl Link {
         let Some(hello) = next_text(&mut relayer).await else { return };
         let tongue = Tongue::new(plan.lie_for(&node), self.claimed(&hello), self.number);
         let mut mouth = Mouth { tongue, slow: VecDeque::new(), begun: false };
-        let first = mouth.tongue.from_relayer(hello);
+        let first = mouth.tongue.relayer_says(hello);
         if mouth.say(first, &mut socket, &mut relayer).await.is_none() {
             return;
         }
@@ -78,14 +79,14 @@ impl Link {
                 }
                 text = next_text(&mut socket), if mouth.tongue.lie() != &Lie::Deaf => {
                     let Some(text) = text else { return };
-                    let turn = mouth.tongue.from_node(text.clone());
+                    let turn = mouth.tongue.node_says(text.clone());
                     self.heard.count(&node, kind(&text).as_str());
                     turn
                 }
                 text = next_text(&mut relayer) => {
                     let Some(text) = text else { return };
                     self.heard.count(&node, &format!("told {}", kind(&text)));
-                    mouth.tongue.from_relayer(text)
+                    mouth.tongue.relayer_says(text)
                 }
                 _ = pace.tick(), if !mouth.slow.is_empty() => {
                     if mouth.say_byte(&mut socket).await.is_none() {
