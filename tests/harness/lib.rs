@@ -10,5 +10,6 @@
 
 pub mod client;
 pub mod cluster;
+pub mod flood;
 pub mod liar;
 pub mod process;

@@ -3,6 +3,7 @@
 
 mod copies;
 mod disorder;
+mod floods;
 mod forgery;
 mod withholding;
 
