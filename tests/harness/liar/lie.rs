@@ -31,6 +31,9 @@ pub enum Lie {
     WithholdAll,
     /// The heads are true, and no op is ever served.
     Hollow,
+    /// It agrees with whatever the node says it holds, claims that this is all it has, and serves no
+    /// op.
+    Echo,
     /// Ops come in reverse, and after the heads that name them.
     Reorder,
     /// Every `ops` and `heads` comes twice, in both directions.
@@ -69,6 +72,8 @@ pub(super) struct Tongue {
     /// other side waits for that `ack`.
     node_owes: VecDeque<bool>,
     relayer_owes: VecDeque<bool>,
+    /// The honest relayer's last, for [`Lie::Echo`].
+    cursor: Value,
     held: Vec<Value>,
     kept: VecDeque<Value>,
     invented: u64,
@@ -82,6 +87,7 @@ impl Tongue {
             store,
             node_owes: VecDeque::new(),
             relayer_owes: VecDeque::new(),
+            cursor: json!(0),
             held: Vec::new(),
             kept: VecDeque::new(),
             invented: seed << 32,
@@ -129,6 +135,9 @@ impl Tongue {
         match message["type"].as_str() {
             Some("ops") => self.ops_up(message, text, &mut turn),
             Some("heads" | "get") if self.lie == Lie::Forget => {}
+            Some("heads") if self.lie == Lie::Echo => {
+                turn.to_node.push(with(message, "cursor", self.cursor.clone()));
+            }
             Some("heads") if self.lie == Lie::Duplicate => {
                 turn.to_relayer.extend([text.clone(), text]);
             }
@@ -166,6 +175,7 @@ impl Tongue {
             | Lie::WithholdAuthor(_)
             | Lie::WithholdAll
             | Lie::Hollow
+            | Lie::Echo
             | Lie::Rewind
             | Lie::Phantom
             | Lie::OtherRooms
@@ -189,7 +199,7 @@ impl Tongue {
                 let kept = only(message.clone(), |op| op["head"]["author"] != author.as_str());
                 self.instead(&message, text.len(), [kept], turn);
             }
-            Lie::WithholdAll | Lie::Hollow | Lie::Forget => {
+            Lie::WithholdAll | Lie::Hollow | Lie::Echo | Lie::Forget => {
                 self.instead(&message, text.len(), [], turn);
             }
             Lie::Reorder => {
@@ -241,6 +251,7 @@ impl Tongue {
     fn heads_down(&mut self, message: Value, text: String, turn: &mut Turn) {
         match self.lie {
             Lie::WithholdAll => {}
+            Lie::Echo => self.cursor = message["cursor"].clone(),
             Lie::Reorder => {
                 turn.to_node.push(text);
                 self.release(turn);

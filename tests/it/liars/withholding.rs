@@ -122,3 +122,22 @@ fn what_an_honest_liar_kept_back_before_comes_at_last() {
     bob.event_with("entry", |event| is_note(event, "the last"));
     stage.all_agree(vec![("alice", alice), ("bob", bob)], 21);
 }
+
+#[test]
+fn who_agrees_with_everything_hides_nothing_from_who_has_another_way() {
+    let stage = Stage::new(Lie::Echo);
+    let (mut alice, _) = stage.honest("alice");
+    for number in 0..50 {
+        alice.line(&format!("alice {number}"));
+        alice.event("relayed");
+    }
+    let mut bob = stage.fooled("bob");
+    bob.line("bob's own");
+    // Nobody can know better here. Its cursor, in the honest relayer's name, is believed as well.
+    bob.event_with("synced", |event| event["entries"] == 1);
+
+    stage.open_the_way();
+    let seen = bob.events_until(|event| is_note(event, "alice 49"));
+    assert_eq!((notes(&seen).len(), count(&seen, "problem")), (50, 0));
+    stage.all_agree(vec![("alice", alice), ("bob", bob)], 51);
+}
