@@ -196,6 +196,27 @@ impl Room {
         effects.push(Effect::Persist(Record::Pulled { room, store, position }));
     }
 
+    /// Notes how far a store has acknowledged. Where too many stores are remembered, the one that
+    /// holds the least is forgotten: what is unsent follows from the one that holds the most.
+    pub(crate) fn set_acked(
+        &mut self,
+        store: StoreId,
+        position: Position,
+        effects: &mut Vec<Effect>,
+    ) {
+        let room = self.id();
+        if !self.acked.contains_key(&store) && self.acked.len() >= limits::MARKS_MAX {
+            let least = self.acked.iter().min_by_key(|(_, position)| **position);
+            if let Some(store) = least.map(|(store, _)| *store) {
+                self.acked.remove(&store);
+                let position = Position::START;
+                effects.push(Effect::Persist(Record::Acked { room, store, position }));
+            }
+        }
+        self.acked.insert(store, position);
+        effects.push(Effect::Persist(Record::Acked { room, store, position }));
+    }
+
     /// Queues a transaction; `false` if too many wait.
     pub(crate) fn write(&mut self, token: Token, entry: Canonical) -> bool {
         let fits = self.writes.len() < limits::WRITES_PENDING_MAX;

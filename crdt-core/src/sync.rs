@@ -4,7 +4,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::effect::{CloseReason, Effect, Event, PeerId, Record};
+use crate::effect::{CloseReason, Effect, Event, PeerId};
 use crate::id::{OpId, Position, RoomId, StoreId};
 use crate::limits;
 use crate::log::Verdict;
@@ -271,9 +271,8 @@ impl Replica {
         }
         let graph = room.log.graph();
         let own_among = graph.count_after(author, before) > graph.count_after(author, position);
-        if own_among && (room.acked.contains_key(&store) || room.acked.len() < limits::MARKS_MAX) {
-            room.acked.insert(store, position);
-            self.effects.push(Effect::Persist(Record::Acked { room: id, store, position }));
+        if own_among {
+            room.set_acked(store, position, &mut self.effects);
         }
         self.effects.push(Effect::Notify(Event::Acked { room: id, peer, position }));
     }
