@@ -257,11 +257,12 @@ impl Watch {
                     only_json(screen, &fields).await;
                 }
             }
-            Event::Synced { room, set, name, entries, .. } => {
+            Event::Synced { room, peer, set, name, entries } => {
                 self.progress.synced(room);
                 let name = name.map_or_else(|| room.to_string(), |name| name.to_string());
                 let fields = json!({
                     "event": "synced", "room": name, "set": set.to_string(), "entries": entries,
+                    "relay": self.peers.get(&peer),
                 });
                 only_json(screen, &fields).await;
                 if self.told.insert(room) && screen.format() == Format::Text {
@@ -272,16 +273,13 @@ impl Watch {
                 }
             }
             Event::PeerReady { .. } => {}
-            Event::PeerProblem { code, message, .. } => {
+            Event::PeerProblem { peer, code, message } => {
                 let (code, message) = (show::safe(&code), show::safe(&message));
-                self.problem(screen, &format!("a relay says: {message} ({code})")).await;
+                self.problem(screen, peer, &format!("a relay says: {message} ({code})")).await;
             }
-            Event::Blamed { code, .. } => {
-                self.problem(
-                    screen,
-                    &format!("refused what a relay sent ({code}); nothing was lost"),
-                )
-                .await;
+            Event::Blamed { peer, code } => {
+                let what = format!("refused what a relay sent ({code}); nothing was lost");
+                self.problem(screen, peer, &what).await;
             }
         }
     }
@@ -297,9 +295,12 @@ impl Watch {
         }
     }
 
-    async fn problem(&self, screen: &Screen, what: &str) {
-        let fields = json!({"event": "problem", "message": what});
-        self.tell(screen, &fields, || format!("WARNING  {what}")).await;
+    /// Who has several relays must know which one to do without.
+    async fn problem(&self, screen: &Screen, peer: PeerId, what: &str) {
+        let relay = self.peers.get(&peer);
+        let fields = json!({"event": "problem", "message": what, "relay": relay});
+        let relay = relay.map(|relay| format!("   {relay}")).unwrap_or_default();
+        self.tell(screen, &fields, || format!("WARNING  {what}{relay}")).await;
     }
 
     async fn link(&mut self, screen: &Screen, event: LinkEvent) {

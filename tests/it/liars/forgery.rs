@@ -38,6 +38,8 @@ fn a_forged_op_is_never_shown_and_the_user_is_told() {
         seen.iter().any(|event| event["event"] == "problem" && event["message"] == sentence)
     };
     assert!(told("data") && told("sig") && told("id"), "{seen:?}");
+    let mut problems = seen.iter().filter(|event| event["event"] == "problem");
+    assert!(problems.all(|problem| problem["relay"] == stage.liar.url("bob")), "{seen:?}");
 
     stage.open_the_way();
     stage.all_agree(vec![("alice", alice), ("bob", bob)], 21);

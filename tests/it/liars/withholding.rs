@@ -133,8 +133,10 @@ fn who_agrees_with_everything_hides_nothing_from_who_has_another_way() {
     }
     let mut bob = stage.fooled("bob");
     bob.line("bob's own");
-    // Nobody can know better here. Its cursor, in the honest relayer's name, is believed as well.
-    bob.event_with("synced", |event| event["entries"] == 1);
+    // Nobody can know better here, but whose word it is is told. Its cursor, in the honest
+    // relayer's name, is believed as well.
+    let synced = bob.event_with("synced", |event| event["entries"] == 1);
+    assert_eq!(synced["relay"], stage.liar.url("bob"));
 
     stage.open_the_way();
     let seen = bob.events_until(|event| is_note(event, "alice 49"));
