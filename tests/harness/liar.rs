@@ -44,7 +44,7 @@ impl Plan {
 }
 
 /// What nodes said to the liar: for each node and type of message how often. `connected` counts
-/// connections, `told ` and a type what the liar said.
+/// connections, `lie` frames that the liar did not pass on as they were.
 #[derive(Debug, Default)]
 struct Heard {
     counts: Mutex<BTreeMap<(String, String), u64>>,
@@ -125,6 +125,13 @@ impl Liar {
     /// Ends every connection. Who wants dials again.
     pub fn cut(&self) {
         self.plan.send_modify(|plan| plan.cuts += 1);
+    }
+
+    /// Frames that were not passed on as they were, over all nodes: a test whose liar never lied
+    /// proves nothing.
+    pub fn lies(&self) -> u64 {
+        let counts = self.heard.counts.lock().unwrap();
+        counts.iter().filter(|((_, what), _)| what == "lie").map(|(_, count)| count).sum()
     }
 
     /// How often a node has sent a message of this type.

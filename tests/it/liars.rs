@@ -53,6 +53,7 @@ impl Stage {
     /// The first node writes a last line, and with it all of these are in sync at one entry more
     /// than given. Ends everything, and compares.
     fn all_agree(self, mut nodes: Vec<(&str, Process)>, entries: usize) {
+        assert!(self.liar.lies() > 0, "the liar was honest");
         nodes[0].1.line("the end");
         let mut ended = Vec::new();
         for (name, mut node) in nodes {

@@ -65,6 +65,7 @@ impl Link {
         if mouth.say(first, &mut socket, &mut relayer).await.is_none() {
             return;
         }
+        self.note_lie(&node, mouth.tongue.lie() != &Lie::Deaf);
         let mut pace = interval(BYTE_EVERY);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -79,16 +80,19 @@ impl Link {
                 }
                 text = next_text(&mut socket), if mouth.tongue.lie() != &Lie::Deaf => {
                     let Some(text) = text else { return };
+                    self.heard.count(&node, &kind(&text));
                     let turn = mouth.tongue.node_says(text.clone());
-                    self.heard.count(&node, kind(&text).as_str());
+                    self.note_lie(&node, turn.to_relayer == [text] && turn.to_node.is_empty());
                     turn
                 }
                 text = next_text(&mut relayer) => {
                     let Some(text) = text else { return };
-                    self.heard.count(&node, &format!("told {}", kind(&text)));
-                    mouth.tongue.relayer_says(text)
+                    let turn = mouth.tongue.relayer_says(text.clone());
+                    self.note_lie(&node, turn.to_node == [text] && turn.to_relayer.is_empty());
+                    turn
                 }
                 _ = pace.tick(), if !mouth.slow.is_empty() => {
+                    self.note_lie(&node, false);
                     if mouth.say_byte(&mut socket).await.is_none() {
                         return;
                     }
@@ -98,6 +102,12 @@ impl Link {
             if mouth.say(turn, &mut socket, &mut relayer).await.is_none() {
                 return;
             }
+        }
+    }
+
+    fn note_lie(&self, node: &str, honest: bool) {
+        if !honest {
+            self.heard.count(node, "lie");
         }
     }
 
