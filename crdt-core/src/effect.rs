@@ -51,6 +51,8 @@ pub enum Command {
         /// The transaction.
         entry: Canonical,
     },
+    /// Give back, as [`Event::Withdrawn`], what cannot be signed because the own chain is not known.
+    Withdraw,
 }
 
 /// What to read from the store for a peer.
@@ -229,6 +231,13 @@ pub enum Event {
         room: RoomId,
         /// Ops in the chain.
         signed: u64,
+    },
+    /// Transactions that were not signed and will not be.
+    Withdrawn {
+        /// The room's name, if known.
+        room: Option<RoomName>,
+        /// The transactions, oldest first.
+        entries: Vec<Canonical>,
     },
     /// A peer says that it has stored this node's ops up to a position.
     Acked {

@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use crate::evidence::Equivocation;
 use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId};
-use crate::json::Canonical;
 use crate::key::SecretKey;
 use crate::limits;
 use crate::own::Own;
@@ -43,7 +42,7 @@ impl Replica {
             equivocations: graph.equivocations().len(),
             missing: missing(room),
             learning: room.own.as_ref().and_then(Own::learning),
-            unsigned: room.unsigned().len(),
+            unsigned: room.unsigned(),
             bounds: bounds(room),
         })
     }
@@ -63,11 +62,6 @@ impl Replica {
         let tip = self.author().zip(self.rooms.get(&room));
         let tip = tip.and_then(|(author, room)| room.log.graph().tip(author));
         tip.map_or(0, |tip| tip.seq.number() + 1)
-    }
-
-    /// Transactions of a room that wait to be signed, oldest first.
-    pub fn unsigned(&self, room: RoomId) -> impl Iterator<Item = &Canonical> + '_ {
-        self.rooms.get(&room).into_iter().flat_map(Room::unsigned)
     }
 
     /// Ops of an author, written here, that no other store has acknowledged.

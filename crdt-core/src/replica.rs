@@ -152,6 +152,11 @@ impl Replica {
                     self.effects.push(Effect::Notify(Event::Refused { token, error }));
                 }
             }
+            Input::Command(Command::Withdraw) => {
+                for room in self.rooms.values_mut() {
+                    room.withdraw(&mut self.effects);
+                }
+            }
             Input::Flush => self.flush(now),
         }
         core::mem::take(&mut self.effects)

@@ -227,8 +227,18 @@ impl Room {
     }
 
     /// Transactions that wait to be signed.
-    pub(crate) fn unsigned(&self) -> impl ExactSizeIterator<Item = &Canonical> {
-        self.writes.iter().map(|(_, entry)| entry)
+    pub(crate) fn unsigned(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Gives back what waits to be signed, if it waits for the own chain.
+    pub(crate) fn withdraw(&mut self, effects: &mut Vec<Effect>) {
+        let waits = self.own.as_ref().is_some_and(|own| own.learning().is_some());
+        if waits && !self.writes.is_empty() {
+            let entries = self.writes.drain(..).map(|(_, entry)| entry).collect();
+            let room = self.name.clone();
+            effects.push(Effect::Notify(Event::Withdrawn { room, entries }));
+        }
     }
 
     /// Looks whether the own chain is known by now. `all_complete` if no connected peer has anything
@@ -391,7 +401,7 @@ mod tests {
 
     #[test]
     fn every_head_is_announced_though_there_were_fewer_before() {
-        let mut main = Room::new(room("main"), None, 0);
+        let mut main = Room::new(room("main"), None, 0, None);
         for author in 1..=5 {
             take(&mut main, &entry(&Author::new(author), &[], "1"));
             let heads: Vec<OpId> = main.log.graph().heads().iter().copied().collect();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crdt_core::Replica;
 use crdt_core::effect::{Command, Event};
 use crdt_core::id::{RoomName, StoreId};
+use crdt_core::json::Canonical;
 use crdt_core::key::SecretKey;
 use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::dial::{self, LinkEvent};
@@ -48,6 +49,15 @@ pub enum Trust {
     Marks,
     /// The store: it signs at once, and may fork its chain.
     Store,
+}
+
+/// Transactions that could not be signed.
+#[derive(Clone, Debug)]
+pub struct Unsigned {
+    /// For which room, if its name is known.
+    pub room: Option<RoomName>,
+    /// The transactions.
+    pub entries: Vec<Canonical>,
 }
 
 /// What happens to a node.
@@ -182,14 +192,14 @@ impl Node {
         self.links.try_recv().ok()
     }
 
-    /// Finishes what is at hand and ends. Events that are still to come are dropped.
-    ///
-    /// # Errors
-    /// Why the store failed, if it did.
-    pub async fn stop(self) -> Result<(), NodeError> {
+    /// Finishes what is at hand and ends. Events that are still to come are dropped. Returns how it
+    /// ended, and the transactions that could not be signed.
+    pub async fn stop(self) -> (Result<(), NodeError>, Vec<Unsigned>) {
         let Self { driver, ended, outcome, mut events, mut links, mut marks, .. } = self;
         links.close();
         let end = async {
+            // One that has stopped already has nothing to give back.
+            let _stopped_already = driver.command(Command::Withdraw).await;
             driver.stop().await;
             match ended {
                 Some(ended) => how(ended.await),
@@ -197,18 +207,25 @@ impl Node {
             }
         };
         tokio::pin!(end);
-        let mut noted = Ok(());
+        let (mut noted, mut unsigned) = (Ok(()), Vec::new());
         // Its last events tell how much it has signed.
+        let mut last = |event| {
+            let outcome = std::mem::replace(&mut noted, Ok(()));
+            noted = outcome.and(note(&mut marks, &event));
+            if let Event::Withdrawn { room, entries } = event {
+                unsigned.push(Unsigned { room, entries });
+            }
+        };
         let ended = loop {
             tokio::select! {
-                Some(event) = events.recv() => noted = noted.and(note(&mut marks, &event)),
+                Some(event) = events.recv() => last(event),
                 ended = &mut end => break ended,
             }
         };
         while let Ok(event) = events.try_recv() {
-            noted = noted.and(note(&mut marks, &event));
+            last(event);
         }
-        ended.and(noted).and_then(|()| marks.sync())
+        (ended.and(noted).and_then(|()| marks.sync()), unsigned)
     }
 }
 
@@ -220,6 +237,7 @@ fn note(marks: &mut Marks, event: &Event) -> Result<(), NodeError> {
         Event::Admitted { .. }
         | Event::Refused { .. }
         | Event::SignedElsewhere { .. }
+        | Event::Withdrawn { .. }
         | Event::Acked { .. }
         | Event::PeerReady { .. }
         | Event::Synced { .. }

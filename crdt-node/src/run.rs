@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crdt_core::Replica;
 use crdt_core::id::{RoomId, RoomName};
 use crdt_core::key::SecretKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,7 +19,7 @@ use crate::feed::{Fed, Feeder, Read};
 use crate::input::LINES_WAITING_MAX;
 use crate::links::Links;
 use crate::marks::Marks;
-use crate::node::{Node, NodeConfig, Trust};
+use crate::node::{Node, NodeConfig, Trust, Unsigned};
 use crate::progress::Progress;
 use crate::screen::Screen;
 use crate::state::State;
@@ -30,7 +29,7 @@ use crate::watch::Watch;
 pub const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Where lines are kept that were not signed before a run ended.
-const UNSIGNED_FILE: &str = "unsigned.jsonl";
+const UNSIGNED_FILE: &str = "unsigned.txt";
 
 /// Time between being asked to stop and the end of the process.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -182,33 +181,31 @@ impl Run {
         let feeding = tokio::spawn(feeder.run(lines));
         let ended = watch.run(&mut node, &mut fed, &screen, &mut signals, until).await;
         feeding.abort();
-        let unsigned = node.ask(unsigned).await;
-        let stopped = node.stop().await;
-        let kept = unsigned.and_then(|lines| keep_unsigned(&home, &lines));
+        let (stopped, unsigned) = node.stop().await;
         // Lines that are not recorded are what matters most.
-        kept.and(ended).and(stopped)
+        keep_unsigned(&home, &unsigned).and(ended).and(stopped)
     }
 }
 
-/// The transactions that wait to be signed, a line each.
-fn unsigned(replica: &Replica) -> Vec<String> {
-    let of_room = |room| replica.unsigned(room).map(ToString::to_string);
-    replica.rooms().flat_map(of_room).collect()
-}
-
-/// Keeps lines that could not be signed for the next run.
-fn keep_unsigned(home: &Path, lines: &[String]) -> Result<(), NodeError> {
-    if lines.is_empty() {
+/// Keeps lines that could not be signed, such that the next run can read them.
+fn keep_unsigned(home: &Path, unsigned: &[Unsigned]) -> Result<(), NodeError> {
+    let lines: usize = unsigned.iter().map(|of_room| of_room.entries.len()).sum();
+    if lines == 0 {
         return Ok(());
     }
     let file = home.join(UNSIGNED_FILE);
     let kept = || {
         let mut out = OpenOptions::new().create(true).append(true).open(&file)?;
-        for line in lines {
-            writeln!(out, "{line}")?;
+        for Unsigned { room, entries } in unsigned {
+            if let Some(room) = room {
+                writeln!(out, "/join {room}")?;
+            }
+            for entry in entries {
+                writeln!(out, "{entry}")?;
+            }
         }
         out.sync_all()
     };
     kept().map_err(|source| NodeError::file(&file, source))?;
-    Err(NodeError::Unsigned { lines: lines.len(), file })
+    Err(NodeError::Unsigned { lines, file })
 }

@@ -272,7 +272,8 @@ impl Watch {
                         .await;
                 }
             }
-            Event::PeerReady { .. } => {}
+            // What is withdrawn comes after the end.
+            Event::PeerReady { .. } | Event::Withdrawn { .. } => {}
             Event::PeerProblem { peer, code, message } => {
                 let (code, message) = (show::safe(&code), show::safe(&message));
                 self.problem(screen, peer, &format!("a relay says: {message} ({code})")).await;

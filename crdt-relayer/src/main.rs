@@ -180,6 +180,7 @@ fn report(out: &mut impl Write, event: &Event) -> io::Result<()> {
         Event::Admitted { .. }
         | Event::SignedElsewhere { .. }
         | Event::Learnt { .. }
+        | Event::Withdrawn { .. }
         | Event::Durable { .. }
         | Event::Refused { .. }
         | Event::Acked { .. }

@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{self, Process, run};
+use crate::process::{self, Process};
 
 /// A relayer's and some nodes' folders, and how to start each.
 #[derive(Debug)]
@@ -81,7 +81,29 @@ impl Cluster {
         made["author"].as_str().unwrap().to_owned()
     }
 
-    /// Copies a node's home, key and store included, as a user does who moves it by hand.
+    /// Copies a node's home, key and store included, to another machine: one that knows nothing of
+    /// what the key has signed.
+    pub fn carry(&self, name: &str, copy: &str) {
+        self.copy(name, copy);
+        std::fs::create_dir(self.machine(copy)).unwrap();
+    }
+
+    /// The state folder of a home's machine, where it has one of its own.
+    fn machine(&self, home: &str) -> PathBuf {
+        self.path().join(format!("machine of {home}"))
+    }
+
+    /// A program run on the machine of a home.
+    fn program(&self, name: &str, home: &str) -> Command {
+        let mut program = process::command(name);
+        let machine = self.machine(home);
+        if machine.exists() {
+            program.env("XDG_STATE_HOME", machine);
+        }
+        program
+    }
+
+    /// Copies a node's home, key and store included, as a user does who makes a backup by hand.
     pub fn copy(&self, name: &str, copy: &str) {
         let (from, to) = (self.home(name), self.home(copy));
         std::fs::create_dir(&to).unwrap();
@@ -103,27 +125,6 @@ impl Cluster {
         arguments
     }
 
-    /// Copies a node's home under another name, as a backup does. The node must not run.
-    pub fn copy_home(&self, name: &str, copy: &str) {
-        let copied = Command::new("cp").arg("-a").args([self.home(name), self.home(copy)]).status();
-        assert!(copied.unwrap().success());
-    }
-
-    /// A command for the node in a home, on a machine that has no record of what was signed
-    /// elsewhere.
-    pub fn on_another_machine(
-        &self,
-        command: &str,
-        name: &str,
-        home: &str,
-        more: &[&str],
-    ) -> Command {
-        let mut node = process::command("crdt-node");
-        node.env("XDG_STATE_HOME", self.path().join("another-machine"));
-        node.args([command, name, "--json", "--home"]).arg(self.home(home)).args(more);
-        node
-    }
-
     /// Starts `run` for a node against the relayer, printing JSON.
     pub fn node(&self, name: &str, more: &[&str]) -> Process {
         self.node_at(name, &[&self.url()], more)
@@ -136,12 +137,15 @@ impl Cluster {
             arguments.extend(["--relay".into(), relay.into()]);
         }
         arguments.extend(more.iter().map(Into::into));
-        Process::start("crdt-node", arguments)
+        let mut program = self.program("crdt-node", name);
+        program.args(arguments);
+        Process::spawn(program)
     }
 
     /// Runs a command of a node to its end.
     pub fn command(&self, command: &str, name: &str, more: &[&str]) -> std::process::Output {
-        run("crdt-node", self.arguments(command, name, more))
+        let mut program = self.program("crdt-node", name);
+        program.args(self.arguments(command, name, more)).stdin(Stdio::null()).output().unwrap()
     }
 
     /// Runs a command that must succeed, and returns what it prints.

@@ -3,7 +3,6 @@
 use std::fs;
 
 use crdt_tests::cluster::Cluster;
-use crdt_tests::process::Process;
 use serde_json::Value;
 
 use crate::command_line::assert_fails;
@@ -21,11 +20,11 @@ fn a_home_replaced_by_an_old_copy_learns_its_chain_and_records_every_line() {
     let relayer = cluster.relayer();
     let author = cluster.init("alice");
     record(&cluster, "alice", 0, 1_000);
-    cluster.copy_home("alice", "backup");
+    cluster.copy("alice", "backup");
     record(&cluster, "alice", 1_000, 2_000);
 
     fs::remove_dir_all(cluster.home("alice")).unwrap();
-    cluster.copy_home("backup", "alice");
+    cluster.copy("backup", "alice");
     assert_eq!(cluster.room("alice")["entries"], 1_000);
     let mut alice = cluster.node("alice", &[]);
     alice.try_write(&lines("alice", 2_000, 2_500));
@@ -55,10 +54,10 @@ fn a_copy_that_reaches_nobody_keeps_its_lines_unsigned() {
     let relayer = cluster.relayer();
     cluster.init("alice");
     record(&cluster, "alice", 0, 3);
-    cluster.copy_home("alice", "backup");
+    cluster.copy("alice", "backup");
     record(&cluster, "alice", 3, 6);
     fs::remove_dir_all(cluster.home("alice")).unwrap();
-    cluster.copy_home("backup", "alice");
+    cluster.copy("backup", "alice");
     relayer.stop();
 
     let mut alice = cluster.node("alice", &["--timeout", "1"]);
@@ -66,8 +65,9 @@ fn a_copy_that_reaches_nobody_keeps_its_lines_unsigned() {
     let (status, errors) = alice.end();
     assert_eq!(status.code(), Some(7), "{errors}");
     assert!(errors.contains("2 lines are not recorded"), "{errors}");
-    let unsigned = fs::read_to_string(cluster.home("alice").join("unsigned.jsonl")).unwrap();
-    assert_eq!(unsigned.lines().count(), 2);
+    let unsigned = fs::read_to_string(cluster.home("alice").join("unsigned.txt")).unwrap();
+    assert_eq!(unsigned.lines().next(), Some("/join main"));
+    assert_eq!(unsigned.lines().count(), 3);
     assert_eq!(cluster.room("alice")["entries"], 3, "nothing was signed");
 
     // As the hint says, with a relayer.
@@ -86,12 +86,9 @@ fn a_home_on_another_machine_learns_its_chain_first() {
     let relayer = cluster.relayer();
     cluster.init("alice");
     record(&cluster, "alice", 0, 3);
-    cluster.copy_home("alice", "carried");
+    cluster.carry("alice", "carried");
     record(&cluster, "alice", 3, 6);
-    let url = cluster.url();
-    let run =
-        |relay: &str| cluster.on_another_machine("run", "alice", "carried", &["--relay", relay]);
-    let mut carried = Process::spawn(run(&url));
+    let mut carried = cluster.node("carried", &[]);
     carried.try_write(&lines("alice", 6, 9));
     assert_eq!(carried.event("learning")["signed"], Value::Null);
     assert_eq!(carried.event("learnt")["signed"], cluster.room("alice")["ops"]);
@@ -99,16 +96,12 @@ fn a_home_on_another_machine_learns_its_chain_first() {
     relayer.stop();
 
     // From now on this machine knows, and offline is enough.
-    let mut carried = Process::spawn(run(&url));
+    let mut carried = cluster.node("carried", &[]);
     carried.line("offline");
     carried.event("durable");
     carried.stop();
-    let status = cluster.on_another_machine("status", "alice", "carried", &[]).output().unwrap();
-    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
-    assert_eq!(
-        (&status["rooms"][0]["entries"], &status["rooms"][0]["evidence"]),
-        (&10.into(), &0.into())
-    );
+    let room = cluster.room("carried");
+    assert_eq!((&room["entries"], &room["evidence"]), (&10.into(), &0.into()));
 }
 
 #[test]
@@ -116,14 +109,10 @@ fn one_process_of_a_machine_signs_with_a_key() {
     let cluster = Cluster::new();
     let relayer = cluster.relayer();
     cluster.init("alice");
-    cluster.copy_home("alice", "copy");
+    cluster.copy("alice", "copy");
     let mut alice = cluster.node("alice", &["--headless"]);
     alice.event("ready");
-    let home = cluster.home("copy");
-    let second = crdt_tests::process::run(
-        "crdt-node",
-        ["run", "alice", "--home", home.to_str().unwrap(), "--relay", &cluster.url()],
-    );
+    let second = cluster.command("run", "copy", &["--relay", &cluster.url()]);
     assert_fails(&second, 9, "another process");
     alice.stop();
     relayer.stop();
@@ -137,10 +126,10 @@ fn a_copy_that_is_trusted_forks_its_chain_and_everybody_can_prove_it() {
     let author = cluster.init("alice");
     cluster.init("bob");
     record(&cluster, "alice", 0, 3);
-    cluster.copy_home("alice", "backup");
+    cluster.copy("alice", "backup");
     record(&cluster, "alice", 3, 6);
     fs::remove_dir_all(cluster.home("alice")).unwrap();
-    cluster.copy_home("backup", "alice");
+    cluster.copy("backup", "alice");
     let mut bob = cluster.node("bob", &["--headless"]);
     let mut alice = cluster.node("alice", &["--trust-store"]);
     alice.try_write(&lines("alice", 6, 9));

@@ -218,7 +218,7 @@ impl Inside {
                     _ = stopped.changed() => None,
                 };
                 match happening {
-                    None => return node.stop().await,
+                    None => return node.stop().await.0,
                     Some(Happening::Event(Event::Admitted { op, .. })) => {
                         count.send_modify(|count| *count += op.entry_count() as u64);
                     }

@@ -6,14 +6,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::net::*;
-use crate::effect::{Command, Effect, Input, PeerId, Token};
+use crate::effect::{Effect, Input, PeerId};
 use crate::fixtures::{Author, entry, id_of, room};
-use crate::id::{Position, RoomName, StoreId};
-use crate::json::Canonical;
+use crate::id::Position;
 use crate::limits;
 use crate::message::{Frame, Message, Received, encode_ops};
 use crate::op::Op;
-use crate::replica::{Config, Replica, Rooms};
 use crate::time::Timestamp;
 
 #[test]
@@ -376,47 +374,4 @@ fn very_many_heads_are_announced_in_turns() {
     let (first, second) = (listed(&held.heads_frame()), listed(&held.heads_frame()));
     assert_eq!((first.len(), second.len()), (limits::HEADS_LISTED_MAX, 10));
     assert!(first.iter().all(|head| !second.contains(head)));
-}
-
-#[test]
-fn acknowledgements_of_very_many_stores_crowd_out_no_later_one() {
-    let key = Author::new(1);
-    let author = key.id();
-    let mut replica = Replica::new(Config {
-        store: StoreId::from_bytes([1; 32]),
-        agent: "test".into(),
-        rooms: Rooms::Joined,
-        key: Some(key.0),
-        seed: 0,
-    });
-    let now = Timestamp::from_ms(0);
-    let main = RoomName::parse(MAIN).unwrap();
-    let id = main.id();
-    replica.handle(now, Input::Command(Command::Join(main)));
-    let write = |replica: &mut Replica| {
-        let entry = Canonical::parse(b"1").unwrap();
-        replica.handle(now, Input::Command(Command::Append { room: id, token: Token(0), entry }));
-        replica.handle(now, Input::Flush);
-    };
-    // Each connection is another store, and claims to hold all there is.
-    let claim = |replica: &mut Replica, number: u64, cursor: u64| {
-        let mut store = [2; 32];
-        store[..8].copy_from_slice(&number.to_be_bytes());
-        let store = StoreId::from_bytes(store);
-        let hello = Message::Hello { agent: "liar".into(), store, window: limits::WINDOW_BYTES };
-        replica.handle(now, Input::PeerUp(PeerId(number)));
-        for frame in [hello.encode(), sub(cursor)] {
-            replica.handle(now, Input::Received(PeerId(number), frame.as_bytes().to_vec()));
-        }
-        replica.handle(now, Input::PeerDown(PeerId(number)));
-    };
-    write(&mut replica);
-    let stores = limits::MARKS_MAX as u64;
-    for number in 0..stores {
-        claim(&mut replica, number, 1);
-    }
-    write(&mut replica);
-    assert_eq!(replica.unsent(id, author), 1);
-    claim(&mut replica, stores, 2);
-    assert_eq!(replica.unsent(id, author), 0);
 }
