@@ -32,7 +32,18 @@ fn one_authors_ops_kept_back_are_missed_and_come_another_way() {
     );
     assert_eq!(count(&seen, "problem"), 0, "{seen:?}");
 
+    // The running node says what it lacks and since when, until it lacks it no more.
+    let missing = &stage.cluster.room("bob")["missing"];
+    assert_eq!(missing["ops"].as_array().unwrap().len(), 1, "{missing}");
+    let since = missing["since"].as_str().unwrap().to_owned();
+    assert_eq!(stage.cluster.room("bob")["missing"]["since"], since);
+    let told = stage.cluster.output("status", "bob", &[]);
+    assert!(told.contains("MISSING  op "), "{told}");
+
     stage.open_the_way();
+    bob.event_with("entry", |event| is_note(event, "after"));
+    bob.event_with("synced", |event| event["entries"] == 4);
+    assert_eq!(stage.cluster.room("bob")["missing"]["since"], Value::Null);
     stage.all_agree(vec![("alice", alice), ("carol", carol), ("bob", bob)], 4);
 }
 
