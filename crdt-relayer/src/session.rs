@@ -102,24 +102,45 @@ where
     if driver.connected(peer, outbound.clone()).await.is_err() {
         return "stopping".to_owned();
     }
-    let mut reason = "connection lost".to_owned();
+    let mut reason = None;
     let reading = async {
         let (code, word, why) = tokio::select! {
             ended = reader(driver, peer, read, &level) => ended,
             () = stop => (1000, "bye", "offline".to_owned()),
         };
-        reason = why;
+        reason = Some(why);
         outbound.close(code, word);
         // Gives the writer time to say so.
-        std::future::pending::<()>().await;
+        std::future::pending().await
     };
-    tokio::select! {
-        () = reading => {}
-        () = writer(write, outgoing, &level) => {}
-    }
+    let written = tokio::select! {
+        written = reading => written,
+        written = writer(write, outgoing, &level) => written,
+    };
     // A stopped driver has forgotten the peer already.
     let _stopped = driver.disconnected(peer).await;
-    reason
+    reason.unwrap_or_else(|| written.in_words())
+}
+
+/// How writing ended.
+#[derive(Clone, Copy, Debug)]
+enum Written {
+    /// With a close frame for this reason.
+    Closed(&'static str),
+    /// The peer took nothing for too long.
+    Stalled,
+    /// The connection failed.
+    Lost,
+}
+
+impl Written {
+    fn in_words(self) -> String {
+        match self {
+            Self::Closed(reason) => format!("ended by this side: {reason}"),
+            Self::Stalled => format!("the peer took nothing for {} s", WRITE_STALL_MAX.as_secs()),
+            Self::Lost => "connection lost".to_owned(),
+        }
+    }
 }
 
 /// Reads until the connection ends. Returns how to close it, and why in words.
@@ -166,7 +187,7 @@ where
 }
 
 /// Writes what is queued, in few system calls, until the connection ends or stalls.
-async fn writer<W>(mut write: W, mut queue: UnboundedReceiver<Outgoing>, level: &Level)
+async fn writer<W>(mut write: W, mut queue: UnboundedReceiver<Outgoing>, level: &Level) -> Written
 where
     W: Sink<Wire> + Unpin,
 {
@@ -179,25 +200,29 @@ where
             _ = ping.tick() => {
                 match timeout(WRITE_STALL_MAX, write.send(Wire::Ping)).await {
                     Ok(Ok(())) => continue,
-                    Ok(Err(_)) | Err(_) => return,
+                    Ok(Err(_)) => return Written::Lost,
+                    Err(_) => return Written::Stalled,
                 }
             }
         };
-        let Some(first) = next else { return };
+        let Some(first) = next else { return Written::Lost };
         match timeout(WRITE_STALL_MAX, write_batch(&mut write, first, &mut queue, level)).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false) | Err(())) | Err(_) => return,
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(reason))) => return Written::Closed(reason),
+            Ok(Err(())) => return Written::Lost,
+            Err(_) => return Written::Stalled,
         }
     }
 }
 
-/// Writes one frame and those queued behind it; `false` after a close frame.
+/// Writes one frame and those queued behind it. Returns the reason of a close frame, which is the
+/// last.
 async fn write_batch<W>(
     write: &mut W,
     first: Outgoing,
     queue: &mut UnboundedReceiver<Outgoing>,
     level: &Level,
-) -> Result<bool, ()>
+) -> Result<Option<&'static str>, ()>
 where
     W: Sink<Wire> + Unpin,
 {
@@ -211,7 +236,7 @@ where
                 if write.send(Wire::Close(code, reason)).await.is_err() {
                     write.close().await.map_err(|_| ())?;
                 }
-                return Ok(false);
+                return Ok(Some(reason));
             }
             Some(Outgoing::Frame(frame)) => {
                 let bytes = frame.len();
@@ -226,5 +251,5 @@ where
         next = if more { queue.try_recv().ok() } else { None };
     }
     write.flush().await.map_err(|_| ())?;
-    Ok(true)
+    Ok(None)
 }
