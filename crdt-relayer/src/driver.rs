@@ -25,6 +25,10 @@ const INPUTS_WAITING_MAX: usize = 1_024;
 /// Bytes of received frames that may wait for the driver, over all connections.
 const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes of received frames of one connection that may wait for the driver: what others wait for who
+/// share it with one that floods. A larger frame waits alone.
+const RECEIVED_BYTES_PER_PEER_MAX: usize = 256 * 1024;
+
 /// Inputs taken into one batch, and so into one transaction.
 const BATCH_INPUTS_MAX: usize = 1_024;
 
@@ -70,9 +74,15 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 type Query = Box<dyn FnOnce(&Replica) + Send>;
 
+/// Room taken by a received frame, among all connections' and among its own's, until it is dealt with.
+struct Room {
+    of_all: OwnedSemaphorePermit,
+    _of_peer: OwnedSemaphorePermit,
+}
+
 enum Request {
     Up(PeerId, Outbound),
-    Input(Input, Option<OwnedSemaphorePermit>),
+    Input(Input, Option<Room>),
     Query(Query),
     Stop,
 }
@@ -120,6 +130,12 @@ impl Driver {
         self.requests.send(request).await.map_err(|_| Stopped)
     }
 
+    /// The way in for the frames of a connection.
+    pub fn inlet(&self, peer: PeerId) -> Inlet {
+        let room = Arc::new(Semaphore::new(RECEIVED_BYTES_PER_PEER_MAX));
+        Inlet { driver: self.clone(), peer, room }
+    }
+
     /// A number for a new connection.
     pub fn next_peer(&self) -> PeerId {
         PeerId(self.peers.fetch_add(1, Ordering::Relaxed))
@@ -139,17 +155,6 @@ impl Driver {
     /// [`Stopped`].
     pub async fn disconnected(&self, peer: PeerId) -> Result<(), Stopped> {
         self.request(Request::Input(Input::PeerDown(peer), None)).await
-    }
-
-    /// A text frame came. Waits while too many bytes wait already.
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub async fn received(&self, peer: PeerId, frame: Vec<u8>) -> Result<(), Stopped> {
-        let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        let semaphore = Arc::clone(&self.received_bytes);
-        let permit = semaphore.acquire_many_owned(bytes).await.map_err(|_| Stopped)?;
-        self.request(Request::Input(Input::Received(peer, frame), Some(permit))).await
     }
 
     /// A binary frame came.
@@ -188,6 +193,32 @@ impl Driver {
         // If it has stopped already there is nothing to do.
         let _already_stopped = self.request(Request::Stop).await;
     }
+}
+
+/// The way in for the text frames of one connection.
+#[derive(Debug)]
+pub struct Inlet {
+    driver: Driver,
+    peer: PeerId,
+    room: Arc<Semaphore>,
+}
+
+impl Inlet {
+    /// A text frame came. Waits while too many bytes wait already, of this connection or of all.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn received(&self, frame: Vec<u8>) -> Result<(), Stopped> {
+        let of_peer = take(&self.room, frame.len().min(RECEIVED_BYTES_PER_PEER_MAX)).await?;
+        let of_all = take(&self.driver.received_bytes, frame.len()).await?;
+        let room = Room { of_all, _of_peer: of_peer };
+        self.driver.request(Request::Input(Input::Received(self.peer, frame), Some(room))).await
+    }
+}
+
+async fn take(room: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Stopped> {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    Arc::clone(room).acquire_many_owned(bytes).await.map_err(|_| Stopped)
 }
 
 /// Time that follows the wall clock forwards and never goes back, so timers always fire.
@@ -230,11 +261,11 @@ impl Task {
     fn run(mut self, runtime: &Handle) -> Result<(), StoreError> {
         loop {
             let first = self.next_request(runtime);
-            let mut permits = Vec::new();
-            let (effects, stop) = self.batch(first, &mut permits)?;
+            let mut rooms = Vec::new();
+            let (effects, stop) = self.batch(first, &mut rooms)?;
             self.carry_out(effects)?;
             // Only now may as many bytes be received again.
-            drop(permits);
+            drop(rooms);
             if stop {
                 self.say_goodbye(runtime);
                 return Ok(());
@@ -282,7 +313,7 @@ impl Task {
     fn batch(
         &mut self,
         first: Option<Request>,
-        permits: &mut Vec<OwnedSemaphorePermit>,
+        rooms: &mut Vec<Room>,
     ) -> Result<(Vec<Effect>, bool), StoreError> {
         let (now, started) = (self.clock.now(), Instant::now());
         let (mut effects, mut stop, mut bytes) = (Vec::new(), false, 0);
@@ -294,13 +325,13 @@ impl Task {
                     self.peers.insert(peer, outbound);
                     effects.extend(self.replica.handle(now, Input::PeerUp(peer)));
                 }
-                Some(Request::Input(input, permit)) => {
+                Some(Request::Input(input, room)) => {
                     if let Input::PeerDown(peer) = input {
                         self.peers.remove(&peer);
                     }
                     effects.extend(self.replica.handle(now, input));
-                    bytes += permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-                    permits.extend(permit);
+                    bytes += room.as_ref().map_or(0, |room| room.of_all.num_permits());
+                    rooms.extend(room);
                 }
                 Some(Request::Query(look)) => look(&self.replica),
                 Some(Request::Stop) => stop = true,

@@ -153,6 +153,7 @@ async fn reader<R>(
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
 {
+    let inlet = driver.inlet(peer);
     let mut introduced = false;
     let hello_by = Instant::now() + HELLO_MAX;
     loop {
@@ -177,7 +178,7 @@ where
             Ok(Some(Ok(Incoming::Binary))) => driver.received_binary(peer).await,
             Ok(Some(Ok(Incoming::Text(frame)))) => {
                 introduced = true;
-                driver.received(peer, frame).await
+                inlet.received(frame).await
             }
         };
         if taken.is_err() {
