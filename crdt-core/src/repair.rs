@@ -9,6 +9,7 @@ use crate::id::{OpId, Position, RoomId, SetDigest};
 use crate::limits;
 use crate::message::{Message, encode_ops};
 use crate::replica::Replica;
+use crate::session::Session;
 use crate::time::Timestamp;
 
 impl Replica {
@@ -51,7 +52,7 @@ impl Replica {
     ) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        let (Some(store), all_acked) = (session.store, session.all_acked(id)) else { return };
+        let all_acked = session.all_acked(id);
         let Some(incoming) = session.incoming(id) else { return };
         let agreed = room.log.set_digest() == set;
         let all_named = heads.len() < limits::HEADS_LISTED_MAX;
@@ -66,17 +67,9 @@ impl Replica {
         let unknown: Vec<OpId> = heads.into_iter().filter(|head| !room.log.has(*head)).collect();
         let lacked = core::mem::replace(&mut incoming.lacking, !unknown.is_empty());
         if agreed {
-            let news = incoming.agreed.replace(set) != Some(set);
-            room.set_pulled(store, cursor, &mut self.effects);
-            if news {
-                let entries = room.log.graph().entries();
-                let name = room.name.clone();
-                let synced = Event::Synced { room: id, peer, set, name, entries };
-                self.effects.push(Effect::Notify(synced));
-            }
-            return self.agreed(peer, id);
+            return self.agreed(peer, id, set, cursor);
         }
-        incoming.agreed = None;
+        (incoming.agreed, incoming.announced) = (None, Some((set, cursor)));
         if lacked && !unknown.is_empty() && !incoming.again {
             // Asking for heads did not close the gap: take everything once more.
             incoming.again = true;
@@ -96,13 +89,49 @@ impl Replica {
         self.want(now, peer, id, unknown.into_iter().chain(waited_for));
     }
 
-    /// The peer holds all that this side holds.
-    fn agreed(&mut self, peer: PeerId, id: RoomId) {
-        let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
-        if let Some(outgoing) = self.sessions.get_mut(&peer).and_then(|s| s.outgoing(id)) {
+    /// The peer and this side hold the same.
+    fn agreed(&mut self, peer: PeerId, id: RoomId, set: SetDigest, cursor: Position) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let Some(store) = session.store else { return };
+        let Some(incoming) = session.incoming(id) else { return };
+        (incoming.announced, incoming.complete) = (None, true);
+        let news = incoming.agreed.replace(set) != Some(set);
+        room.set_pulled(store, cursor, &mut self.effects);
+        if news {
+            let entries = room.log.graph().entries();
+            let name = room.name.clone();
+            let synced = Event::Synced { room: id, peer, set, name, entries };
+            self.effects.push(Effect::Notify(synced));
+        }
+        let end = room.log.graph().end();
+        if let Some(outgoing) = session.outgoing(id) {
             outgoing.doubtful = false;
         }
         self.acked_to(peer, id, end);
+    }
+
+    /// Looks whether a gap was closed: what a peer announced before is now what is here.
+    pub(crate) fn caught_up(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let log = &room.log;
+        let settled = log.parked() == 0 && room.fetch.is_idle();
+        // A peer that announces what it likes does not make this side hash very many heads.
+        if !settled || log.graph().heads().len() > limits::HEADS_LISTED_MAX {
+            return;
+        }
+        let announced = |session: &Session| {
+            session.channels.get(&id)?.incoming.as_ref().and_then(|incoming| incoming.announced)
+        };
+        let waiting: Vec<_> = self
+            .sessions
+            .iter()
+            .filter_map(|(peer, session)| Some((*peer, announced(session)?)))
+            .filter(|(_, (set, _))| *set == log.set_digest())
+            .collect();
+        for (peer, (set, cursor)) in waiting {
+            self.agreed(peer, id, set, cursor);
+        }
     }
 
     pub(crate) fn get(&mut self, peer: PeerId, id: RoomId, ids: Vec<OpId>) {

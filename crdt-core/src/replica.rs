@@ -208,6 +208,7 @@ impl Replica {
         for id in core::mem::take(&mut self.dirty) {
             self.sign(now, id);
             self.publish(now, id);
+            self.caught_up(id);
             self.announce(now, id);
             self.fetch_due(now, id);
             if let Some(room) = self.rooms.get_mut(&id) {

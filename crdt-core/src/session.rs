@@ -57,6 +57,8 @@ pub(crate) struct Outgoing {
 pub(crate) struct Incoming {
     /// The set this side and the peer last agreed on.
     pub(crate) agreed: Option<SetDigest>,
+    /// What the peer announced last, with its cursor, if this side held something else then.
+    pub(crate) announced: Option<(SetDigest, Position)>,
     /// The last announcement named ops that are unknown here.
     pub(crate) lacking: bool,
     /// The last announcement named every head, and all of them are in the log here.
