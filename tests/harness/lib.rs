@@ -11,5 +11,6 @@
 pub mod client;
 pub mod cluster;
 pub mod flood;
+pub mod fuzz;
 pub mod liar;
 pub mod process;

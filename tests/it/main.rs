@@ -4,6 +4,7 @@
 mod command_line;
 mod console;
 mod convergence;
+mod corpus;
 mod disk;
 mod liars;
 mod own_chain;

@@ -1,0 +1,4 @@
+//! Runs one target; its body is in the harness.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| crdt_tests::fuzz::store::run(data));
