@@ -11,6 +11,7 @@ pub mod home;
 pub mod http;
 pub mod outbound;
 mod page;
+mod place;
 pub mod relayer;
 mod row;
 mod schema;

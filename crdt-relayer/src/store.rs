@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::error::StoreError;
 use crate::page::Page;
+use crate::place::{ROOM_NUMBERS, place, places, position_of};
 use crate::row::{self, COLUMNS};
 use crate::schema;
 
@@ -26,9 +27,6 @@ const SCAN_ROWS_MAX: u64 = 4_096;
 
 /// Wait for another process that reads the store.
 const BUSY_MAX: Duration = Duration::from_secs(5);
-
-/// Position bits in a place; the room's number is above them.
-const POSITION_BITS: u32 = 40;
 
 /// An open store.
 #[derive(Debug)]
@@ -102,6 +100,9 @@ impl Store {
         let (rooms, stores) = (HashMap::new(), HashMap::new());
         let mut store = Self { db, id, rooms, stores };
         for (number, room) in store.numbered("SELECT number, id FROM rooms")? {
+            if !ROOM_NUMBERS.contains(&number) {
+                return Err(StoreError::Damaged(format!("{number} numbers no room")));
+            }
             let end = store.last_position(number)?;
             store.rooms.insert(RoomId::from_bytes(room), RoomRow { number, end });
         }
@@ -298,19 +299,6 @@ impl Store {
     }
 }
 
-fn place(room: i64, position: Position) -> i64 {
-    (room << POSITION_BITS) | row::int(position.number())
-}
-
-/// The first and last place of a room.
-fn places(room: i64) -> [i64; 2] {
-    [room << POSITION_BITS, ((room + 1) << POSITION_BITS) - 1]
-}
-
-fn position_of(place: i64) -> Position {
-    row::position(place & ((1 << POSITION_BITS) - 1))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -446,5 +434,21 @@ mod tests {
         store.db.execute("DELETE FROM ops WHERE data = '[2]'", []).unwrap();
         let read = store.for_each_arrived(room().id(), |_| -> Result<(), StoreError> { Ok(()) });
         assert!(matches!(read, Err(StoreError::Damaged(_))), "{read:?}");
+    }
+
+    #[test]
+    fn a_room_with_a_number_that_leaves_no_places_is_noticed() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("log.sqlite");
+        let store = store(&folder, 1);
+        for number in [i64::MAX, ROOM_NUMBERS.end, 0, -1, i64::MIN] {
+            store.db.execute("UPDATE rooms SET number = ?1", [number]).unwrap();
+            let read = Store::open_read(&path);
+            assert!(matches!(read, Err(StoreError::Damaged(_))), "{number}: {read:?}");
+        }
+        for number in [1, ROOM_NUMBERS.end - 1] {
+            store.db.execute("UPDATE rooms SET number = ?1", [number]).unwrap();
+            assert!(Store::open_read(&path).is_ok(), "{number}");
+        }
     }
 }
