@@ -1,6 +1,6 @@
 //! A relayer and nodes in a folder of their own.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -140,6 +140,16 @@ impl Cluster {
         let mut program = self.program("crdt-node", name);
         program.args(arguments);
         Process::spawn(program)
+    }
+
+    /// Starts `run` for a node as [`Cluster::node`] does, but below `strace` with these options: they
+    /// say which system call fails, or kills the node, and when.
+    pub fn node_with_faults(&self, name: &str, faults: &[&OsStr]) -> Process {
+        let url = self.url();
+        let arguments = self.arguments("run", name, &["--json", "--relay", &url]);
+        let mut command = process::below_strace("crdt-node", faults);
+        command.args(arguments);
+        Process::spawn(command)
     }
 
     /// Runs a command of a node to its end.

@@ -45,6 +45,15 @@ pub fn command(name: &str) -> Command {
     command
 }
 
+/// The same below `strace` with these options: they say which system call fails, or kills the program,
+/// and when.
+pub fn below_strace(name: &str, faults: &[&OsStr]) -> Command {
+    let mut command = Command::new("strace");
+    command.env("XDG_STATE_HOME", state());
+    command.args(["-f", "-o", "/dev/null"]).args(faults).arg(program(name));
+    command
+}
+
 /// A running program that prints one JSON object per line.
 #[derive(Debug)]
 pub struct Process {
