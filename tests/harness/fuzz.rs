@@ -13,6 +13,7 @@ pub mod pool;
 pub mod replica;
 pub mod store;
 pub mod tape;
+pub mod witness;
 
 /// A target: its name, which is also that of its corpus, and what runs on one input.
 pub type Target = (&'static str, fn(&[u8]));

@@ -2,9 +2,11 @@
 //! the signature, and whether the result is what its author would have signed.
 
 use crdt_core::head::{Head, Kind};
-use crdt_core::id::{AuthorId, DataHash, Depth, OpId, RoomId, RoomName, Seq};
+use crdt_core::id::{AuthorId, DataHash, Depth, OpId, RoomId, RoomName, Seq, StoreId};
 use crdt_core::json::Canonical;
 use crdt_core::key::{SecretKey, Signature};
+use crdt_core::limits::WINDOW_BYTES;
+use crdt_core::message::Message;
 use crdt_core::op::RawOp;
 use crdt_core::time::Timestamp;
 
@@ -16,6 +18,20 @@ pub const AUTHORS: u8 = 4;
 /// The key of an author; [`AUTHORS`] is the replica's own.
 pub fn key(author: u8) -> SecretKey {
     SecretKey::from_seed(&[0xf0 | author; 32])
+}
+
+/// The replica's own author.
+pub fn own() -> AuthorId {
+    key(AUTHORS).author()
+}
+
+/// The replica's own store.
+pub const OWN_STORE: StoreId = StoreId::from_bytes([0xff; 32]);
+
+/// The `hello` of a peer with the store of this number, or with the replica's own.
+pub fn hello(store: Option<u8>) -> Message {
+    let store = store.map_or(OWN_STORE, |number| StoreId::from_bytes([number; 32]));
+    Message::Hello { agent: "peer".into(), store, window: WINDOW_BYTES }
 }
 
 /// The rooms ops are written for.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crdt_core::head::Head;
-use crdt_core::id::{Depth, OpId, Position, RoomId, Seq};
+use crdt_core::id::{Depth, OpId, Seq};
 use crdt_core::op::RawOp;
 
 use super::forge;
@@ -84,23 +84,21 @@ impl Pool {
         self.signed.contains(&id)
     }
 
-    /// An `ops` message with those that are asked for by id.
-    pub fn frame_of(&self, room: RoomId, ids: &[OpId]) -> String {
-        let picked = self.made.iter().filter(|made| ids.contains(&made.raw.id));
-        frame(room, picked, Position::START)
+    /// Those with these ids, as their envelopes.
+    pub fn with_ids(&self, ids: &[OpId]) -> Vec<(OpId, String)> {
+        self.made.iter().filter(|made| ids.contains(&made.raw.id)).map(Made::sent).collect()
     }
 
-    /// An `ops` message with those this many places before the last.
-    pub fn frame_back(&self, room: RoomId, places: &[usize], cursor: Position) -> String {
-        let picked = places.iter().filter_map(|back| self.made.iter().rev().nth(*back));
-        frame(room, picked, cursor)
+    /// Those this many places before the newest, as their envelopes.
+    pub fn newest(&self, places: &[usize]) -> Vec<(OpId, String)> {
+        places.iter().filter_map(|back| self.made.iter().rev().nth(*back)).map(Made::sent).collect()
     }
 }
 
-fn frame<'m>(room: RoomId, ops: impl Iterator<Item = &'m Made>, cursor: Position) -> String {
-    let ops: Vec<&str> = ops.map(|made| made.envelope.as_str()).collect();
-    let (ops, cursor) = (ops.join(","), cursor.number());
-    format!(r#"{{"type":"ops","room":"{room}","cursor":{cursor},"ops":[{ops}]}}"#)
+impl Made {
+    fn sent(&self) -> (OpId, String) {
+        (self.raw.id, self.envelope.clone())
+    }
 }
 
 /// The envelope of an op that need not be good.
