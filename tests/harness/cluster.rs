@@ -37,18 +37,23 @@ impl Cluster {
 
     /// Starts the relayer: the first time on a free port, later on the same one.
     pub fn relayer(&self) -> Process {
+        self.listening(Process::start("crdt-relayer", self.relayer_arguments()))
+    }
+
+    /// Starts the relayer as [`Cluster::relayer`] does, but below `strace` with these options.
+    pub fn relayer_with_faults(&self, faults: &[&OsStr]) -> Process {
+        let mut command = process::below_strace("crdt-relayer", faults);
+        command.args(self.relayer_arguments());
+        self.listening(Process::spawn(command))
+    }
+
+    fn relayer_arguments(&self) -> [OsString; 5] {
         let listen = self.address.get().map_or("127.0.0.1:0", String::as_str);
         let data = self.path().join("relayer");
-        let mut relayer = Process::start(
-            "crdt-relayer",
-            [
-                "--listen".into(),
-                listen.into(),
-                "--data".into(),
-                data.into(),
-                OsString::from("--json"),
-            ],
-        );
+        ["--listen".into(), listen.into(), "--data".into(), data.into(), "--json".into()]
+    }
+
+    fn listening(&self, mut relayer: Process) -> Process {
         let ready = relayer.event("ready");
         self.address.get_or_init(|| ready["addr"].as_str().unwrap().to_owned());
         relayer

@@ -5,7 +5,7 @@
 //! (`verify` finds every dependency and signature), nothing that was reported durable is missing,
 //! and the node goes on in its own chain without forking it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -86,14 +86,22 @@ struct Ran {
     errors: String,
 }
 
-/// Writes line after line, each once the one before is durable, until all are or the node has ended.
-/// A fault is what `strace` injects; it counts the calls on one file only, if one is given.
-fn run_with_fault(cluster: &Cluster, fault: &str, file: Option<&Path>) -> Ran {
+/// What `strace` is told: a fault to inject, counted on one file only if one is given.
+fn options(fault: &str, file: Option<&Path>) -> Vec<OsString> {
     let (calls, _) = fault.split_once(':').unwrap();
-    let (trace, inject) = (format!("trace={calls}"), format!("inject={fault}"));
-    let mut options: Vec<&OsStr> = ["-e", &trace, "-e", &inject].map(OsStr::new).into();
-    options.extend(file.iter().flat_map(|file| [OsStr::new("-P"), file.as_os_str()]));
-    let mut node = cluster.node_with_faults("alice", &options);
+    let inject = ["-e".into(), format!("trace={calls}"), "-e".into(), format!("inject={fault}")];
+    let of_file = file.into_iter().flat_map(|file| ["-P".into(), file.into()]);
+    inject.into_iter().map(OsString::from).chain(of_file).collect()
+}
+
+fn borrowed(options: &[OsString]) -> Vec<&OsStr> {
+    options.iter().map(OsString::as_os_str).collect()
+}
+
+/// Writes line after line, each once the one before is durable, until all are or the node has ended.
+fn run_with_fault(cluster: &Cluster, fault: &str, file: Option<&Path>) -> Ran {
+    let options = options(fault, file);
+    let mut node = cluster.node_with_faults("alice", &borrowed(&options));
     let (mut durable, deadline) = (Vec::new(), Instant::now() + WAIT_MAX);
     'lines: for line in 1..=LINES {
         node.try_write(&format!("line {line}\n"));
@@ -228,7 +236,7 @@ fn a_damaged_write_ahead_file_gives_a_closed_prefix() {
     // Nobody listens there: nothing but this disk has what is written.
     let nowhere = "ws://127.0.0.1:9/websocket";
     let home = origin.home("alice");
-    let mut alice = origin.node_at(nowhere, "alice");
+    let mut alice = origin.node_at("alice", &[nowhere], &[]);
     let ends: Vec<usize> = (1..=WRITTEN)
         .map(|line| {
             alice.line(&format!("line {line}"));
@@ -264,4 +272,74 @@ fn a_damaged_write_ahead_file_gives_a_closed_prefix() {
             }
         }
     }
+}
+
+/// How a relayer ends that dies at a sync, or whose write or sync fails, and when.
+const RELAYER_FAULTS: [(&str, Result<i32, i32>); 9] = [
+    ("fsync,fdatasync:signal=KILL:when=1", Err(KILL)),
+    ("fsync,fdatasync:signal=KILL:when=2", Err(KILL)),
+    ("fsync,fdatasync:signal=KILL:when=3", Err(KILL)),
+    ("fsync,fdatasync:signal=KILL:when=5", Err(KILL)),
+    ("fsync,fdatasync:signal=KILL:when=9", Err(KILL)),
+    ("fsync,fdatasync:error=EIO:when=3", Ok(3)),
+    ("fsync,fdatasync:error=EIO:when=8+", Ok(3)),
+    ("pwrite64:error=ENOSPC:when=2", Ok(3)),
+    ("pwrite64:error=EIO:when=9", Ok(3)),
+];
+
+#[test]
+fn what_a_relayer_acknowledged_is_on_its_disk_whatever_fails() {
+    thread::scope(|scope| {
+        for faults in [&RELAYER_FAULTS[..5], &RELAYER_FAULTS[5..]] {
+            scope.spawn(move || {
+                for (fault, end) in faults {
+                    assert_relayed_is_kept(fault, *end);
+                }
+            });
+        }
+    });
+}
+
+/// Writes lines through a relayer until it ends as it must. What was relayed, somebody gets who asks
+/// the relayer when it runs again.
+fn assert_relayed_is_kept(fault: &str, end: Result<i32, i32>) {
+    let cluster = Cluster::new();
+    for name in ["alice", "bob"] {
+        cluster.init(name);
+    }
+    // The store is there before anything fails, and so is its write-ahead file after the first op.
+    cluster.relayer().stop();
+    let wal = cluster.path().join("relayer/log.sqlite-wal");
+    let options = options(fault, Some(&wal));
+    let relayer = cluster.relayer_with_faults(&borrowed(&options));
+    let mut alice = cluster.node("alice", &["--headless"]);
+    let (mut safe, deadline) = (Vec::new(), Instant::now() + WAIT_MAX);
+    'lines: for line in 1..=LINES {
+        alice.line(&format!("line {line}"));
+        loop {
+            let event = alice.next_before(deadline).unwrap();
+            if event["event"] == "relayed" {
+                safe.push(event["op"].clone());
+                break;
+            }
+            if event["event"] == "link" && event["state"] == "down" {
+                break 'lines;
+            }
+        }
+    }
+    assert!((safe.len() as u64) < LINES, "{fault}: nothing failed");
+    // Its own copy must not make good what the relayer lost.
+    alice.kill();
+    let (status, errors) = relayer.end();
+    assert_eq!(status.code().ok_or(status.signal().unwrap_or(0)), end, "{fault}: {errors}");
+    let relayer = cluster.relayer();
+    let mut bob = cluster.node("bob", &[]);
+    bob.end_input();
+    bob.end_well();
+    cluster.output("verify", "bob", &[]);
+    let log = cluster.output("log", "bob", &["--json"]);
+    for op in &safe {
+        assert!(log.contains(op.as_str().unwrap()), "{fault}: {op} was relayed and is gone");
+    }
+    relayer.stop();
 }
