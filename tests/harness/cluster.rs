@@ -90,21 +90,26 @@ impl Cluster {
     /// what the key has signed.
     pub fn carry(&self, name: &str, copy: &str) {
         self.copy(name, copy);
-        std::fs::create_dir(self.machine(copy)).unwrap();
+        std::fs::create_dir(self.machine_of(copy)).unwrap();
     }
 
-    /// The state folder of a home's machine, where it has one of its own.
-    fn machine(&self, home: &str) -> PathBuf {
+    /// The state folder of the machine that all homes are on which were not carried elsewhere.
+    pub fn machine(&self) -> PathBuf {
+        self.path().join("machine")
+    }
+
+    fn machine_of(&self, home: &str) -> PathBuf {
         self.path().join(format!("machine of {home}"))
     }
 
-    /// A program run on the machine of a home.
-    fn program(&self, name: &str, home: &str) -> Command {
-        let mut program = process::command(name);
-        let machine = self.machine(home);
-        if machine.exists() {
-            program.env("XDG_STATE_HOME", machine);
-        }
+    fn state(&self, home: &str) -> PathBuf {
+        Some(self.machine_of(home)).filter(|own| own.exists()).unwrap_or_else(|| self.machine())
+    }
+
+    /// `crdt-node` on the machine of a home.
+    pub fn program(&self, home: &str) -> Command {
+        let mut program = process::command("crdt-node");
+        program.env("XDG_STATE_HOME", self.state(home));
         program
     }
 
@@ -142,7 +147,7 @@ impl Cluster {
             arguments.extend(["--relay".into(), relay.into()]);
         }
         arguments.extend(more.iter().map(Into::into));
-        let mut program = self.program("crdt-node", name);
+        let mut program = self.program(name);
         program.args(arguments);
         Process::spawn(program)
     }
@@ -153,13 +158,13 @@ impl Cluster {
         let url = self.url();
         let arguments = self.arguments("run", name, &["--json", "--relay", &url]);
         let mut command = process::below_strace("crdt-node", faults);
-        command.args(arguments);
+        command.env("XDG_STATE_HOME", self.state(name)).args(arguments);
         Process::spawn(command)
     }
 
     /// Runs a command of a node to its end.
     pub fn command(&self, command: &str, name: &str, more: &[&str]) -> std::process::Output {
-        let mut program = self.program("crdt-node", name);
+        let mut program = self.program(name);
         program.args(self.arguments(command, name, more)).stdin(Stdio::null()).output().unwrap()
     }
 

@@ -34,7 +34,7 @@ pub fn program(name: &str) -> PathBuf {
 
 /// The state folder of programs under test, beside the programs themselves. What is kept there is
 /// kept by key, so tests share it.
-pub fn state() -> PathBuf {
+fn state() -> PathBuf {
     program("test-state")
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use crdt_tests::cluster::Cluster;
-use crdt_tests::process::{Process, command, program, run};
+use crdt_tests::process::{Process, program, run};
 use serde_json::Value;
 
 /// The exit code and the sentence of a command that must fail.
@@ -261,7 +261,7 @@ fn a_node_whose_output_nobody_reads_still_stops() {
     let cluster = Cluster::new();
     let relayer = cluster.relayer();
     cluster.init("alice");
-    let mut node = command("crdt-node");
+    let mut node = cluster.program("alice");
     node.args(["run", "alice", "--headless", "--json", "--relay", &cluster.url(), "--home"]);
     node.arg(cluster.home("alice"));
     // A pipe that is never read fills up after 64 KiB.

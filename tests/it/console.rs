@@ -4,14 +4,14 @@ use std::process::Command;
 
 use crdt_tests::client::{Client, op, ops};
 use crdt_tests::cluster::Cluster;
-use crdt_tests::process::{command, program, state};
+use crdt_tests::process::program;
 use rexpect::session::{PtySession, spawn_command};
 
 /// Milliseconds any output may take; only a failing test waits this long.
 const WAIT_MS: u64 = 60_000;
 
 fn console(cluster: &Cluster, name: &str) -> PtySession {
-    let mut node = command("crdt-node");
+    let mut node = cluster.program(name);
     node.args(["run", name, "--relay", &cluster.url(), "--home"]).arg(cluster.home(name));
     node.env("TERM", "xterm");
     let mut session = spawn_command(node, Some(WAIT_MS)).unwrap();
@@ -65,8 +65,8 @@ async fn what_another_node_writes_cannot_act_on_the_terminal() {
     cluster.init("alice");
     let mut alice = tokio::task::spawn_blocking({
         let (home, url) = (cluster.home("alice"), cluster.url());
+        let mut node = cluster.program("alice");
         move || {
-            let mut node = command("crdt-node");
             node.args(["run", "alice", "--relay", &url, "--home"]).arg(home);
             node.env("TERM", "xterm");
             let mut session = spawn_command(node, Some(WAIT_MS)).unwrap();
@@ -122,7 +122,7 @@ fn a_terminal_is_given_back_as_it_was() {
     let (node, home, url) = (node.display(), home.display(), cluster.url());
     shell.send_line("stty -a > /dev/null; stty echo icanon isig").unwrap();
     shell.wait_for_prompt().unwrap();
-    let state = state();
+    let state = cluster.machine();
     let state = state.display();
     let run =
         format!("XDG_STATE_HOME={state} {node} run alice --home {home} --relay {url}; stty -a");

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use crdt_tests::cluster::Cluster;
-use crdt_tests::process::{program, run, state};
+use crdt_tests::process::{program, run};
 use serde_json::Value;
 
 use crate::command_line::assert_fails;
@@ -87,7 +87,7 @@ fn a_full_disk_stops_the_node_with_a_sentence_and_keeps_what_was_durable() {
     "#;
     let home = cluster.home("alice");
     let run = Command::new("unshare")
-        .env("XDG_STATE_HOME", state())
+        .env("XDG_STATE_HOME", cluster.machine())
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
         .args([home.as_os_str(), program("crdt-node").as_os_str(), cluster.url().as_ref()])
         .output()

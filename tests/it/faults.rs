@@ -30,8 +30,12 @@ const PAGES: usize = 985;
 
 const KILL: i32 = 9;
 
-/// The home of a node that was killed after a few lines, with a write-ahead file that is nearly full.
-struct Prepared(TempDir);
+/// The home of a node that was killed after a few lines, with a write-ahead file that is nearly full,
+/// and what its machine knows of its key.
+struct Prepared {
+    home: TempDir,
+    machine: TempDir,
+}
 
 impl Prepared {
     fn new() -> Self {
@@ -54,9 +58,10 @@ impl Prepared {
         let settings = ".dbconfig no_ckpt_on_close on";
         let filled = Command::new("sqlite3").arg(&store).arg(settings).arg(fill).output().unwrap();
         assert!(filled.status.success() && wal(&store) > 4096 * PAGES as u64, "{filled:?}");
-        let kept = TempDir::new().unwrap();
+        let [kept, machine] = [(); 2].map(|()| TempDir::new().unwrap());
         copy(&home, kept.path());
-        Self(kept)
+        copy(&cluster.machine(), machine.path());
+        Self { home: kept, machine }
     }
 
     /// A relayer of its own, because two copies of one home would contradict each other, and the
@@ -64,7 +69,8 @@ impl Prepared {
     fn cluster(&self) -> (Cluster, Process) {
         let cluster = Cluster::new();
         let relayer = cluster.relayer();
-        copy(self.0.path(), &cluster.home("alice"));
+        copy(self.home.path(), &cluster.home("alice"));
+        copy(self.machine.path(), &cluster.machine());
         (cluster, relayer)
     }
 }

@@ -48,6 +48,31 @@ fn a_home_replaced_by_an_old_copy_learns_its_chain_and_records_every_line() {
     alice.end_well();
 }
 
+/// A disk that loses bytes it had said were safe makes an old copy of a store.
+#[test]
+fn a_store_that_lost_its_last_bytes_learns_them_again() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    let mut alice = cluster.node("alice", &["--headless"]);
+    for number in 0..5 {
+        alice.line(&format!("alice {number}"));
+        alice.event("relayed");
+    }
+    alice.kill();
+    let wal = cluster.home("alice").join("log.sqlite-wal");
+    let bytes = fs::read(&wal).unwrap();
+    fs::write(&wal, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(cluster.room("alice")["entries"].as_u64() < Some(5));
+    let mut alice = cluster.node("alice", &[]);
+    alice.try_write(&lines("alice", 5, 7));
+    alice.event("learnt");
+    alice.end_well();
+    let room = cluster.room("alice");
+    assert_eq!((&room["entries"], &room["evidence"]), (&7.into(), &0.into()));
+    relayer.stop();
+}
+
 #[test]
 fn a_copy_that_reaches_nobody_keeps_its_lines_unsigned() {
     let cluster = Cluster::new();
