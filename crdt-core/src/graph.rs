@@ -13,6 +13,7 @@ use crate::head::Head;
 use crate::heads::Heads;
 use crate::id::{AuthorId, Depth, OpId, Position, RoomId, Seq};
 use crate::op::Op;
+use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::time::Timestamp;
 
@@ -139,6 +140,7 @@ impl Graph {
     pub fn preds_for(&self, tip: Option<Tip>) -> (Vec<OpId>, Depth) {
         let mut preds = self.heads.offered(tip.map(|tip| tip.id));
         let depths = preds.iter().filter_map(|id| self.nodes.get(id)).map(|node| node.depth);
+        let depths = depths.filter(|_| !planted(Bug::OwnDepthByChain));
         let deepest = depths.chain(tip.map(|tip| tip.depth)).max();
         preds.sort_unstable();
         (preds, deepest.map_or(Depth::FIRST, Depth::next))
@@ -149,10 +151,11 @@ impl Graph {
     /// # Errors
     /// Missing dependencies, or the rule it breaks.
     pub fn check(&self, head: &Head) -> Result<(), Obstacle> {
-        if head.room != self.room {
+        if head.room != self.room && !planted(Bug::ForeignRoomTaken) {
             return Err(Obstacle::Rejected(Rejection::Room));
         }
-        if head.grant != *self.room.as_bytes() {
+        let granted = head.grant == *self.room.as_bytes() || planted(Bug::GrantUnchecked);
+        if !granted && !planted(Bug::ForeignRoomTaken) {
             return Err(Obstacle::Rejected(Rejection::Grant));
         }
         let missing: Vec<OpId> = head.dependencies().filter(|id| !self.contains(*id)).collect();
@@ -161,12 +164,14 @@ impl Graph {
         }
         if let Some(prev) = head.prev.and_then(|prev| self.nodes.get(&prev)) {
             let same_author = self.chains.get_index_of(&head.author) == Some(prev.chain as usize);
-            if !same_author || prev.seq().next() != Some(head.seq) || head.ts < prev.ts {
+            let continues = prev.seq().next() == Some(head.seq) && head.ts >= prev.ts;
+            if !(same_author && continues || planted(Bug::ChainUnchecked)) {
                 return Err(Obstacle::Rejected(Rejection::Chain));
             }
         }
         let deepest = head.dependencies().filter_map(|id| self.nodes.get(&id)).map(|n| n.depth);
-        if deepest.max().map_or(Depth::FIRST, Depth::next) != head.depth {
+        let depth = deepest.max().map_or(Depth::FIRST, Depth::next);
+        if depth != head.depth && !planted(Bug::DepthUnchecked) {
             return Err(Obstacle::Rejected(Rejection::Depth));
         }
         Ok(())
@@ -188,7 +193,8 @@ impl Graph {
         let sibling = sibling.and_then(|index| nodes.get_index(index as usize)).map(|(id, _)| *id);
 
         for dependency in head.dependencies() {
-            if let Some(node) = self.nodes.get(&dependency) {
+            let kept = planted(Bug::HeadsStale) && head.prev != Some(dependency);
+            if let Some(node) = self.nodes.get(&dependency).filter(|_| !kept) {
                 self.heads.remove(dependency, node.chain);
             }
         }
@@ -198,6 +204,7 @@ impl Graph {
         let seq = u32::try_from(head.seq.number()).unwrap_or(u32::MAX);
         let (depth, ts) = (head.depth, head.ts);
         self.nodes.insert(op.id(), Node { chain: author, prev, entries, seq, depth, ts });
+        let sibling = sibling.filter(|_| !planted(Bug::ForkForgotten));
         (self.end(), sibling.and_then(|sibling| self.fork(head, op.id(), sibling)))
     }
 

@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod limits;
+pub mod planted;
 
 pub mod id;
 pub mod time;

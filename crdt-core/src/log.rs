@@ -13,6 +13,7 @@ use crate::limits;
 use crate::op::{HashedOp, Op};
 use crate::order;
 use crate::parked::{Parked, Sourced};
+use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 
 /// An op that entered the log.
@@ -135,7 +136,7 @@ impl Log {
         source: StoreId,
         admitted: &mut Vec<Admitted>,
     ) -> Verdict {
-        if self.has(op.id()) {
+        if self.has(op.id()) && !planted(Bug::AdmittedTwice) {
             self.repeated += 1;
             let parked = self.parked.contains(op.id());
             return if parked { Verdict::Parked } else { Verdict::Stored };
@@ -148,7 +149,8 @@ impl Log {
             Ok(op) => self.insert((Arc::new(op), Some(source)), admitted),
             Err(rejection) => {
                 // Its author signed it, so nothing better can come under this id.
-                if rejection == Rejection::Entry {
+                let remembered = planted(Bug::BadSignatureRemembered);
+                if rejection == Rejection::Entry || remembered {
                     self.reject(id);
                 }
                 Verdict::Rejected(rejection)

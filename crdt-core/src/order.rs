@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::graph::Graph;
 use crate::id::{Depth, LogDigest, OpId, SetDigest, tag};
+use crate::planted::{Bug, planted};
 
 /// Where an op stands in the log: by depth, then by id. A pure function of the op, and a linear
 /// extension of causality, because a dependency is always less deep.
@@ -57,7 +58,9 @@ impl LogHasher {
 pub fn log_digest(graph: &Graph) -> LogDigest {
     let mut ops: Vec<(OrderKey, u32)> =
         graph.iter().map(|(depth, id, entries)| (OrderKey { depth, id }, entries)).collect();
-    ops.sort_unstable();
+    if !planted(Bug::OrderByArrival) {
+        ops.sort_unstable();
+    }
     let mut hasher = LogHasher::default();
     for (key, entries) in ops {
         hasher.add(key.id, entries);

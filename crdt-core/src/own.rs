@@ -10,6 +10,7 @@ use crate::graph::Tip;
 use crate::id::{AuthorId, RoomId};
 use crate::limits;
 use crate::op::Op;
+use crate::planted::{Bug, planted};
 use crate::time::Timestamp;
 
 /// How many ops a key is known to have signed.
@@ -90,7 +91,8 @@ impl Own {
 
     /// Signs nothing more until the chain is known: `signed` ops of it at least, if that is known.
     pub(crate) fn doubt(&mut self, signed: Option<u64>) {
-        self.learning = Some(Learning { signed, complete: None });
+        let ignored = planted(Bug::DoubtIgnored);
+        self.learning = Some(Learning { signed, complete: None }).filter(|_| !ignored);
     }
 
     /// What is waited for.

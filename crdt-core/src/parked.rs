@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use crate::id::{AuthorId, OpId, StoreId};
 use crate::limits;
 use crate::op::Op;
+use crate::planted::{Bug, planted};
 
 /// An op and the store it came from; `None` if this node wrote it.
 pub(crate) type Sourced = (Arc<Op>, Option<StoreId>);
@@ -113,7 +114,7 @@ impl Parked {
         let missing = missing.into_iter().collect();
         self.ops.insert(id, Waiting { op, source, missing, arrival, bytes });
 
-        for arrival in beyond.into_iter().flatten() {
+        for arrival in beyond.into_iter().flatten().filter(|_| !planted(Bug::ParkedUnbounded)) {
             self.evict(arrival);
         }
         while self.ops.len() > limits::PARKED_OPS_MAX {

@@ -179,6 +179,8 @@ impl Room {
         position: Position,
         effects: &mut Vec<Effect>,
     ) {
+        let ahead = u64::from(planted(Bug::CursorAhead));
+        let position = Position::new(position.number() + ahead).unwrap_or(position);
         if position == self.pulled(store) || !self.recorded {
             return;
         }
@@ -279,7 +281,8 @@ impl Room {
         }
         while !self.writes.is_empty() {
             let (tokens, data) = self.next_batch();
-            let tip = self.own.as_ref().and_then(Own::tip);
+            let forgotten = planted(Bug::TipForgotten) && self.notes == 0;
+            let tip = self.own.as_ref().and_then(Own::tip).filter(|_| !forgotten);
             let (preds, depth) = self.log.graph().preds_for(tip);
             let draft = Draft {
                 room: self.id(),
@@ -287,7 +290,10 @@ impl Room {
                 preds,
                 refs: Vec::new(),
                 depth,
-                ts: tip.map_or(now, |tip| now.max(tip.ts)),
+                ts: tip.map_or(
+                    now,
+                    |tip| if planted(Bug::OwnTimeBack) { now } else { now.max(tip.ts) },
+                ),
                 kind: Kind::entry(),
                 data,
             };

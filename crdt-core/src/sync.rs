@@ -9,6 +9,7 @@ use crate::id::{OpId, Position, RoomId, StoreId};
 use crate::limits;
 use crate::log::Verdict;
 use crate::message::{Batch, DecodeError, Exception, Message, Received};
+use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::replica::{Replica, Rooms};
 use crate::session::{Incoming, Outgoing, Session};
@@ -156,7 +157,7 @@ impl Replica {
         let end = room.log.graph().end();
         // A cursor beyond the end is from before this store lost something.
         let cursor = if cursor <= end { cursor } else { Position::START };
-        let mut outgoing = Outgoing::from(cursor);
+        let mut outgoing = Outgoing::from(if planted(Bug::OutboxForgotten) { end } else { cursor });
         let channel = session.channels.entry(id).or_default();
         if let Some(before) = &channel.outgoing {
             outgoing.doubtful = before.doubtful;
@@ -210,6 +211,7 @@ impl Replica {
             };
             match verdict {
                 Verdict::Stored => stored += 1,
+                Verdict::Parked if planted(Bug::ParkedAcknowledged) => stored += 1,
                 Verdict::Parked => except.push(Exception { index, rejection: None }),
                 Verdict::Rejected(rejection) => {
                     except.push(Exception { index, rejection: Some(rejection) });
