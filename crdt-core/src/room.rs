@@ -16,6 +16,7 @@ use crate::log::{Admitted, Log, Verdict};
 use crate::message::{Frame, Message};
 use crate::op::{Draft, Op};
 use crate::own::{Own, Release};
+use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::time::Timestamp;
 

@@ -14,3 +14,4 @@ pub mod flood;
 pub mod fuzz;
 pub mod liar;
 pub mod process;
+pub mod sim;

@@ -11,5 +11,6 @@ mod liars;
 mod own_chain;
 mod partition;
 mod restart;
+mod simulation;
 mod tidy;
 mod wire;
