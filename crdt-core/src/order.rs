@@ -1,7 +1,6 @@
 //! The log's order and the two digests by which nodes compare what they hold.
 //! Source: `docs/PROTOCOL.md`, "Order" and "Digests".
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use sha2::{Digest, Sha256};
@@ -20,8 +19,8 @@ pub struct OrderKey {
     pub id: OpId,
 }
 
-/// The digest of a set of ops: SHA-256 over its heads in order.
-pub fn set_digest(heads: &BTreeSet<OpId>) -> SetDigest {
+/// The digest of a set of ops: SHA-256 over its heads, given in order.
+pub fn set_digest<'h>(heads: impl IntoIterator<Item = &'h OpId>) -> SetDigest {
     let mut hasher = Sha256::new().chain_update(tag::SET);
     for head in heads {
         hasher.update(head.as_bytes());

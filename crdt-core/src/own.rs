@@ -20,6 +20,8 @@ pub struct Signed {
     pub rooms: BTreeMap<RoomId, u64>,
     /// In all other rooms: none if the key never was anywhere else, else nobody knows.
     pub others: Option<u64>,
+    /// Peers that will be asked: while fewer have told all they know, more may come.
+    pub peers: usize,
 }
 
 impl Signed {
@@ -46,17 +48,9 @@ pub struct Learning {
     pub signed: Option<u64>,
     /// When a peer first had nothing more to tell.
     complete: Option<Timestamp>,
-}
-
-/// Whether the chain may be continued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Release {
-    /// It was never in doubt, or is not any more.
-    Signing,
-    /// It has just been learnt.
-    Learnt,
-    /// Not yet.
-    Waiting,
+    /// When an op of the chain, and when any op, came last.
+    own_came: Timestamp,
+    any_came: Timestamp,
 }
 
 impl Own {
@@ -92,7 +86,9 @@ impl Own {
     /// Signs nothing more until the chain is known: `signed` ops of it at least, if that is known.
     pub(crate) fn doubt(&mut self, signed: Option<u64>) {
         let ignored = planted(Bug::DoubtIgnored);
-        self.learning = Some(Learning { signed, complete: None }).filter(|_| !ignored);
+        let never = Timestamp::default();
+        let learning = Learning { signed, complete: None, own_came: never, any_came: never };
+        self.learning = Some(learning).filter(|_| !ignored);
     }
 
     /// What is waited for.
@@ -107,31 +103,48 @@ impl Own {
         }
     }
 
-    /// Whether to sign now. `known` ops of the chain are here; `all_complete` if no connected peer
-    /// has anything more to tell.
-    pub(crate) fn release(&mut self, now: Timestamp, known: u64, all_complete: bool) -> Release {
-        let Some(learning) = self.learning else { return Release::Signing };
-        let Some(complete) = learning.complete else { return Release::Waiting };
-        let learnt = if let Some(signed) = learning.signed {
-            known >= signed
-        } else {
+    /// Ops came from a peer, those of this chain among them or not: there may be more.
+    pub(crate) fn came(&mut self, now: Timestamp, own: bool) {
+        if let Some(learning) = &mut self.learning {
+            learning.any_came = now;
+            if own {
+                learning.own_came = now;
+            }
+        }
+    }
+
+    /// Whether the chain has just become known. `known` ops of it are here; `all_complete` if every
+    /// peer that was to be asked has nothing more to tell.
+    pub(crate) fn is_learnt(&mut self, now: Timestamp, known: u64, all_complete: bool) -> bool {
+        let Some(learning) = self.learning else { return false };
+        let learnt = match (learning.complete, learning.signed) {
+            (None, _) => false,
+            (Some(_), Some(signed)) => known >= signed,
             // Another peer may know more: give it the time to connect and to tell.
-            let wait = if all_complete { limits::LEARN_WAIT } else { limits::LEARN_WAIT_MAX };
-            now >= complete.after(wait)
+            (Some(_), None) => learning.due(all_complete).is_some_and(|due| now >= due),
         };
         if learnt {
             self.learning = None;
-            Release::Learnt
-        } else {
-            Release::Waiting
         }
+        learnt
     }
 
     /// When to look again though nothing happens.
     pub(crate) fn due_at(&self, now: Timestamp) -> Option<Timestamp> {
         let learning = self.learning.filter(|learning| learning.signed.is_none())?;
-        let due =
-            [limits::LEARN_WAIT, limits::LEARN_WAIT_MAX].map(|w| Some(learning.complete?.after(w)));
-        due.into_iter().flatten().find(|at| *at > now)
+        let due = [true, false].map(|all_complete| learning.due(all_complete));
+        due.into_iter().flatten().filter(|at| *at > now).min()
+    }
+}
+
+impl Learning {
+    /// When a chain of unknown length counts as learnt, if nothing more comes.
+    fn due(self, all_complete: bool) -> Option<Timestamp> {
+        let complete = self.complete?;
+        Some(if all_complete {
+            complete.max(self.own_came).after(limits::LEARN_WAIT)
+        } else {
+            complete.max(self.any_came).after(limits::LEARN_WAIT_MAX)
+        })
     }
 }

@@ -59,9 +59,7 @@ impl Replica {
 
     /// Ops of this replica's key in a room: one more than the highest place in its chain.
     pub fn own_ops(&self, room: RoomId) -> u64 {
-        let tip = self.author().zip(self.rooms.get(&room));
-        let tip = tip.and_then(|(author, room)| room.log.graph().tip(author));
-        tip.map_or(0, |tip| tip.seq.number() + 1)
+        self.rooms.get(&room).map_or(0, Room::own_ops)
     }
 
     /// Ops of an author, written here, that no other store has acknowledged.

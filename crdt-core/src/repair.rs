@@ -8,10 +8,20 @@ use crate::effect::{Effect, Event, PeerId};
 use crate::id::{OpId, Position, RoomId, SetDigest};
 use crate::limits;
 use crate::message::{Message, encode_ops};
+use crate::order::set_digest;
 use crate::planted::{Bug, planted};
 use crate::replica::Replica;
 use crate::session::Session;
 use crate::time::Timestamp;
+
+/// What a peer announced of a room.
+#[derive(Debug)]
+pub(crate) struct Heads {
+    pub(crate) set: SetDigest,
+    pub(crate) count: u64,
+    pub(crate) heads: Vec<OpId>,
+    pub(crate) cursor: Position,
+}
 
 impl Replica {
     /// Asks a peer for ops, except those that are there or on their way.
@@ -42,23 +52,18 @@ impl Replica {
     }
 
     /// A peer told what it holds: ask for what is unknown here, send what it lacks.
-    pub(crate) fn heads(
-        &mut self,
-        now: Timestamp,
-        peer: PeerId,
-        id: RoomId,
-        set: SetDigest,
-        heads: Vec<OpId>,
-        cursor: Position,
-    ) {
+    pub(crate) fn heads(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: Heads) {
+        let Heads { set, count, heads, cursor } = told;
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let all_acked = session.all_acked(id);
         let Some(incoming) = session.incoming(id) else { return };
-        let agreed = room.log.set_digest() == set;
-        let all_named = heads.len() < limits::HEADS_LISTED_MAX;
+        let compared = room.agrees(now, set, count);
+        let agreed = compared == Some(true);
+        // What a peer names is all it holds only if its digest says so too.
+        let all_named = || heads.len() < limits::HEADS_LISTED_MAX && set_digest(&heads) == set;
         let all_admitted = || heads.iter().all(|head| room.log.graph().contains(*head));
-        incoming.complete = agreed || (all_named && all_admitted());
+        incoming.complete = agreed || (all_admitted() && all_named());
         if incoming.complete
             && let Some(own) = &mut room.own
         {
@@ -68,7 +73,7 @@ impl Replica {
         let unknown: Vec<OpId> = heads.into_iter().filter(|head| !room.log.has(*head)).collect();
         let lacked = core::mem::replace(&mut incoming.lacking, !unknown.is_empty());
         if agreed {
-            return self.agreed(peer, id, set, cursor);
+            return self.agreed(now, peer, id, set, cursor);
         }
         (incoming.agreed, incoming.announced) = (None, Some((set, cursor)));
         if planted(Bug::GapsIgnored) {
@@ -80,7 +85,7 @@ impl Replica {
             let (name, cursor) = (room.name.clone(), Position::START);
             return self.send(peer, &Message::Sub { room: id, name, cursor });
         }
-        if unknown.is_empty() && all_acked {
+        if unknown.is_empty() && all_acked && compared.is_some() {
             return self.send_again(peer, id);
         }
         self.dirty.insert(id);
@@ -94,12 +99,22 @@ impl Replica {
     }
 
     /// The peer and this side hold the same.
-    fn agreed(&mut self, peer: PeerId, id: RoomId, set: SetDigest, cursor: Position) {
+    fn agreed(
+        &mut self,
+        now: Timestamp,
+        peer: PeerId,
+        id: RoomId,
+        set: SetDigest,
+        cursor: Position,
+    ) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(store) = session.store else { return };
         let Some(incoming) = session.incoming(id) else { return };
         (incoming.announced, incoming.complete) = (None, true);
+        if let Some(own) = &mut room.own {
+            own.complete(now);
+        }
         let news = incoming.agreed.replace(set) != Some(set);
         room.set_pulled(store, cursor, &mut self.effects);
         if news {
@@ -116,7 +131,7 @@ impl Replica {
     }
 
     /// Looks whether a gap was closed: what a peer announced before is now what is here.
-    pub(crate) fn caught_up(&mut self, id: RoomId) {
+    pub(crate) fn caught_up(&mut self, now: Timestamp, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         let log = &room.log;
         let settled = log.parked() == 0 && room.fetch.is_idle();
@@ -134,7 +149,7 @@ impl Replica {
             .filter(|(_, (set, _))| *set == log.set_digest())
             .collect();
         for (peer, (set, cursor)) in waiting {
-            self.agreed(peer, id, set, cursor);
+            self.agreed(now, peer, id, set, cursor);
         }
     }
 

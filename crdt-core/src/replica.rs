@@ -101,10 +101,14 @@ impl Replica {
     /// of the old one may have been given to other ops before.
     ///
     /// Call it after the last [`Replica::restore`] and before the first [`Replica::handle`].
-    pub fn signed(&mut self, signed: Signed, fresh: StoreId) -> bool {
+    pub fn doubt_if_behind(&mut self, signed: Signed, fresh: StoreId) -> bool {
+        // A store that knows nothing of a room may be older than its key's first op there; and one
+        // that starts on a machine for the first time may have a twin elsewhere.
+        let behind = |(room, ops): (&RoomId, &u64)| *ops > self.own_ops(*room);
+        let first_start = signed.others.is_none() && signed.rooms.is_empty();
+        let mut doubted = first_start || signed.rooms.iter().any(behind);
         self.signed = Some(signed);
         let ids: Vec<RoomId> = self.rooms.keys().copied().collect();
-        let mut doubted = false;
         for id in ids {
             doubted |= self.doubt_room(id);
         }
@@ -208,7 +212,7 @@ impl Replica {
         for id in core::mem::take(&mut self.dirty) {
             self.sign(now, id);
             self.publish(now, id);
-            self.caught_up(id);
+            self.caught_up(now, id);
             self.announce(now, id);
             self.fetch_due(now, id);
             if let Some(room) = self.rooms.get_mut(&id) {
@@ -223,8 +227,10 @@ impl Replica {
     fn sign(&mut self, now: Timestamp, id: RoomId) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         if let Some(key) = &self.config.key {
-            let complete = self.sessions.values().all(|session| session.is_complete(id));
-            room.learn(now, complete, &mut self.effects);
+            let asked = self.signed.as_ref().map_or(0, |signed| signed.peers);
+            let complete = self.sessions.values().filter(|session| session.is_complete(id)).count();
+            let all_complete = complete >= asked.max(self.sessions.len());
+            room.learn(now, all_complete, &mut self.effects);
             room.sign_writes(now, key, &mut self.effects);
         }
     }
@@ -280,10 +286,20 @@ impl Replica {
 
     /// Keeps the memory of parked ops within bounds after a room's has changed from `before`.
     pub(crate) fn account_parked(&mut self, id: RoomId, before: usize) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let others = self.parked_bytes - before;
-        room.log.shrink_parked(limits::PARKED_BYTES_ALL_MAX.saturating_sub(others));
-        self.parked_bytes = others + room.log.parked_bytes();
+        let now = self.rooms.get(&id).map_or(0, |room| room.log.parked_bytes());
+        self.parked_bytes = self.parked_bytes - before + now;
+        // Whoever fills the memory pays: rooms in which little waits keep it.
+        while self.parked_bytes > limits::PARKED_BYTES_ALL_MAX {
+            let fullest = self.rooms.values_mut().max_by_key(|room| room.log.parked_bytes());
+            let Some(room) = fullest else { return };
+            let held = room.log.parked_bytes();
+            if held == 0 {
+                return;
+            }
+            let excess = self.parked_bytes - limits::PARKED_BYTES_ALL_MAX;
+            room.log.shrink_parked(held.saturating_sub(excess));
+            self.parked_bytes = self.parked_bytes - held + room.log.parked_bytes();
+        }
     }
 
     pub(crate) fn send(&mut self, peer: PeerId, message: &Message) {

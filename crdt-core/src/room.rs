@@ -8,14 +8,14 @@ use alloc::vec::Vec;
 use crate::effect::{Effect, Event, PeerId, Record, Token};
 use crate::fetch::Fetch;
 use crate::head::Kind;
-use crate::id::{OpId, Position, RoomId, RoomName, StoreId};
+use crate::id::{OpId, Position, RoomId, RoomName, SetDigest, StoreId};
 use crate::json::Canonical;
 use crate::key::SecretKey;
 use crate::limits;
 use crate::log::{Admitted, Log, Verdict};
 use crate::message::{Frame, Message};
 use crate::op::{Draft, Op};
-use crate::own::{Own, Release};
+use crate::own::Own;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::time::Timestamp;
@@ -51,6 +51,8 @@ pub(crate) struct Room {
     listed: usize,
     announce_at: Option<Timestamp>,
     announced_at: Timestamp,
+    /// When very many heads are compared next.
+    compare_at: Timestamp,
     recorded: bool,
 }
 
@@ -71,6 +73,7 @@ impl Room {
             listed: 0,
             announce_at: None,
             announced_at: Timestamp::default(),
+            compare_at: Timestamp::default(),
             recorded: false,
         }
     }
@@ -247,12 +250,16 @@ impl Room {
     /// Looks whether the own chain is known by now. `all_complete` if no connected peer has anything
     /// more to tell.
     pub(crate) fn learn(&mut self, now: Timestamp, all_complete: bool, effects: &mut Vec<Effect>) {
-        let Some(own) = &mut self.own else { return };
-        let signed = self.log.graph().tip(own.author()).map_or(0, |tip| tip.seq.number() + 1);
-        if own.release(now, signed, all_complete) == Release::Learnt {
-            let room = self.id();
+        let (room, signed) = (self.id(), self.own_ops());
+        if self.own.as_mut().is_some_and(|own| own.is_learnt(now, signed, all_complete)) {
             effects.push(Effect::Notify(Event::Learnt { room, signed }));
         }
+    }
+
+    /// Ops of the own chain: one more than its highest place.
+    pub(crate) fn own_ops(&self) -> u64 {
+        let tip = self.own.as_ref().and_then(|own| self.log.graph().tip(own.author()));
+        tip.map_or(0, |tip| tip.seq.number() + 1)
     }
 
     /// Notes since when ops are missing, if any are.
@@ -337,6 +344,20 @@ impl Room {
         }
         data.push(']');
         (tokens, Canonical::trusted(data))
+    }
+
+    /// Whether a peer that announces this holds the same; `None` if that is not looked at now. Where
+    /// there are very many heads, their digest is made so often and no more, however often peers ask.
+    pub(crate) fn agrees(&mut self, now: Timestamp, set: SetDigest, count: u64) -> Option<bool> {
+        if count != self.log.graph().end().number() {
+            return Some(false);
+        }
+        let many = self.log.graph().heads().len() > limits::HEADS_LISTED_MAX;
+        if many && now < self.compare_at {
+            return None;
+        }
+        self.compare_at = now.after(limits::HEADS_AFTER);
+        Some(self.log.set_digest() == set)
     }
 
     /// The announcement of what this replica holds.

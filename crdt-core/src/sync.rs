@@ -11,6 +11,7 @@ use crate::log::Verdict;
 use crate::message::{Batch, DecodeError, Exception, Message, Received};
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
+use crate::repair::Heads;
 use crate::replica::{Replica, Rooms};
 use crate::session::{Incoming, Outgoing, Session};
 use crate::time::Timestamp;
@@ -116,8 +117,8 @@ impl Replica {
                 }
                 self.dirty.insert(room);
             }
-            Message::Heads { room, set, heads, cursor, count: _ } => {
-                self.heads(now, peer, room, set, heads, cursor);
+            Message::Heads { room, set, heads, cursor, count } => {
+                self.heads(now, peer, room, Heads { set, count, heads, cursor });
             }
             Message::Get { room, ids } => self.get(peer, room, ids),
             Message::Credit { bytes } => self.granted(peer, bytes),
@@ -217,6 +218,10 @@ impl Replica {
                     except.push(Exception { index, rejection: Some(rejection) });
                 }
             }
+        }
+        if let (Some(own), false) = (&mut room.own, admitted.is_empty()) {
+            let own_among = admitted.iter().any(|a| a.op.head().author == own.author());
+            own.came(now, own_among);
         }
         room.admit(admitted, Some((peer, store)), &mut self.effects);
         let streamed = self.sessions.get_mut(&peer).and_then(|session| session.incoming(id));

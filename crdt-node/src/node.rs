@@ -106,7 +106,7 @@ impl Node {
         });
         store.replay(|record| replica.restore(record).map_err(NodeError::from))?;
         let fresh = StoreId::from_bytes(random()?);
-        if config.trust == Trust::Marks && replica.signed(config.marks.signed(), fresh) {
+        if config.trust == Trust::Marks && replica.doubt_if_behind(config.marks.signed(), fresh) {
             store.rename(fresh)?;
         }
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);

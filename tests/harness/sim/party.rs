@@ -103,7 +103,7 @@ impl Party {
     pub(super) fn started(&mut self, fresh: StoreId) -> Result<Replica, Rejection> {
         let mut replica = self.reopened()?;
         let signed = Signed { rooms: self.marks.clone(), others: Some(0) };
-        if self.key.is_some() && replica.signed(signed, fresh) {
+        if self.key.is_some() && replica.doubt_if_behind(signed, fresh) {
             self.store = fresh;
         }
         Ok(replica)

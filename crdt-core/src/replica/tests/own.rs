@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::net::{MAIN, Net, Node};
+use super::net::{Disk, MAIN, Net, Node};
 use crate::effect::{Event, Input};
 use crate::evidence::Equivocation;
 use crate::fixtures::room;
@@ -18,7 +18,7 @@ fn restore(net: &mut Net, node: usize, copy: &Node, signed: Option<u64>) -> bool
     net.cut(node);
     net.nodes[node] = Node::start(copy.key, copy.disk.clone());
     let rooms = signed.map(|signed| (room(MAIN), signed)).into_iter().collect();
-    net.nodes[node].replica.signed(Signed { rooms, others: None }, FRESH)
+    net.nodes[node].replica.doubt_if_behind(Signed { rooms, others: None, peers: 1 }, FRESH)
 }
 
 fn copy(net: &Net, node: usize) -> Node {
@@ -69,8 +69,8 @@ fn a_store_that_holds_all_its_key_signed_signs_at_once() {
     let now = copy(&net, 1);
     net.cut(1);
     net.nodes[1] = now;
-    let signed = Signed { rooms: BTreeMap::from([(room(MAIN), 1)]), others: Some(0) };
-    assert!(!net.nodes[1].replica.signed(signed, FRESH));
+    let signed = Signed { rooms: BTreeMap::from([(room(MAIN), 1)]), others: Some(0), peers: 1 };
+    assert!(!net.nodes[1].replica.doubt_if_behind(signed, FRESH));
     net.write(1, 2);
     assert_eq!(net.nodes[1].durable(), [2], "offline");
     net.link(0, 1);
@@ -127,7 +127,10 @@ fn a_copied_key_forks_once_and_both_branches_go_on() {
     // Node 3 is a second node 1, on a store of its own.
     let twin = copy(&net, 1);
     net.nodes.push(twin);
-    assert!(net.nodes[3].replica.signed(Signed::default(), FRESH), "it takes an id of its own");
+    assert!(
+        net.nodes[3].replica.doubt_if_behind(Signed::default(), FRESH),
+        "it takes an id of its own"
+    );
     net.link(0, 3);
     net.settle();
     assert!(!is_learning(&net, 3));
@@ -162,4 +165,66 @@ fn a_copied_key_forks_once_and_both_branches_go_on() {
             "node {node} is told once"
         );
     }
+}
+
+/// A carried home: nothing says how long the chain is.
+fn carried(net: &mut Net, node: usize, old: &Node, peers: usize) {
+    net.cut(node);
+    net.nodes[node] = Node::start(old.key, old.disk.clone());
+    let signed = Signed { peers, ..Signed::default() };
+    assert!(net.nodes[node].replica.doubt_if_behind(signed, FRESH));
+}
+
+fn later(net: &mut Net, node: usize, wait: crate::time::Span) {
+    net.now = net.now.after(wait);
+    net.input(node, Input::Flush);
+}
+
+#[test]
+fn while_fewer_peers_have_told_all_than_are_asked_the_chain_is_not_known() {
+    let mut net = Net::connected(1);
+    net.write(1, 1);
+    net.settle();
+    let old = copy(&net, 1);
+    net.write(1, 2);
+    net.settle();
+    carried(&mut net, 1, &old, 2);
+    // The first of two peers is empty, or says that it is.
+    net.nodes.push(Node::start(0, Disk::default()));
+    net.link(2, 1);
+    net.quiet();
+    net.write(1, 3);
+    later(&mut net, 1, limits::LEARN_WAIT);
+    assert!(is_learning(&net, 1), "the other may know more");
+    net.link(0, 1);
+    net.settle();
+    assert!(!is_learning(&net, 1));
+    net.quiet();
+    assert_eq!(net.nodes[1].durable(), [3]);
+    assert!(evidence(&net, 0).is_empty());
+}
+
+#[test]
+fn what_a_slow_peer_still_tells_keeps_the_chain_in_doubt() {
+    let mut net = Net::connected(2);
+    for number in 0..600 {
+        net.write(1, number);
+    }
+    net.settle();
+    let old = Node::start(1, Disk(net.nodes[1].disk.0[..3].to_vec()));
+    carried(&mut net, 1, &old, 2);
+    net.nodes.push(Node::start(0, Disk::default()));
+    net.link(3, 1);
+    net.quiet();
+    net.link(0, 1);
+    net.write(1, 1_000);
+    // Its stream is slow, but it does not stop.
+    while net.deliver() {
+        let known = net.status(1).ops;
+        later(&mut net, 1, crate::time::Span::from_ms(6_000));
+        assert!(known >= 600 || is_learning(&net, 1), "released at {known}");
+    }
+    net.settle();
+    assert_eq!(net.nodes[1].durable(), [1_000]);
+    assert!((0..3).all(|node| evidence(&net, node).is_empty()));
 }
