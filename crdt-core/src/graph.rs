@@ -36,6 +36,9 @@ impl Node {
     }
 }
 
+/// Author, place, and the op that two others follow.
+type ForkPoint = (AuthorId, Seq, Option<OpId>);
+
 /// An author's last op: where its next one continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tip {
@@ -67,7 +70,7 @@ pub struct Graph {
     heads: Heads,
     entries: u64,
     /// The points at which chains fork, and the two ops with the smallest ids at each.
-    forks: BTreeMap<(AuthorId, Seq, Option<OpId>), [OpId; 2]>,
+    forks: BTreeMap<ForkPoint, [OpId; 2]>,
 }
 
 impl Graph {
@@ -111,11 +114,7 @@ impl Graph {
 
     /// Every point at which an author's chain forks, by author and place.
     pub fn equivocations(&self) -> impl ExactSizeIterator<Item = Equivocation> + '_ {
-        let room = self.room;
-        let equivocation = move |(&(author, seq, prev), &ops): (&(AuthorId, Seq, _), _)| {
-            Equivocation { room, author, seq, prev, ops }
-        };
-        self.forks.iter().map(equivocation)
+        self.forks.iter().map(|(point, ops)| self.equivocation(*point, *ops))
     }
 
     /// Ops that no other op depends on, sorted.
@@ -223,8 +222,14 @@ impl Graph {
         }
         let ops = if id < sibling { [id, sibling] } else { [sibling, id] };
         self.forks.insert(point, ops);
+        Some(self.equivocation(point, ops))
+    }
+
+    fn equivocation(&self, point: ForkPoint, ops: [OpId; 2]) -> Equivocation {
         let (author, seq, prev) = point;
-        Some(Equivocation { room: self.room, author, seq, prev, ops })
+        // In an open room the grant is the room.
+        let (room, grant) = (self.room, *self.room.as_bytes());
+        Equivocation { room, grant, author, seq, prev, ops }
     }
 
     /// Every admitted op in order of arrival: depth, id and number of entries.

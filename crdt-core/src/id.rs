@@ -122,7 +122,7 @@ id32! {
     DataHash
 }
 id32! {
-    /// The point at which an author's chain forks: SHA-256 over room, author and previous op.
+    /// The point at which an author's chain forks: SHA-256 over room, grant, author and previous op.
     /// Source: `docs/PROTOCOL.md`, "Equivocation".
     ForkId
 }

@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 
 /// What a peer announced of a room.
 #[derive(Debug)]
-pub(crate) struct Heads {
+pub(crate) struct Announced {
     pub(crate) set: SetDigest,
     pub(crate) count: u64,
     pub(crate) heads: Vec<OpId>,
@@ -52,8 +52,8 @@ impl Replica {
     }
 
     /// A peer told what it holds: ask for what is unknown here, send what it lacks.
-    pub(crate) fn heads(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: Heads) {
-        let Heads { set, count, heads, cursor } = told;
+    pub(crate) fn heads(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: Announced) {
+        let Announced { set, count, heads, cursor } = told;
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let all_acked = session.all_acked(id);

@@ -11,7 +11,7 @@ use crate::log::Verdict;
 use crate::message::{Batch, DecodeError, Exception, Message, Received};
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
-use crate::repair::Heads;
+use crate::repair::Announced;
 use crate::replica::{Replica, Rooms};
 use crate::session::{Incoming, Outgoing, Session};
 use crate::time::Timestamp;
@@ -118,7 +118,7 @@ impl Replica {
                 self.dirty.insert(room);
             }
             Message::Heads { room, set, heads, cursor, count } => {
-                self.heads(now, peer, room, Heads { set, count, heads, cursor });
+                self.heads(now, peer, room, Announced { set, count, heads, cursor });
             }
             Message::Get { room, ids } => self.get(peer, room, ids),
             Message::Credit { bytes } => self.granted(peer, bytes),

@@ -1,7 +1,7 @@
 //! A running node answers other commands: `status` asks it what only a running node knows, such as
 //! what is missing and whether it may sign. A socket in the home, which only its owner can open.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,12 +9,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::screen::Format;
 use crate::state::State;
 
 const SOCKET: &str = "control.sock";
+
+/// Pause after a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Time that one question may take.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -35,20 +38,28 @@ impl Control {
         let _nothing_left = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).ok()?;
         let task = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut question = [0_u8; 1];
-                let answered = async {
-                    stream.read_exact(&mut question).await?;
-                    let format = if question == *b"j" { Format::Json } else { Format::Text };
-                    let answer = state.status(format).await.unwrap_or_default();
-                    stream.write_all(answer.as_bytes()).await
-                };
-                // Whoever asked may have gone.
-                let _gone = timeout(ANSWER_MAX, answered).await;
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let answered = answer(stream, state.clone());
+                        // Whoever asked may have gone.
+                        tokio::spawn(async { drop(timeout(ANSWER_MAX, answered).await) });
+                    }
+                    // For want of descriptors, say: others will be freed.
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
+                }
             }
         });
         Some(Self { path, task })
     }
+}
+
+async fn answer(mut stream: tokio::net::UnixStream, state: State) -> io::Result<()> {
+    let mut question = [0_u8; 1];
+    stream.read_exact(&mut question).await?;
+    let format = if question == *b"j" { Format::Json } else { Format::Text };
+    let answer = state.status(format).await.unwrap_or_default();
+    stream.write_all(answer.as_bytes()).await
 }
 
 impl Drop for Control {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crdt_core::id::RoomNameError;
+use crdt_core::id::{AuthorId, RoomNameError};
 use crdt_core::rejection::Rejection;
 use crdt_relayer::driver::Stopped;
 use crdt_relayer::error::StoreError;
@@ -138,10 +138,30 @@ pub enum NodeError {
         /// Own ops that wait.
         unsent: usize,
     },
+    /// Another process signs with the key, perhaps from another home.
+    #[error("another process signs with the key {author}, from this home or from a copy of it")]
+    KeyBusy {
+        /// The key.
+        author: AuthorId,
+    },
+    /// It could not be noted how much the key has signed.
+    #[error(
+        "{path}: {source}; all that was shown as recorded is recorded, but how much your key has \
+             signed could not be noted"
+    )]
+    Marks {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is no evidence.
+    #[error("this is no evidence: {0}")]
+    NoProof(String),
     /// Nothing could be signed before the run ended.
     #[error(
-        "{lines} lines are not recorded: your own ops were not all known yet, and signing would \
-             have contradicted them; the lines are kept in {file}"
+        "not recorded: {lines} line{}, kept in {file}: your own ops were not all known yet, and \
+             signing might have contradicted them", if *lines == 1 { "" } else { "s" }
     )]
     Unsigned {
         /// How many.
@@ -208,7 +228,13 @@ impl NodeError {
 
     /// Whether a report that says so was printed already.
     pub fn is_reported(&self) -> bool {
-        matches!(self, Self::Unverified(_) | Self::Equivocation { .. } | Self::DemoFailed(_))
+        matches!(
+            self,
+            Self::Unverified(_)
+                | Self::NoProof(_)
+                | Self::Equivocation { .. }
+                | Self::DemoFailed(_)
+        )
     }
 
     /// Whether the reader of a pipe has gone, as `head` does: nothing is wrong.
@@ -234,6 +260,7 @@ impl NodeError {
             | Self::NoSubject { .. }
             | Self::Exists { .. }
             | Self::File { .. }
+            | Self::Marks { .. }
             | Self::Home(HomeError::Io { .. })
             | Self::Store(
                 StoreError::Open { .. }
@@ -244,13 +271,13 @@ impl NodeError {
                 | StoreError::NoRoom(_),
             ) => 3,
             Self::NotRelayed { .. } => 4,
-            Self::Unverified(_) | Self::Store(StoreError::Damaged(_)) => 5,
+            Self::Unverified(_) | Self::NoProof(_) | Self::Store(StoreError::Damaged(_)) => 5,
             Self::Equivocation { .. } => 6,
             Self::NotSynced { .. }
             | Self::Unsigned { .. }
             | Self::Demo(_)
             | Self::DemoFailed(_) => 7,
-            Self::Home(HomeError::Busy(_)) => 9,
+            Self::Home(HomeError::Busy(_)) | Self::KeyBusy { .. } => 9,
             Self::LinesRefused { .. } => 10,
         }
     }
@@ -270,6 +297,9 @@ impl NodeError {
             Self::KeyFormat { .. } => "E0307",
             Self::OtherName { .. } => "E0308",
             Self::Home(HomeError::Busy(_)) => "E0309",
+            Self::KeyBusy { .. } => "E0313",
+            Self::Marks { .. } => "E0314",
+            Self::NoProof(_) => "E0507",
             Self::File { .. } | Self::Home(HomeError::Io { .. }) => "E0310",
             Self::NoSubject { .. } => "E0311",
             Self::Exists { .. } => "E0312",
@@ -316,8 +346,15 @@ impl NodeError {
                 "check owner, permissions and free space; nothing was lost".into()
             }
             Self::Home(HomeError::Busy(_)) => {
-                "that process has the key; log, status, export and verify work beside it".into()
+                "log, status, evidence, export and verify work beside it".into()
             }
+            Self::KeyBusy { .. } => {
+                "stop that process: two that write would fork your chain".into()
+            }
+            Self::Marks { .. } => {
+                "check owner, permissions and free space, then start again".into()
+            }
+            Self::NoProof(_) => "it proves nothing against anybody; ask for the file again".into(),
             Self::Store(StoreError::Missing { .. }) => {
                 "put it back: signing without it could contradict what this key has signed before; \
                  or make a node with a new name and key"
@@ -340,7 +377,8 @@ impl NodeError {
                  run; is the relay up?"
             ),
             Self::Unsigned { file, .. } => format!(
-                "once a relay can be reached: crdt-node run NAME < {}, then remove that file",
+                "once a relay can be reached, run the node with < {}; when that has ended well, \
+                 remove the file; --trust-store signs without asking anybody",
                 file.display()
             ),
             Self::NoEvidence { .. } => "crdt-node evidence NAME list names all".into(),

@@ -163,7 +163,7 @@ impl Proof {
             None => "both claim to be its first op".to_owned(),
         };
         let mut lines = vec![
-            format!("{}  room {}", name(self.evidence.id()), self.found.room),
+            format!("{}  room {}", name(self.found.equivocation.id()), self.found.room),
             format!("author {author} signed two different ops as #{}; {after}", seq.number()),
         ];
         for op in &self.ops {

@@ -127,6 +127,8 @@ fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<
     let rooms = or(init.room, DEFAULT_ROOM);
     relays.iter().try_for_each(|url| check_relay(url))?;
     rooms.iter().try_for_each(|room| RoomName::parse(room).map(drop))?;
+    let marks = marks::folder()?;
+    crdt_relayer::home::make(&marks)?;
     crdt_relayer::home::make(home.path())?;
     let _lock = crdt_relayer::home::lock(home.path())?;
     let passphrase = match (init.passphrase, init.passphrase_file) {
@@ -140,7 +142,7 @@ fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<
     home.write_settings(&Settings { name: init.name.clone(), relays, rooms })?;
     drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);
     let author = identity::create(&home.key(), passphrase.as_ref())?;
-    Marks::create(&marks::folder()?, author)?;
+    Marks::create(&marks, author)?;
     print(&match format {
         Format::Json => json!({
             "schema": "crdt-node/init/1", "ok": true, "code": 0,
@@ -178,7 +180,7 @@ fn configured(
     let config = RunConfig {
         home: home.path().to_owned(),
         store: home.store(),
-        marks: Marks::open(&marks::folder()?, key.author())?,
+        marks: marks::folder()?,
         trust: if connection.trust_store { Trust::Store } else { Trust::Marks },
         key,
         relays,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crdt_core::id::{AuthorId, RoomId};
 use crdt_core::own::Signed;
-use crdt_relayer::home::{self, Lock};
+use crdt_relayer::home::{self, HomeError, Lock};
 use serde::{Deserialize, Serialize};
 
 use crate::error::NodeError;
@@ -37,7 +37,8 @@ pub struct Marks {
 }
 
 /// The folder in which the marks of all keys are kept: under the state folder of the user, or the
-/// data folder where the system has none.
+/// data folder where the system has none. Never in the folder of the homes: who copies that would
+/// copy the marks along.
 ///
 /// # Errors
 /// The user has neither.
@@ -49,7 +50,7 @@ pub fn folder() -> Result<PathBuf, NodeError> {
 
 /// The same under a state folder of one's own.
 pub fn folder_in(state: &Path) -> PathBuf {
-    state.join("crdt-node").join("signed")
+    state.join("crdt-node-signed")
 }
 
 impl Marks {
@@ -61,7 +62,10 @@ impl Marks {
     pub fn open(all: &Path, author: AuthorId) -> Result<Self, NodeError> {
         let folder = all.join(author.to_string());
         home::make(&folder)?;
-        let lock = home::lock(&folder)?;
+        let lock = home::lock(&folder).map_err(|error| match error {
+            HomeError::Busy(_) => NodeError::KeyBusy { author },
+            error @ HomeError::Io { .. } => error.into(),
+        })?;
         let text = fs::read_to_string(folder.join(FILE)).unwrap_or_default();
         let kept = serde_json::from_str(&text).unwrap_or_default();
         Ok(Self { folder, kept, _lock: lock })
@@ -78,11 +82,31 @@ impl Marks {
         Ok(marks)
     }
 
-    /// What the key is known to have signed.
-    pub fn signed(&self) -> Signed {
+    /// Takes the store at its word, as the user wants it: these are all the ops the key has signed.
+    ///
+    /// # Errors
+    /// The marks cannot be written.
+    pub fn believe(&mut self, rooms: impl Iterator<Item = (RoomId, u64)>) -> Result<(), NodeError> {
+        let rooms = rooms.map(|(room, ops)| (room.to_string(), ops)).collect();
+        self.kept = Kept { made_here: true, rooms };
+        self.sync()
+    }
+
+    /// What the key is known to have signed, where so many `peers` can be asked for more.
+    pub fn signed(&self, peers: usize) -> Signed {
         let room = |(id, ops): (&String, &u64)| Some((RoomId::parse(id).ok()?, *ops));
         let others = self.kept.made_here.then_some(0);
-        Signed { rooms: self.kept.rooms.iter().filter_map(room).collect(), others }
+        Signed { rooms: self.kept.rooms.iter().filter_map(room).collect(), others, peers }
+    }
+
+    /// Notes that an op of the key is known, so that it has signed so many in a room. Where nothing is
+    /// known yet, one op says nothing of how many there are: then this changes nothing.
+    ///
+    /// # Errors
+    /// The marks cannot be written.
+    pub fn raise(&mut self, room: RoomId, ops: u64) -> Result<(), NodeError> {
+        let known = self.kept.made_here || self.kept.rooms.contains_key(&room.to_string());
+        if known { self.note(room, ops) } else { Ok(()) }
     }
 
     /// Notes that the key has signed so many ops in a room.
@@ -119,7 +143,7 @@ impl Marks {
             finish(&file)?;
             fs::rename(&new, &path)
         };
-        written().map_err(|source| NodeError::file(&path, source))
+        written().map_err(|source| NodeError::Marks { path: path.clone(), source })
     }
 }
 
@@ -136,28 +160,30 @@ mod tests {
     fn marks_only_rise_and_outlive_the_process() {
         let folder = TempDir::new().unwrap();
         let mut marks = Marks::create(folder.path(), AUTHOR).unwrap();
-        assert_eq!(marks.signed().in_room(ROOM), Some(0));
+        assert_eq!(marks.signed(1).in_room(ROOM), Some(0));
         marks.note(ROOM, 7).unwrap();
         marks.note(ROOM, 3).unwrap();
         drop(marks);
         let marks = Marks::open(folder.path(), AUTHOR).unwrap();
-        assert_eq!(marks.signed().in_room(ROOM), Some(7));
-        assert_eq!(marks.signed().in_room(RoomId::from_bytes([3; 32])), Some(0));
+        assert_eq!(marks.signed(1).in_room(ROOM), Some(7));
+        assert_eq!(marks.signed(1).in_room(RoomId::from_bytes([3; 32])), Some(0));
     }
 
     #[test]
     fn without_a_readable_file_nothing_is_known_but_what_is_learnt() {
         let folder = TempDir::new().unwrap();
         let mut marks = Marks::open(folder.path(), AUTHOR).unwrap();
-        assert_eq!(marks.signed(), Signed::default());
+        assert_eq!(marks.signed(0), Signed::default());
+        marks.raise(ROOM, 5).unwrap();
+        assert_eq!(marks.signed(1).in_room(ROOM), None, "an op says nothing of how many there are");
         marks.note(ROOM, 7).unwrap();
         drop(marks);
         let marks = Marks::open(folder.path(), AUTHOR).unwrap();
-        assert_eq!(marks.signed().in_room(ROOM), Some(7));
-        assert_eq!(marks.signed().others, None, "other rooms stay unknown");
+        assert_eq!(marks.signed(1).in_room(ROOM), Some(7));
+        assert_eq!(marks.signed(1).others, None, "other rooms stay unknown");
         fs::write(marks.folder.join(FILE), "{\"made_here\":tr").unwrap();
         drop(marks);
-        assert_eq!(Marks::open(folder.path(), AUTHOR).unwrap().signed(), Signed::default());
+        assert_eq!(Marks::open(folder.path(), AUTHOR).unwrap().signed(0), Signed::default());
     }
 
     #[test]
@@ -165,6 +191,6 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let _marks = Marks::create(folder.path(), AUTHOR).unwrap();
         let second = Marks::open(folder.path(), AUTHOR);
-        assert!(matches!(second, Err(NodeError::Home(home::HomeError::Busy(_)))));
+        assert!(matches!(second, Err(NodeError::KeyBusy { .. })));
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crdt_core::Replica;
 use crdt_core::effect::{Command, Event};
-use crdt_core::id::{RoomName, StoreId};
+use crdt_core::id::{AuthorId, RoomId, RoomName, StoreId};
 use crdt_core::json::Canonical;
 use crdt_core::key::SecretKey;
 use crdt_core::replica::{Config, Rooms};
@@ -35,10 +35,12 @@ pub struct NodeConfig {
     pub key: SecretKey,
     /// What it takes part in.
     pub rooms: Vec<RoomName>,
-    /// What the key is known to have signed.
-    pub marks: Marks,
+    /// The folder in which it is noted how much each key has signed.
+    pub marks: PathBuf,
     /// Whether to believe the marks or the store.
     pub trust: Trust,
+    /// Relays it will be connected to.
+    pub relays: usize,
 }
 
 /// What a node believes about its own chain when it starts.
@@ -82,7 +84,10 @@ pub struct Node {
     events: mpsc::Receiver<Event>,
     links: mpsc::Receiver<LinkEvent>,
     links_sender: mpsc::Sender<LinkEvent>,
+    author: AuthorId,
     marks: Marks,
+    /// Why the marks could not be written: the node must stop.
+    unnoted: Option<NodeError>,
     _lock: Lock,
 }
 
@@ -97,6 +102,7 @@ impl Node {
         let lock = home::lock(&config.home)?;
         let store_path = config.home.join(STORE_FILE);
         let mut store = Store::open_existing(&store_path)?;
+        let author = config.key.author();
         let mut replica = Replica::new(Config {
             store: store.id(),
             agent: concat!("crdt-node/", env!("CARGO_PKG_VERSION")).into(),
@@ -105,9 +111,19 @@ impl Node {
             seed: getrandom::u64()?,
         });
         store.replay(|record| replica.restore(record).map_err(NodeError::from))?;
-        let fresh = StoreId::from_bytes(random()?);
-        if config.trust == Trust::Marks && replica.doubt_if_behind(config.marks.signed(), fresh) {
-            store.rename(fresh)?;
+        let mut marks = Marks::open(&config.marks, author)?;
+        let held: Vec<(RoomId, u64)> =
+            replica.rooms().map(|room| (room, replica.own_ops(room))).collect();
+        match config.trust {
+            Trust::Store => marks.believe(held.into_iter())?,
+            Trust::Marks => {
+                let fresh = StoreId::from_bytes(random()?);
+                if replica.doubt_if_behind(marks.signed(config.relays), fresh) {
+                    store.rename(fresh)?;
+                }
+                // What was on disk before the last process could note it.
+                held.into_iter().try_for_each(|(room, ops)| marks.raise(room, ops))?;
+            }
         }
         let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (driver, ended) =
@@ -118,8 +134,20 @@ impl Node {
         let (links_sender, links) = mpsc::channel(LINKS_WAITING_MAX);
         let (online, _) = watch::channel(true);
         let (ended, outcome) = (Some(ended), Ok(()));
-        let marks = config.marks;
-        Ok(Self { driver, ended, outcome, online, events, links, links_sender, marks, _lock: lock })
+        let unnoted = None;
+        Ok(Self {
+            driver,
+            ended,
+            outcome,
+            online,
+            events,
+            links,
+            links_sender,
+            author,
+            marks,
+            unnoted,
+            _lock: lock,
+        })
     }
 
     /// Keeps a connection to a relay from now on.
@@ -141,6 +169,9 @@ impl Node {
     /// The next thing that happens. Must be called again and again: the node waits while too much
     /// is not taken.
     pub async fn next(&mut self) -> Happening {
+        if let Some(error) = self.unnoted.take() {
+            return Happening::Ended(Err(error));
+        }
         if let Some(ended) = &mut self.ended {
             let how_it_ended = tokio::select! {
                 Some(event) = self.events.recv() => return self.noted(event),
@@ -159,10 +190,11 @@ impl Node {
 
     /// Notes outside the home how much the key has signed.
     fn noted(&mut self, event: Event) -> Happening {
-        match note(&mut self.marks, &event) {
-            Ok(()) => Happening::Event(event),
-            Err(error) => Happening::Ended(Err(error)),
+        if let Err(error) = note(&mut self.marks, self.author, &event) {
+            // The event is told all the same: what is durable is durable.
+            self.unnoted.get_or_insert(error);
         }
+        Happening::Event(event)
     }
 
     /// Looks at the replica. What happens meanwhile is dropped: the replica answers only while its
@@ -195,7 +227,7 @@ impl Node {
     /// Finishes what is at hand and ends. Events that are still to come are dropped. Returns how it
     /// ended, and the transactions that could not be signed.
     pub async fn stop(self) -> (Result<(), NodeError>, Vec<Unsigned>) {
-        let Self { driver, ended, outcome, mut events, mut links, mut marks, .. } = self;
+        let Self { driver, ended, outcome, mut events, mut links, mut marks, author, .. } = self;
         links.close();
         let end = async {
             // One that has stopped already has nothing to give back.
@@ -211,7 +243,7 @@ impl Node {
         // Its last events tell how much it has signed.
         let mut last = |event| {
             let outcome = std::mem::replace(&mut noted, Ok(()));
-            noted = outcome.and(note(&mut marks, &event));
+            noted = outcome.and(note(&mut marks, author, &event));
             if let Event::Withdrawn { room, entries } = event {
                 unsigned.push(Unsigned { room, entries });
             }
@@ -230,8 +262,11 @@ impl Node {
 }
 
 /// Notes how much the key has signed, as far as an event tells it.
-fn note(marks: &mut Marks, event: &Event) -> Result<(), NodeError> {
+fn note(marks: &mut Marks, author: AuthorId, event: &Event) -> Result<(), NodeError> {
     match event {
+        Event::Admitted { room, op, .. } if op.head().author == author => {
+            marks.raise(*room, op.head().seq.number() + 1)
+        }
         Event::Durable { room, seq, .. } => marks.note(*room, seq.number() + 1),
         Event::Learnt { room, signed } => marks.note(*room, *signed),
         Event::Admitted { .. }

@@ -1,7 +1,7 @@
 //! `run` and `send`: a node, its lines, its screen.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,6 @@ use crate::error::NodeError;
 use crate::feed::{Fed, Feeder, Read};
 use crate::input::LINES_WAITING_MAX;
 use crate::links::Links;
-use crate::marks::Marks;
 use crate::node::{Node, NodeConfig, Trust, Unsigned};
 use crate::progress::Progress;
 use crate::screen::Screen;
@@ -27,9 +26,6 @@ use crate::watch::Watch;
 
 /// Time that leaving the console waits for relays.
 pub const LEAVE_MAX: Duration = Duration::from_secs(2);
-
-/// Where lines are kept that were not signed before a run ended.
-const UNSIGNED_FILE: &str = "unsigned.txt";
 
 /// Time between being asked to stop and the end of the process.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -49,8 +45,8 @@ pub struct RunConfig {
     pub rooms: Vec<RoomName>,
     /// When it ends.
     pub until: Until,
-    /// What its key is known to have signed.
-    pub marks: Marks,
+    /// The folder in which it is noted how much each key has signed.
+    pub marks: PathBuf,
     /// Whether to believe that or the store.
     pub trust: Trust,
 }
@@ -73,12 +69,15 @@ pub enum Until {
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal was closed.
+    hangup: Signal,
 }
 
 impl Signals {
     fn listen() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+        let (interrupt, hangup) = (SignalKind::interrupt(), SignalKind::hangup());
+        Ok(Self { terminate, interrupt: signal(interrupt)?, hangup: signal(hangup)? })
     }
 
     /// Waits until one comes.
@@ -86,6 +85,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
@@ -129,6 +129,7 @@ impl Run {
             rooms: config.rooms,
             marks: config.marks,
             trust: config.trust,
+            relays: config.relays.len(),
         })
         .await?;
         let (fed_sender, fed) = mpsc::channel(LINES_WAITING_MAX);
@@ -181,6 +182,8 @@ impl Run {
         let feeding = tokio::spawn(feeder.run(lines));
         let ended = watch.run(&mut node, &mut fed, &screen, &mut signals, until).await;
         feeding.abort();
+        // A line that is being handed over still is.
+        let _aborted = feeding.await;
         let (stopped, unsigned) = node.stop().await;
         // Lines that are not recorded are what matters most.
         keep_unsigned(&home, &unsigned).and(ended).and(stopped)
@@ -193,9 +196,12 @@ fn keep_unsigned(home: &Path, unsigned: &[Unsigned]) -> Result<(), NodeError> {
     if lines == 0 {
         return Ok(());
     }
-    let file = home.join(UNSIGNED_FILE);
+    // A file of its own: the one that is being read, if any, must not grow.
+    let free = |number: &u32| !home.join(format!("unsigned-{number}.txt")).exists();
+    let number = (1..u32::MAX).find(free).unwrap_or(u32::MAX);
+    let file = home.join(format!("unsigned-{number}.txt"));
     let kept = || {
-        let mut out = OpenOptions::new().create(true).append(true).open(&file)?;
+        let mut out = File::create_new(&file)?;
         for Unsigned { room, entries } in unsigned {
             if let Some(room) = room {
                 writeln!(out, "/join {room}")?;

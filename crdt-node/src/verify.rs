@@ -16,6 +16,7 @@ use crdt_relayer::store::Store;
 use serde_json::json;
 
 use crate::error::NodeError;
+use crate::evidence;
 use crate::show;
 
 /// Bytes of an exported line: an op envelope.
@@ -39,6 +40,8 @@ pub struct Verification {
     problems: Vec<String>,
     /// What the file proves, if it is evidence.
     proved: Option<Equivocation>,
+    /// Why a file that looks like evidence is none.
+    unproved: Option<String>,
 }
 
 impl Verification {
@@ -83,11 +86,15 @@ impl Verification {
 
     /// For people.
     pub fn text(&self) -> String {
-        if let Some(Equivocation { room, author, seq, ops: [a, b], .. }) = &self.proved {
-            let seq = seq.number();
+        if let Some(proved) = &self.proved {
+            let Equivocation { room, author, seq, ops: [a, b], .. } = proved;
+            let (name, seq) = (evidence::name(proved.id()), seq.number());
             return format!(
-                "proved: {author} signed two different ops as #{seq} of room {room}:\n  {a}\n  {b}"
+                "{name} proves: {author} signed two different ops as #{seq} of room {room}:\n  {a}\n  {b}"
             );
+        }
+        if self.unproved.is_some() {
+            return "nothing is proved".to_owned();
         }
         let mut text = format!(
             "{} ops: {} hashes, {} signatures, {} links checked; {} equivocations",
@@ -109,6 +116,9 @@ impl Verification {
     /// # Errors
     /// What was found to be wrong.
     pub fn outcome(&self, forks: Forks) -> Result<(), NodeError> {
+        if let Some(why) = &self.unproved {
+            return Err(NodeError::NoProof(why.clone()));
+        }
         match (self.exit_code(forks), self.problems.first()) {
             (5, Some(first)) => Err(NodeError::Unverified(first.clone())),
             (6, _) => Err(NodeError::Equivocation { count: self.equivocations }),
@@ -205,7 +215,7 @@ pub fn file(path: &Path) -> Result<Verification, NodeError> {
     if file.fill_buf().map_err(failed)?.starts_with(b"{\"evidence\"") {
         let mut text = Vec::new();
         file.take(EVIDENCE_MAX).read_to_end(&mut text).map_err(failed)?;
-        return Ok(evidence(&text));
+        return Ok(check_evidence(&text));
     }
     let mut verifier = Verifier::new();
     let mut line = Vec::new();
@@ -232,14 +242,17 @@ pub fn file(path: &Path) -> Result<Verification, NodeError> {
     Ok(verifier.finish())
 }
 
-fn evidence(file: &[u8]) -> Verification {
+fn check_evidence(file: &[u8]) -> Verification {
     let mut found = Verification::default();
     match Evidence::verify(file) {
         Ok(evidence) => {
             (found.hashes, found.signatures) = (2, 2);
             found.proved = Some(evidence.equivocation());
         }
-        Err(error) => found.problem(format!("this is no evidence: {error}")),
+        Err(error) => {
+            found.problem(format!("this is no evidence: {error}"));
+            found.unproved = Some(error.to_string());
+        }
     }
     found
 }

@@ -74,15 +74,15 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 type Query = Box<dyn FnOnce(&Replica) + Send>;
 
-/// Room taken by a received frame, among all connections' and among its own's, until it is dealt with.
-struct Room {
+/// What a received frame takes up, of all connections' share and of its own's, until it is dealt with.
+struct Permits {
     of_all: OwnedSemaphorePermit,
     _of_peer: OwnedSemaphorePermit,
 }
 
 enum Request {
     Up(PeerId, Outbound),
-    Input(Input, Option<Room>),
+    Input(Input, Option<Permits>),
     Query(Query),
     Stop,
 }
@@ -132,8 +132,8 @@ impl Driver {
 
     /// The way in for the frames of a connection.
     pub fn inlet(&self, peer: PeerId) -> Inlet {
-        let room = Arc::new(Semaphore::new(RECEIVED_BYTES_PER_PEER_MAX));
-        Inlet { driver: self.clone(), peer, room }
+        let share = Arc::new(Semaphore::new(RECEIVED_BYTES_PER_PEER_MAX));
+        Inlet { driver: self.clone(), peer, share }
     }
 
     /// A number for a new connection.
@@ -200,7 +200,7 @@ impl Driver {
 pub struct Inlet {
     driver: Driver,
     peer: PeerId,
-    room: Arc<Semaphore>,
+    share: Arc<Semaphore>,
 }
 
 impl Inlet {
@@ -209,16 +209,16 @@ impl Inlet {
     /// # Errors
     /// [`Stopped`].
     pub async fn received(&self, frame: Vec<u8>) -> Result<(), Stopped> {
-        let of_peer = take(&self.room, frame.len().min(RECEIVED_BYTES_PER_PEER_MAX)).await?;
+        let of_peer = take(&self.share, frame.len().min(RECEIVED_BYTES_PER_PEER_MAX)).await?;
         let of_all = take(&self.driver.received_bytes, frame.len()).await?;
-        let room = Room { of_all, _of_peer: of_peer };
-        self.driver.request(Request::Input(Input::Received(self.peer, frame), Some(room))).await
+        let permits = Permits { of_all, _of_peer: of_peer };
+        self.driver.request(Request::Input(Input::Received(self.peer, frame), Some(permits))).await
     }
 }
 
-async fn take(room: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Stopped> {
+async fn take(share: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Stopped> {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    Arc::clone(room).acquire_many_owned(bytes).await.map_err(|_| Stopped)
+    Arc::clone(share).acquire_many_owned(bytes).await.map_err(|_| Stopped)
 }
 
 /// Time that follows the wall clock forwards and never goes back, so timers always fire.
@@ -261,11 +261,11 @@ impl Task {
     fn run(mut self, runtime: &Handle) -> Result<(), StoreError> {
         loop {
             let first = self.next_request(runtime);
-            let mut rooms = Vec::new();
-            let (effects, stop) = self.batch(first, &mut rooms)?;
+            let mut taken = Vec::new();
+            let (effects, stop) = self.batch(first, &mut taken)?;
             self.carry_out(effects)?;
             // Only now may as many bytes be received again.
-            drop(rooms);
+            drop(taken);
             if stop {
                 self.say_goodbye(runtime);
                 return Ok(());
@@ -313,7 +313,7 @@ impl Task {
     fn batch(
         &mut self,
         first: Option<Request>,
-        rooms: &mut Vec<Room>,
+        held: &mut Vec<Permits>,
     ) -> Result<(Vec<Effect>, bool), StoreError> {
         let (now, started) = (self.clock.now(), Instant::now());
         let (mut effects, mut stop, mut bytes) = (Vec::new(), false, 0);
@@ -325,13 +325,13 @@ impl Task {
                     self.peers.insert(peer, outbound);
                     effects.extend(self.replica.handle(now, Input::PeerUp(peer)));
                 }
-                Some(Request::Input(input, room)) => {
+                Some(Request::Input(input, permits)) => {
                     if let Input::PeerDown(peer) = input {
                         self.peers.remove(&peer);
                     }
                     effects.extend(self.replica.handle(now, input));
-                    bytes += room.as_ref().map_or(0, |room| room.of_all.num_permits());
-                    rooms.extend(room);
+                    bytes += permits.as_ref().map_or(0, |permits| permits.of_all.num_permits());
+                    held.extend(permits);
                 }
                 Some(Request::Query(look)) => look(&self.replica),
                 Some(Request::Stop) => stop = true,

@@ -200,10 +200,16 @@ impl Inside {
         let key: SecretKey = identity::load(&home.key(), &Passphrase::Ask)?;
         let author = key.author();
         let rooms = vec![RoomName::parse(ROOM)?];
-        let marks = Marks::open(&marks::folder_in(&folder.join(STATE)), author)?;
+        let marks = marks::folder_in(&folder.join(STATE));
 
-        let config =
-            NodeConfig { home: home.path().into(), key, rooms, marks, trust: Trust::Marks };
+        let config = NodeConfig {
+            home: home.path().into(),
+            key,
+            rooms,
+            marks,
+            trust: Trust::Marks,
+            relays: relays.len(),
+        };
         let mut node = Node::spawn(config).await?;
         for url in relays {
             node.connect(url);

@@ -102,7 +102,7 @@ impl Party {
     /// holds. It goes on as the store `fresh` if that is older.
     pub(super) fn started(&mut self, fresh: StoreId) -> Result<Replica, Rejection> {
         let mut replica = self.reopened()?;
-        let signed = Signed { rooms: self.marks.clone(), others: Some(0) };
+        let signed = Signed { rooms: self.marks.clone(), others: Some(0), peers: 1 };
         if self.key.is_some() && replica.doubt_if_behind(signed, fresh) {
             self.store = fresh;
         }
@@ -114,7 +114,18 @@ impl Party {
         let (room, signed) = match told {
             Told::Durable { room, seq, .. } => (room, seq.number() + 1),
             Told::Learnt { room, signed } => (room, *signed),
-            _ => return,
+            Told::Admitted { room, op, .. } if Some(op.head().author) == self.author() => {
+                (room, op.head().seq.number() + 1)
+            }
+            Told::Admitted { .. }
+            | Told::Refused { .. }
+            | Told::SignedElsewhere { .. }
+            | Told::Withdrawn { .. }
+            | Told::Acked { .. }
+            | Told::PeerReady { .. }
+            | Told::Synced { .. }
+            | Told::PeerProblem { .. }
+            | Told::Blamed { .. } => return,
         };
         let mark = self.marks.entry(*room).or_default();
         *mark = signed.max(*mark);
