@@ -40,10 +40,6 @@ pub enum Bug {
     OwnTimeBack,
     /// Who comes back is not sent what came meanwhile.
     OutboxForgotten,
-    /// Heads are not announced but in answer to a `sub`.
-    HeadsUnannounced,
-    /// Heads that differ lead to nothing.
-    GapsIgnored,
     /// A cursor is noted one place further than was pulled.
     CursorAhead,
     /// An `ack` counts for the last message instead of the oldest.
@@ -76,8 +72,6 @@ impl Bug {
         Self::OwnDepthByChain,
         Self::OwnTimeBack,
         Self::OutboxForgotten,
-        Self::HeadsUnannounced,
-        Self::GapsIgnored,
         Self::CursorAhead,
         Self::AckOfTheLast,
         Self::ParkedAcknowledged,

@@ -8,7 +8,6 @@ use crate::id::{Position, RoomId};
 use crate::limits;
 use crate::message::{Frame, encode_ops};
 use crate::op::Op;
-use crate::planted::{Bug, planted};
 use crate::replica::Replica;
 use crate::room::Fresh;
 use crate::time::Timestamp;
@@ -126,8 +125,7 @@ impl Replica {
     /// Announces a room's heads to those who are up to date, if it is time.
     pub(crate) fn announce(&mut self, now: Timestamp, id: RoomId) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        let silent = planted(Bug::HeadsUnannounced);
-        if silent || room.subscribers.is_empty() || !room.announcement_due(now) {
+        if room.subscribers.is_empty() || !room.announcement_due(now) {
             return;
         }
         let (frame, end) = (room.heads_frame(), room.log.graph().end());
