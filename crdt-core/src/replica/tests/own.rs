@@ -148,6 +148,12 @@ fn a_copied_key_forks_once_and_both_branches_go_on() {
         net.write(3, 40 + round);
         net.settle();
     }
+    // What the other wrote last is not where one's own branch goes on.
+    net.write(1, 50);
+    net.settle();
+    net.write(1, 51);
+    net.write(3, 52);
+    net.settle();
     let found = evidence(&net, 0);
     assert_eq!(found.len(), 1, "one fork, however long the branches");
     for node in 0..4 {
@@ -156,7 +162,7 @@ fn a_copied_key_forks_once_and_both_branches_go_on() {
     let statuses: Vec<_> =
         (0..4).map(|node| (net.status(node).set, net.status(node).entries)).collect();
     assert!(statuses.iter().all(|status| *status == statuses[0]));
-    assert_eq!(statuses[0].1, 13);
+    assert_eq!(statuses[0].1, 16);
     let told = |event: &&Event| matches!(event, Event::SignedElsewhere { .. });
     for node in [1, 3] {
         assert_eq!(
