@@ -82,7 +82,9 @@ async fn carry_out(cli: Cli) -> Result<(), NodeError> {
             let reports = report::stored_rooms(&home.open_store()?, author)?;
             print(&match format {
                 Format::Json => report::status_json(author, &reports).to_string(),
-                Format::Text => report::status_text(author, &reports).trim_end().to_owned(),
+                Format::Text => {
+                    format!("{}not running: as stored", report::status_text(author, &reports))
+                }
             })
         }
         Command::Verify(verify) => verified(&verify, folder, format),

@@ -104,6 +104,7 @@ pub fn status_json(author: AuthorId, reports: &[RoomReport]) -> serde_json::Valu
         "ok": true,
         "code": 0,
         "author": author.to_string(),
+        "running": false,
         "rooms": reports.iter().map(room).collect::<Vec<_>>(),
     })
 }

@@ -45,6 +45,7 @@ impl State {
     /// For programs.
     pub fn json(&self, rooms: &[RoomReport]) -> serde_json::Value {
         let mut fields = report::status_json(self.author, rooms);
+        fields["running"] = serde_json::json!(true);
         fields["links"] = links::json(&peek(&self.links));
         fields
     }

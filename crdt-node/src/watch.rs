@@ -6,7 +6,7 @@ use std::time::Duration;
 use crdt_core::Replica;
 use crdt_core::effect::{Event, PeerId};
 use crdt_core::evidence::Equivocation;
-use crdt_core::id::{AuthorId, RoomId};
+use crdt_core::id::{AuthorId, OpId, RoomId};
 use crdt_relayer::dial::LinkEvent;
 use crdt_relayer::driver::Driver;
 use serde_json::json;
@@ -219,20 +219,7 @@ impl Watch {
                     screen.show(line).await;
                 }
             }
-            Event::SignedElsewhere { room, op } => {
-                let fields = json!({
-                    "event": "signed_elsewhere", "room": self.name(room), "op": op.to_string(),
-                });
-                let text = || {
-                    format!(
-                        "WARNING  op {} is signed with your key and was not written here: another \
-                         process uses the key. Stop one of the two: if both write, everybody can \
-                         prove that you signed two different ops.",
-                        show::short(&op)
-                    )
-                };
-                self.tell(screen, &fields, text).await;
-            }
+            Event::SignedElsewhere { room, op } => self.signed_elsewhere(screen, room, op).await,
             Event::Learnt { room, signed } => {
                 let name = self.name(room);
                 let fields = json!({"event": "learnt", "room": name, "signed": signed});
@@ -283,6 +270,20 @@ impl Watch {
                 self.problem(screen, peer, &what).await;
             }
         }
+    }
+
+    async fn signed_elsewhere(&self, screen: &Screen, room: RoomId, op: OpId) {
+        let name = self.name(room);
+        let fields = json!({"event": "signed_elsewhere", "room": name, "op": op.to_string()});
+        let text = || {
+            format!(
+                "WARNING  op {} is signed with your key and was not written here: the key is or was \
+                 used elsewhere, or an older copy of this home was. If two write at once, everybody \
+                 can prove that you signed two different ops.",
+                show::short(&op)
+            )
+        };
+        self.tell(screen, &fields, text).await;
     }
 
     /// Tells programs of every fork, and people of an author's first.

@@ -1,5 +1,6 @@
 //! One op: nothing panics, nothing unsigned is accepted, and what is accepted reads back as itself.
 
+use crdt_core::evidence::Evidence;
 use crdt_core::head::Head;
 use crdt_core::id::{DataHash, Seq};
 use crdt_core::json::{Canonical, Value};
@@ -13,17 +14,19 @@ use super::tape::Tape;
 /// First byte of an input that is a tape of changes to an op. JSON does not start with it.
 const STRUCTURED: u8 = 0;
 
-/// Takes an envelope as text, or a zero byte and a tape that says how to forge an op.
+/// Takes an envelope or evidence as text, or a zero byte and a tape that says how to forge an op.
 pub fn run(data: &[u8]) {
-    match data.split_first() {
-        Some((&STRUCTURED, tape)) => structured(&mut Tape::new(tape)),
-        Some(_) | None => {
-            if let Ok(value) = Value::parse(data, limits::FRAME_DEPTH_MAX)
-                && let Ok(raw) = RawOp::decode(&value)
-            {
-                check(raw);
-            }
-        }
+    if let Some((&STRUCTURED, tape)) = data.split_first() {
+        return structured(&mut Tape::new(tape));
+    }
+    if let Ok(evidence) = Evidence::verify(data) {
+        let text = data.strip_suffix(b"\n").unwrap_or(data);
+        assert_eq!(text, evidence.to_string().as_bytes());
+    }
+    if let Ok(value) = Value::parse(data, limits::FRAME_DEPTH_MAX)
+        && let Ok(raw) = RawOp::decode(&value)
+    {
+        check(raw);
     }
 }
 

@@ -132,6 +132,9 @@ fn percentiles(times: &mut [Duration]) -> (f64, f64) {
     (at(50), at(99))
 }
 
+/// Time in which exchanges are measured before the full flood.
+const QUIET_TIME: Duration = Duration::from_secs(10);
+
 /// Time that the full flood lasts at least.
 const FULL_TIME: Duration = Duration::from_mins(5);
 
@@ -150,7 +153,8 @@ fn five_minutes_of_floods_delay_no_honest_op() {
     let pause = Duration::from_millis(20);
     let (idle, over) = channel();
     let timer = thread::spawn(move || {
-        thread::sleep(Duration::from_secs(10));
+        let (_open, nothing) = channel::<()>();
+        assert!(nothing.recv_timeout(QUIET_TIME).is_err());
         idle.send(())
     });
     let (mut quiet, ()) = pair.exchange_during(&over, pause);
