@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::iter;
 use std::time::{Duration, Instant};
 
-use crdt_core::effect::{Input, PeerId};
+use crdt_core::effect::{Input, Link, PeerId};
 use crdt_core::head::Kind;
 use crdt_core::id::{Depth, OpId, RoomId, RoomName, Seq, StoreId};
 use crdt_core::json::Canonical;
@@ -273,7 +273,7 @@ fn relayer() -> Replica {
     });
     let window = limits::WINDOW_BYTES;
     let hello = Message::Hello { agent: "bench".into(), store: PEER_STORE, window }.encode();
-    drop(replica.handle(NOW, Input::PeerUp(PEER)));
+    drop(replica.handle(NOW, Input::PeerUp(PEER, Link::ACCEPTED)));
     ingest(&mut replica, hello.as_bytes().to_vec());
     replica
 }

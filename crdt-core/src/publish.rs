@@ -90,6 +90,8 @@ impl Replica {
         if fresh.is_empty() {
             return;
         }
+        self.subscribe_peered(id);
+        let Some(room) = self.rooms.get_mut(&id) else { return };
         room.changed(now);
         let mut from = Position::of_len(index_of(&fresh));
         for chunk in chunks(&fresh) {

@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::effect::{
-    CloseReason, Command, Effect, Event, Input, PeerId, Record, SubmitError, Token,
+    CloseReason, Command, Effect, Event, Input, PeerId, Record, Scope, SubmitError, Token,
 };
 use crate::id::{Position, RoomId, RoomName, StoreId};
 use crate::json::Canonical;
@@ -145,7 +145,7 @@ impl Replica {
     /// Takes one input and returns what to do about it. See [`Effect`] for the order.
     pub fn handle(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
         match input {
-            Input::PeerUp(peer) => self.peer_up(peer),
+            Input::PeerUp(peer, link) => self.peer_up(peer, link),
             Input::PeerDown(peer) => self.peer_down(peer),
             Input::Received(peer, frame) => self.received(now, peer, &frame),
             Input::ReceivedBinary(peer) => self.strike(peer, "binary", "send text frames"),
@@ -246,14 +246,27 @@ impl Replica {
     }
 
     /// A room that came into being by being asked for ends when nobody is left and nothing came.
+    /// Relayers that keep the same rooms do not keep one for each other's sake: it comes into being
+    /// again with its first op.
     fn forget_if_unused(&mut self, id: RoomId) {
-        let unused =
-            |room: &Room| room.subscribers.is_empty() && room.log.graph().end() == Position::START;
+        let sessions = &self.sessions;
+        let peered = |peer: &PeerId| {
+            sessions.get(peer).is_some_and(|session| session.link.scope == Scope::Every)
+        };
+        let unused = |room: &Room| {
+            room.log.graph().end() == Position::START && room.subscribers.iter().all(peered)
+        };
         if self.config.rooms == Rooms::OnDemand
             && self.rooms.get(&id).is_some_and(unused)
             && let Some(room) = self.rooms.remove(&id)
         {
             self.parked_bytes -= room.log.parked_bytes();
+            for peer in room.subscribers {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.channels.remove(&id);
+                }
+                self.send(peer, &Message::Unsub { room: id });
+            }
         }
     }
 
@@ -277,7 +290,7 @@ impl Replica {
     pub(crate) fn use_room(&mut self, peer: PeerId, id: RoomId) -> bool {
         let Some(session) = self.sessions.get_mut(&peer) else { return false };
         let known = session.channels.contains_key(&id);
-        let fits = known || session.channels.len() < limits::SUBSCRIPTIONS_MAX;
+        let fits = known || session.channels.len() < session.rooms_max();
         if fits {
             session.channels.entry(id).or_default();
         }

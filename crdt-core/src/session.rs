@@ -4,14 +4,15 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use crate::effect::{Effect, Load, PeerId, Select};
+use crate::effect::{Effect, Link, Load, PeerId, Scope, Select};
 use crate::id::{OpId, Position, RoomId, SetDigest, StoreId};
 use crate::limits;
 use crate::message::Frame;
 use crate::planted::{Bug, planted};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Session {
+    pub(crate) link: Link,
     /// The peer's store; `None` until its `hello`.
     pub(crate) store: Option<StoreId>,
     pub(crate) strikes: u32,
@@ -87,6 +88,30 @@ impl Outgoing {
 }
 
 impl Session {
+    pub(crate) fn new(link: Link) -> Self {
+        Self {
+            link,
+            store: None,
+            strikes: 0,
+            complaints: 0,
+            channels: BTreeMap::new(),
+            credit: 0,
+            owed: 0,
+            unacked: VecDeque::new(),
+            gets: VecDeque::new(),
+            serving: false,
+        }
+    }
+
+    /// Rooms that may pass over this connection: as many as there are if its user chose the peer to
+    /// keep the same rooms.
+    pub(crate) fn rooms_max(&self) -> usize {
+        match self.link.scope {
+            Scope::Own => limits::SUBSCRIPTIONS_MAX,
+            Scope::Every => limits::ROOMS_MAX,
+        }
+    }
+
     /// The peer introduced itself.
     pub(crate) fn ready(&mut self, store: StoreId, window: u64) {
         self.store = Some(store);

@@ -4,7 +4,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::effect::{CloseReason, Effect, Event, PeerId};
+use crate::effect::{CloseReason, Effect, Event, Link, PeerId, Scope};
 use crate::id::{OpId, Position, RoomId, StoreId};
 use crate::limits;
 use crate::log::Verdict;
@@ -17,8 +17,8 @@ use crate::session::{Incoming, Outgoing, Session};
 use crate::time::Timestamp;
 
 impl Replica {
-    pub(crate) fn peer_up(&mut self, peer: PeerId) {
-        self.sessions.insert(peer, Session::default());
+    pub(crate) fn peer_up(&mut self, peer: PeerId, link: Link) {
+        self.sessions.insert(peer, Session::new(link));
         let hello = Message::Hello {
             agent: self.config.agent.clone(),
             store: self.config.store,
@@ -87,11 +87,25 @@ impl Replica {
             session.ready(store, window);
         }
         self.effects.push(Effect::Notify(Event::PeerReady { peer, agent, store }));
-        if self.config.rooms == Rooms::Joined {
+        let peered = self.sessions.get(&peer).is_some_and(|s| s.link.scope == Scope::Every);
+        if self.config.rooms == Rooms::Joined || peered {
             let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
             for room in rooms {
                 self.subscribe(peer, room);
             }
+        }
+    }
+
+    /// Asks the peers that are to keep the same rooms for this one.
+    pub(crate) fn subscribe_peered(&mut self, id: RoomId) {
+        let peered: Vec<PeerId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.link.scope == Scope::Every)
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in peered {
+            self.subscribe(peer, id);
         }
     }
 
@@ -103,6 +117,7 @@ impl Replica {
                     self.blame(peer, "subscriptions", "too many rooms on one connection");
                 } else if self.open_room(room, name).is_some() {
                     self.subscribed(now, peer, room, cursor);
+                    self.subscribe_peered(room);
                 } else {
                     self.blame(peer, "room", "this side does not take part in that room");
                 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crdt_core::id::{AuthorId, RoomName};
+use crdt_relayer::dial::{UrlError, check_url};
 use crdt_relayer::home::STORE_FILE;
 use crdt_relayer::store::Store;
 use serde::{Deserialize, Serialize};
@@ -147,13 +148,8 @@ impl Home {
 /// # Errors
 /// [`NodeError::Url`], [`NodeError::Tls`].
 pub fn check_relay(url: &str) -> Result<(), NodeError> {
-    if url.starts_with("wss://") {
-        return Err(NodeError::Tls { url: url.to_owned() });
-    }
-    let host = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
-    if host.is_some_and(|host| !host.is_empty()) && !url.contains(char::is_whitespace) {
-        Ok(())
-    } else {
-        Err(NodeError::Url { url: url.to_owned() })
-    }
+    check_url(url).map_err(|error| match error {
+        UrlError::Tls => NodeError::Tls { url: url.to_owned() },
+        UrlError::Malformed => NodeError::Url { url: url.to_owned() },
+    })
 }

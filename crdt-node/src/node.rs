@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use crdt_core::Replica;
-use crdt_core::effect::{Command, Event};
+use crdt_core::effect::{Command, Event, Link};
 use crdt_core::id::{AuthorId, RoomId, RoomName, StoreId};
 use crdt_core::json::Canonical;
 use crdt_core::key::SecretKey;
 use crdt_core::replica::{Config, Rooms};
-use crdt_relayer::dial::{self, LinkEvent};
+use crdt_relayer::dial::{self, LinkEvent, Route};
 use crdt_relayer::driver::{Driver, Ended, Events, Stopped, WhenFull};
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::{self, Lock, STORE_FILE};
@@ -153,7 +153,12 @@ impl Node {
     /// Keeps a connection to a relay from now on.
     pub fn connect(&self, url: String) {
         let (driver, events) = (self.driver.clone(), self.links_sender.clone());
-        tokio::spawn(dial::keep(driver, url, events, self.online.subscribe()));
+        tokio::spawn(dial::keep(
+            driver,
+            Route { url, link: Link::DIALLED },
+            events,
+            self.online.subscribe(),
+        ));
     }
 
     /// Its replica.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crdt_core::effect::PeerId;
+use crdt_core::effect::{Link, PeerId};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -27,6 +27,30 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A connection that held this long was good: the next pause is the first again.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
+/// Why an address cannot be dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// It asks for TLS.
+    #[error("wss:// is not supported by this version")]
+    Tls,
+    /// It is no websocket address.
+    #[error("not a websocket address")]
+    Malformed,
+}
+
+/// Whether a text is an address this version can dial.
+///
+/// # Errors
+/// [`UrlError`].
+pub fn check_url(url: &str) -> Result<(), UrlError> {
+    if url.starts_with("wss://") {
+        return Err(UrlError::Tls);
+    }
+    let host = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
+    let host = host.filter(|host| !host.is_empty() && !url.contains(char::is_whitespace));
+    host.map(drop).ok_or(UrlError::Malformed)
+}
+
 /// What becomes of a link.
 #[derive(Clone, Debug)]
 pub enum LinkEvent {
@@ -48,10 +72,19 @@ pub enum LinkEvent {
     },
 }
 
+/// Where to dial, and what for.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Where to.
+    pub url: String,
+    /// What for.
+    pub link: Link,
+}
+
 /// Dials until `online` ends. While it says `false` nothing is dialled and a connection is dropped.
 pub async fn keep(
     driver: Driver,
-    url: String,
+    route: Route,
     events: mpsc::Sender<LinkEvent>,
     mut online: watch::Receiver<bool>,
 ) {
@@ -61,13 +94,13 @@ pub async fn keep(
             return;
         }
         let started = tokio::time::Instant::now();
-        let reason = serve(&driver, &url, &events, online.clone()).await;
+        let reason = serve(&driver, &route, &events, online.clone()).await;
         if started.elapsed() >= GOOD_AFTER {
             pause = PAUSE_FIRST;
         }
         let wait = jittered(pause);
         let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let down = LinkEvent::Down { url: url.clone(), reason, retry_ms };
+        let down = LinkEvent::Down { url: route.url.clone(), reason, retry_ms };
         if events.send(down).await.is_err() {
             return;
         }
@@ -92,7 +125,7 @@ fn jittered(pause: Duration) -> Duration {
 /// One connection from dialling to its end; returns why it ended.
 async fn serve(
     driver: &Driver,
-    url: &str,
+    route: &Route,
     events: &mpsc::Sender<LinkEvent>,
     online: watch::Receiver<bool>,
 ) -> String {
@@ -100,14 +133,14 @@ async fn serve(
         .read_buffer_size(session::READ_BUFFER_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let connecting = connect_async_with_config(url, Some(config), true);
+    let connecting = connect_async_with_config(&route.url, Some(config), true);
     let socket = match timeout(CONNECT_MAX, connecting).await {
         Ok(Ok((socket, _))) => socket,
         Ok(Err(error)) => return describe(&error),
         Err(_) => return "no answer within 10 s".to_owned(),
     };
     let peer = driver.next_peer();
-    if events.send(LinkEvent::Up { url: url.to_owned(), peer }).await.is_err() {
+    if events.send(LinkEvent::Up { url: route.url.clone(), peer }).await.is_err() {
         return "stopping".to_owned();
     }
     let (write, read) = socket.split();
@@ -121,7 +154,8 @@ async fn serve(
         Err(error) => Err(ReadError::of(&error)),
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
-    session::run(driver, Box::pin(read), Box::pin(write), offline(online), peer).await
+    let connection = (peer, route.link);
+    session::run(driver, Box::pin(read), Box::pin(write), offline(online), connection).await
 }
 
 fn message(wire: Wire) -> Result<Message, Error> {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crdt_core::Replica;
-use crdt_core::effect::{Command, Effect, Event, Input, Load, PeerId, Record};
+use crdt_core::effect::{Command, Effect, Event, Input, Link, Load, PeerId, Record};
 use crdt_core::time::{Span, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -81,7 +81,7 @@ struct Permits {
 }
 
 enum Request {
-    Up(PeerId, Outbound),
+    Up(PeerId, Link, Outbound),
     Input(Input, Option<Permits>),
     Query(Query),
     Stop,
@@ -145,8 +145,13 @@ impl Driver {
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn connected(&self, peer: PeerId, outbound: Outbound) -> Result<(), Stopped> {
-        self.request(Request::Up(peer, outbound)).await
+    pub async fn connected(
+        &self,
+        peer: PeerId,
+        link: Link,
+        outbound: Outbound,
+    ) -> Result<(), Stopped> {
+        self.request(Request::Up(peer, link, outbound)).await
     }
 
     /// A connection is gone.
@@ -321,9 +326,9 @@ impl Task {
         for taken in 1..=BATCH_INPUTS_MAX {
             match request {
                 None => break,
-                Some(Request::Up(peer, outbound)) => {
+                Some(Request::Up(peer, link, outbound)) => {
                     self.peers.insert(peer, outbound);
-                    effects.extend(self.replica.handle(now, Input::PeerUp(peer)));
+                    effects.extend(self.replica.handle(now, Input::PeerUp(peer, link)));
                 }
                 Some(Request::Input(input, permits)) => {
                     if let Input::PeerDown(peer) = input {

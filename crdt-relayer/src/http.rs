@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use crdt_core::effect::Link;
 use futures_util::{SinkExt, StreamExt};
 
 use crate::driver::Driver;
@@ -85,7 +86,8 @@ async fn serve(driver: &Driver, socket: WebSocket) {
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
     let (read, write) = (Box::pin(read), Box::pin(write));
     // The peer's side of the story is in its own log.
-    let _why = session::run(driver, read, write, std::future::pending(), driver.next_peer()).await;
+    let connection = (driver.next_peer(), Link::ACCEPTED);
+    let _why = session::run(driver, read, write, std::future::pending(), connection).await;
 }
 
 fn read_error(error: axum::Error) -> ReadError {

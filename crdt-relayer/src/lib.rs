@@ -9,6 +9,7 @@ pub mod error;
 pub mod escape;
 pub mod home;
 pub mod http;
+pub mod local;
 pub mod outbound;
 mod page;
 mod place;

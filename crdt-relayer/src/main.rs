@@ -7,11 +7,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use crdt_core::effect::Event;
+use crdt_relayer::dial::{LinkEvent, check_url};
 use crdt_relayer::driver::{Events, WhenFull};
 use crdt_relayer::error::StoreError;
 use crdt_relayer::escape::{safe, safe_json};
 use crdt_relayer::home::HomeError;
-use crdt_relayer::relayer::{Relayer, RelayerError};
+use crdt_relayer::relayer::{Relayer, RelayerConfig, RelayerError};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -44,6 +45,9 @@ struct Run {
     /// Folder for the store [default: the user's data folder + /crdt-relayer].
     #[arg(long, value_name = "DIR", env = "CRDT_RELAYER_DATA")]
     data: Option<PathBuf>,
+    /// Another relayer to keep the same rooms with; repeatable. Give each of them the others.
+    #[arg(long, value_name = "URL")]
+    peer: Vec<String>,
     /// Print one JSON event per line.
     #[arg(long)]
     json: bool,
@@ -51,6 +55,9 @@ struct Run {
 
 /// Events that may wait to be printed.
 const EVENTS_WAITING_MAX: usize = 1_024;
+
+/// Link events that may wait to be printed.
+const LINKS_WAITING_MAX: usize = 64;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -133,7 +140,22 @@ async fn serve(run: Run) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (sender, mut inbox) = mpsc::channel(EVENTS_WAITING_MAX);
     let events = Events { sender, when_full: WhenFull::Drop };
-    let mut relayer = Relayer::start(data.clone(), run.listen, Some(events)).await?;
+    for url in &run.peer {
+        check_url(url).map_err(|error| Failure {
+            sentence: format!("--peer {url}: {error}"),
+            hint: "an address looks like ws://relay.example:8080/websocket",
+            code: 2,
+        })?;
+    }
+    let (links, mut link_events) = mpsc::channel(LINKS_WAITING_MAX);
+    let config = RelayerConfig {
+        data: data.clone(),
+        listen: run.listen,
+        peers: run.peer,
+        events: Some(events),
+        links: Some(links),
+    };
+    let mut relayer = Relayer::start(config).await?;
     let mut out = io::stdout();
     if run.json {
         let address = relayer.address().to_string();
@@ -142,10 +164,23 @@ async fn serve(run: Run) -> Result<(), Failure> {
         writeln!(out, "relayer on {}   store in {}", relayer.url(), data.display())?;
     }
     out.flush()?;
+    let (lines, mut printed) = mpsc::channel::<String>(EVENTS_WAITING_MAX);
+    let json = run.json;
+    tokio::spawn(async move {
+        loop {
+            let line = tokio::select! {
+                Some(event) = inbox.recv() => report(&event).filter(|_| json),
+                Some(event) = link_events.recv() => Some(link_line(&event, json)),
+                else => return,
+            };
+            // What nobody reads is dropped.
+            line.map(|line| drop(lines.try_send(line)));
+        }
+    });
     // On a thread of its own: a pipe that nobody reads blocks only the reports.
     std::thread::spawn(move || {
-        while let Some(event) = inbox.blocking_recv() {
-            if run.json && report(&mut out, &event).is_err() {
+        while let Some(line) = printed.blocking_recv() {
+            if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
                 return;
             }
         }
@@ -159,7 +194,8 @@ async fn serve(run: Run) -> Result<(), Failure> {
     Ok(())
 }
 
-fn report(out: &mut impl Write, event: &Event) -> io::Result<()> {
+/// An event for programs, if they are told of it.
+fn report(event: &Event) -> Option<String> {
     let line = match event {
         Event::PeerReady { peer, agent, .. } => {
             json!({"event": "connect", "peer": peer.0, "agent": agent})
@@ -184,8 +220,27 @@ fn report(out: &mut impl Write, event: &Event) -> io::Result<()> {
         | Event::Durable { .. }
         | Event::Refused { .. }
         | Event::Acked { .. }
-        | Event::Synced { .. } => return Ok(()),
+        | Event::Synced { .. } => return None,
     };
-    writeln!(out, "{}", safe_json(&line.to_string()))?;
-    out.flush()
+    Some(safe_json(&line.to_string()))
+}
+
+/// What became of a link to another relayer.
+fn link_line(event: &LinkEvent, as_json: bool) -> String {
+    match (event, as_json) {
+        (LinkEvent::Up { url, .. }, true) => {
+            json!({"event": "link", "relay": url, "state": "connected"}).to_string()
+        }
+        (LinkEvent::Up { url, .. }, false) => format!("connected to {}", safe(url)),
+        (LinkEvent::Down { url, reason, retry_ms }, true) => {
+            let line = json!({
+                "event": "link", "relay": url, "state": "down",
+                "reason": reason, "retry_ms": retry_ms,
+            });
+            safe_json(&line.to_string())
+        }
+        (LinkEvent::Down { url, reason, .. }, false) => {
+            format!("no connection to {} ({}); dialling again", safe(url), safe(reason))
+        }
+    }
 }

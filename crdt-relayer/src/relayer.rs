@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crdt_core::Replica;
+use crdt_core::effect::Link;
 use crdt_core::id::StoreId;
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Rooms};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use crate::dial::{self, LinkEvent, Route};
 use crate::driver::{Driver, Ended, Events, Stopped};
 use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
@@ -47,12 +49,28 @@ impl From<Rejection> for RelayerError {
     }
 }
 
+/// What a relayer is made with.
+#[derive(Debug)]
+pub struct RelayerConfig {
+    /// The folder of its state.
+    pub data: PathBuf,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Relayers it keeps the same rooms with.
+    pub peers: Vec<String>,
+    /// Told what happens in its rooms.
+    pub events: Option<Events>,
+    /// Told what becomes of its links to them.
+    pub links: Option<mpsc::Sender<LinkEvent>>,
+}
+
 /// A running relayer.
 #[derive(Debug)]
 pub struct Relayer {
     driver: Driver,
     ended: Ended,
     running: watch::Sender<bool>,
+    _online: watch::Sender<bool>,
     address: SocketAddr,
     url: String,
     _lock: Lock,
@@ -68,16 +86,20 @@ pub fn random() -> Result<[u8; 32], getrandom::Error> {
     Ok(bytes)
 }
 
+/// Where link events go if nobody wants them.
+fn unheard() -> mpsc::Sender<LinkEvent> {
+    let (links, mut inbox) = mpsc::channel(1);
+    tokio::spawn(async move { while inbox.recv().await.is_some() {} });
+    links
+}
+
 impl Relayer {
-    /// Starts a relayer that keeps its state in `data` and listens on `listen`.
+    /// Starts a relayer.
     ///
     /// # Errors
     /// [`RelayerError`].
-    pub async fn start(
-        data: PathBuf,
-        listen: SocketAddr,
-        events: Option<Events>,
-    ) -> Result<Self, RelayerError> {
+    pub async fn start(config: RelayerConfig) -> Result<Self, RelayerError> {
+        let RelayerConfig { data, listen, peers, events, links } = config;
         home::make(&data)?;
         let lock = home::lock(&data)?;
         let new_id = StoreId::from_bytes(random().map_err(RelayerError::Random)?);
@@ -97,7 +119,13 @@ impl Relayer {
         let (driver, ended) = Driver::spawn(replica, store, events);
         let (running, watch) = watch::channel(true);
         tokio::spawn(server.run(http::app(driver.clone()), watch));
-        Ok(Self { driver, ended, running, address, url, _lock: lock })
+        let (online, switch) = watch::channel(true);
+        let links = links.unwrap_or_else(unheard);
+        for url in peers {
+            let route = Route { url, link: Link::PEERED };
+            tokio::spawn(dial::keep(driver.clone(), route, links.clone(), switch.clone()));
+        }
+        Ok(Self { driver, ended, running, _online: online, address, url, _lock: lock })
     }
 
     /// Where it listens.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use crdt_core::effect::PeerId;
+use crdt_core::effect::{Link, PeerId};
 use crdt_core::message::Frame;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -92,14 +92,14 @@ pub(crate) async fn run<R, W>(
     read: R,
     write: W,
     stop: impl Future<Output = ()>,
-    peer: PeerId,
+    (peer, link): (PeerId, Link),
 ) -> String
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
     W: Sink<Wire> + Unpin,
 {
     let (outbound, outgoing, level) = Outbound::new();
-    if driver.connected(peer, outbound.clone()).await.is_err() {
+    if driver.connected(peer, link, outbound.clone()).await.is_err() {
         return "stopping".to_owned();
     }
     let mut reason = None;

@@ -9,7 +9,7 @@ use crdt_core::effect::{Command, Event, Token};
 use crdt_core::id::{AuthorId, RoomName, StoreId};
 use crdt_core::json::Canonical;
 use crdt_core::key::SecretKey;
-use crdt_relayer::relayer::{Relayer, RelayerError, random};
+use crdt_relayer::relayer::{Relayer, RelayerConfig, RelayerError, random};
 use crdt_relayer::store::Store;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin};
@@ -41,7 +41,14 @@ pub(super) struct Cast {
 impl Cast {
     pub(super) async fn assemble(folder: &Path, seed: u64) -> Result<Self, NodeError> {
         let loopback = ([127, 0, 0, 1], 0).into();
-        let relayer = Relayer::start(folder.join("relayer"), loopback, None).await;
+        let relayer = Relayer::start(RelayerConfig {
+            data: folder.join("relayer"),
+            listen: loopback,
+            peers: Vec::new(),
+            events: None,
+            links: None,
+        })
+        .await;
         let relayer = relayer.map_err(|error| match error {
             RelayerError::Home(error) => NodeError::Home(error),
             RelayerError::Store(error) => NodeError::Store(error),

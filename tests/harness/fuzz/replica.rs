@@ -2,7 +2,7 @@
 //! when the replica is flushed and when it dies. A disk in memory plays the driver's part.
 
 use crdt_core::Replica;
-use crdt_core::effect::{Command, Effect, Input, Load, PeerId, Token};
+use crdt_core::effect::{Command, Effect, Input, Link, Load, PeerId, Token};
 use crdt_core::id::{Depth, OpId, Position, RoomId, SetDigest, StoreId};
 use crdt_core::json::{Canonical, Value};
 use crdt_core::limits;
@@ -109,7 +109,7 @@ impl World {
             let peer = PeerId(self.connections);
             self.connections += 1;
             self.peers[number] = Some(peer);
-            self.input(Input::PeerUp(peer));
+            self.input(Input::PeerUp(peer, Link::ACCEPTED));
         }
     }
 

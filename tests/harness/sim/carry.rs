@@ -1,6 +1,6 @@
 //! What a driver does after its commit, and how frames travel and connections come and go.
 
-use crdt_core::effect::{Effect, Event as Told, Input, PeerId};
+use crdt_core::effect::{Effect, Event as Told, Input, Link, PeerId};
 use crdt_core::id::{OpId, RoomId};
 use crdt_core::message::{Frame, Received};
 
@@ -200,7 +200,7 @@ impl World {
         for end in [0, 1] {
             let (who, peer) = (ends[end], self.links[link].halves[end].peer);
             if who < self.parties.len() {
-                self.input(who, Input::PeerUp(peer));
+                self.input(who, Input::PeerUp(peer, Link::ACCEPTED));
             } else {
                 let hello = self.liars[who - self.parties.len()].hello();
                 self.fly(link, 1 - end, Flight { frame: hello, said: Said::Other });

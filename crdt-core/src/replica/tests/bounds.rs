@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::net::*;
-use crate::effect::{Command, Effect, Input, PeerId, Token};
+use crate::effect::{Command, Effect, Input, Link, PeerId, Token};
 use crate::fixtures::{Author, entry, room};
 use crate::id::{OpId, Position, RoomName, SetDigest, StoreId};
 use crate::json::Canonical;
@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 const LIAR: PeerId = PeerId(1_000_000);
 
 fn connect_liar(net: &mut Net, node: usize) {
-    net.input(node, Input::PeerUp(LIAR));
+    net.input(node, Input::PeerUp(LIAR, Link::ACCEPTED));
     net.input(node, Input::Received(LIAR, hello(66, limits::WINDOW_BYTES).as_bytes().to_vec()));
 }
 
@@ -213,7 +213,7 @@ fn acknowledgements_of_very_many_stores_crowd_out_no_later_one() {
         store[..8].copy_from_slice(&number.to_be_bytes());
         let store = StoreId::from_bytes(store);
         let hello = Message::Hello { agent: "liar".into(), store, window: limits::WINDOW_BYTES };
-        replica.handle(now, Input::PeerUp(PeerId(number)));
+        replica.handle(now, Input::PeerUp(PeerId(number), Link::ACCEPTED));
         for frame in [hello.encode(), sub(cursor)] {
             replica.handle(now, Input::Received(PeerId(number), frame.as_bytes().to_vec()));
         }

@@ -7,7 +7,9 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::effect::{Command, Effect, Event, Input, Load, Loaded, PeerId, Record, Select, Token};
+use crate::effect::{
+    Command, Effect, Event, Input, Link, Load, Loaded, PeerId, Record, Select, Token,
+};
 use crate::fixtures::{Author, room};
 use crate::id::{Position, RoomId, RoomName, StoreId};
 use crate::json::Canonical;
@@ -120,7 +122,7 @@ impl Net {
         self.next_peer += 2;
         self.links.push(ends);
         for (node, peer) in ends {
-            self.input(node, Input::PeerUp(peer));
+            self.input(node, Input::PeerUp(peer, Link::ACCEPTED));
         }
     }
 
@@ -257,7 +259,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn unknown() -> Self {
         let Node { mut replica, disk, .. } = Node::start(0, Disk::default());
-        replica.handle(Timestamp::from_ms(0), Input::PeerUp(PeerId(1)));
+        replica.handle(Timestamp::from_ms(0), Input::PeerUp(PeerId(1), Link::ACCEPTED));
         Self { replica, peer: PeerId(1), disk }
     }
 

@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::net::*;
-use crate::effect::{Effect, Input, PeerId};
+use crate::effect::{Effect, Input, Link, PeerId};
 use crate::fixtures::{Author, entry, id_of, room};
 use crate::id::Position;
 use crate::limits;
@@ -33,7 +33,7 @@ fn who_does_not_read_is_sent_no_more_than_the_window_and_catches_up_later() {
         }
         sent
     };
-    client.replica.handle(Timestamp::from_ms(0), Input::PeerUp(PeerId(2)));
+    client.replica.handle(Timestamp::from_ms(0), Input::PeerUp(PeerId(2), Link::ACCEPTED));
     let publisher = hello(8, limits::WINDOW_BYTES).as_bytes().to_vec();
     client.input(Input::Received(PeerId(2), publisher));
     for number in 0..60 {
@@ -69,7 +69,7 @@ fn a_missing_dependency_is_asked_of_the_sender_then_of_others() {
     };
     assert!(asks(&effects, PeerId(1)));
     let replica = &mut client.replica;
-    replica.handle(Timestamp::from_ms(0), Input::PeerUp(PeerId(2)));
+    replica.handle(Timestamp::from_ms(0), Input::PeerUp(PeerId(2), Link::ACCEPTED));
     for frame in [hello(8, limits::WINDOW_BYTES), sub(0)] {
         let frame = frame.as_bytes().to_vec();
         replica.handle(Timestamp::from_ms(0), Input::Received(PeerId(2), frame));
@@ -179,7 +179,7 @@ fn rooms_and_subscriptions_are_bounded() {
 /// What a store other than the client's holds, handed in by a second connection.
 fn publish(client: &mut Client, peer: u64, store: u8, all: &[Op]) -> Vec<Effect> {
     let peer = PeerId(peer);
-    client.input(Input::PeerUp(peer));
+    client.input(Input::PeerUp(peer, Link::ACCEPTED));
     let greeting = hello(store, limits::WINDOW_BYTES);
     client.input(Input::Received(peer, greeting.as_bytes().to_vec()));
     let frame = ops(&all.iter().collect::<Vec<_>>());
@@ -250,7 +250,7 @@ fn who_claims_a_members_store_cannot_keep_ops_from_it() {
     // have it, until the member asks once more.
     client.input(Input::PeerDown(PeerId(1)));
     publish(&mut client, 3, 9, &chain(2, 5));
-    client.input(Input::PeerUp(PeerId(1)));
+    client.input(Input::PeerUp(PeerId(1), Link::ACCEPTED));
     client.say(&hello(9, limits::WINDOW_BYTES));
     let first = client.say(&sub(5));
     assert_eq!(first.iter().map(|effect| ids_sent(effect, PeerId(1))).sum::<usize>(), 0);
@@ -315,7 +315,7 @@ fn a_parked_op_sent_again_costs_nothing_more() {
 #[test]
 fn every_ops_message_has_its_ack_even_if_the_room_is_not_joined() {
     let mut net = Net::new(1);
-    net.input(1, Input::PeerUp(PeerId(70)));
+    net.input(1, Input::PeerUp(PeerId(70), Link::ACCEPTED));
     let say = |net: &mut Net, frame: &Frame| {
         net.input(1, Input::Received(PeerId(70), frame.as_bytes().to_vec()));
     };
@@ -336,7 +336,7 @@ fn parked_ops_of_all_rooms_together_are_bounded() {
     let text = format!("\"{}\"", "x".repeat(60_000));
     let now = Timestamp::from_ms(0);
     for peer in 2..5 {
-        replica.handle(now, Input::PeerUp(PeerId(peer)));
+        replica.handle(now, Input::PeerUp(PeerId(peer), Link::ACCEPTED));
         let greeting = hello(9, limits::WINDOW_BYTES).as_bytes().to_vec();
         replica.handle(now, Input::Received(PeerId(peer), greeting));
         let name = format!("r{peer}");

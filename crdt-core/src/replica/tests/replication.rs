@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::net::*;
-use crate::effect::{Command, Effect, Event, Input, Load, PeerId, SubmitError, Token};
+use crate::effect::{Command, Effect, Event, Input, Link, Load, PeerId, SubmitError, Token};
 use crate::fixtures::{Author, room};
 use crate::id::{Position, RoomName, StoreId};
 use crate::json::Canonical;
@@ -246,7 +246,7 @@ fn asking_from_another_place_while_a_page_is_read_skips_nothing() {
     let Node { replica, disk, .. } = &mut net.nodes[0];
     let now = net.now;
     let mut say = |input: Input| replica.handle(now, input);
-    say(Input::PeerUp(PeerId(90)));
+    say(Input::PeerUp(PeerId(90), Link::ACCEPTED));
     let frame = |frame: Frame| Input::Received(PeerId(90), frame.as_bytes().to_vec());
     say(frame(hello(9, limits::WINDOW_BYTES)));
     let mut loads: VecDeque<Load> = VecDeque::new();
@@ -270,7 +270,7 @@ fn asking_from_another_place_while_a_page_is_read_skips_nothing() {
 #[test]
 fn a_node_takes_no_part_in_rooms_it_did_not_join() {
     let mut net = Net::new(1);
-    net.input(1, Input::PeerUp(PeerId(70)));
+    net.input(1, Input::PeerUp(PeerId(70), Link::ACCEPTED));
     for frame in [hello(9, limits::WINDOW_BYTES), sub(0)] {
         net.input(1, Input::Received(PeerId(70), frame.as_bytes().to_vec()));
     }

@@ -1,0 +1,68 @@
+//! A peer in this process: it speaks the protocol to the replica without a websocket. What reads a
+//! file or a message bus into a room is such a peer, so everything it brings is checked like the rest.
+
+use std::sync::Arc;
+
+use crdt_core::effect::{Link, PeerId};
+use crdt_core::message::Frame;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::driver::{Driver, Inlet, Stopped};
+use crate::outbound::{Level, Outbound, Outgoing};
+
+/// A connection to a replica of this process.
+#[derive(Debug)]
+pub struct LocalPeer {
+    driver: Driver,
+    peer: PeerId,
+    inlet: Inlet,
+    outgoing: UnboundedReceiver<Outgoing>,
+    level: Arc<Level>,
+}
+
+impl LocalPeer {
+    /// Connects. The replica speaks first, with its `hello`.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn connect(driver: &Driver, link: Link) -> Result<Self, Stopped> {
+        let (outbound, outgoing, level) = Outbound::new();
+        let peer = driver.next_peer();
+        driver.connected(peer, link, outbound).await?;
+        Ok(Self { driver: driver.clone(), peer, inlet: driver.inlet(peer), outgoing, level })
+    }
+
+    /// What the replica knows this connection by.
+    pub fn id(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Says something. Waits while the replica has too much to do.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn send(&self, frame: &str) -> Result<(), Stopped> {
+        self.inlet.received(frame.as_bytes().to_vec()).await
+    }
+
+    /// What the replica says next; `Err` with the reason once it has closed the connection.
+    ///
+    /// # Errors
+    /// The reason, in a word.
+    pub async fn recv(&mut self) -> Result<Frame, &'static str> {
+        match self.outgoing.recv().await {
+            Some(Outgoing::Frame(frame)) => {
+                self.level.sent(frame.len());
+                Ok(frame)
+            }
+            Some(Outgoing::Close(_, reason)) => Err(reason),
+            None => Err("stopped"),
+        }
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        // A replica that has stopped has forgotten the peer already.
+        let _stopped = self.driver.disconnected(self.peer).await;
+    }
+}
