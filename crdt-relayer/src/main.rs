@@ -1,16 +1,17 @@
 //! The relayer's command line.
 
+mod report;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use crdt_core::effect::Event;
-use crdt_relayer::dial::{LinkEvent, check_url};
+use crdt_relayer::dial::check_url;
 use crdt_relayer::driver::{Events, WhenFull};
 use crdt_relayer::error::StoreError;
-use crdt_relayer::escape::{safe, safe_json};
+use crdt_relayer::escape::safe;
 use crdt_relayer::home::HomeError;
 use crdt_relayer::relayer::{Relayer, RelayerConfig, RelayerError};
 use serde_json::json;
@@ -138,7 +139,7 @@ async fn serve(run: Run) -> Result<(), Failure> {
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (sender, mut inbox) = mpsc::channel(EVENTS_WAITING_MAX);
+    let (sender, inbox) = mpsc::channel(EVENTS_WAITING_MAX);
     let events = Events { sender, when_full: WhenFull::Drop };
     for url in &run.peer {
         check_url(url).map_err(|error| Failure {
@@ -147,7 +148,7 @@ async fn serve(run: Run) -> Result<(), Failure> {
             code: 2,
         })?;
     }
-    let (links, mut link_events) = mpsc::channel(LINKS_WAITING_MAX);
+    let (links, link_events) = mpsc::channel(LINKS_WAITING_MAX);
     let config = RelayerConfig {
         data: data.clone(),
         listen: run.listen,
@@ -164,27 +165,7 @@ async fn serve(run: Run) -> Result<(), Failure> {
         writeln!(out, "relayer on {}   store in {}", relayer.url(), data.display())?;
     }
     out.flush()?;
-    let (lines, mut printed) = mpsc::channel::<String>(EVENTS_WAITING_MAX);
-    let json = run.json;
-    tokio::spawn(async move {
-        loop {
-            let line = tokio::select! {
-                Some(event) = inbox.recv() => report(&event).filter(|_| json),
-                Some(event) = link_events.recv() => Some(link_line(&event, json)),
-                else => return,
-            };
-            // What nobody reads is dropped.
-            line.map(|line| drop(lines.try_send(line)));
-        }
-    });
-    // On a thread of its own: a pipe that nobody reads blocks only the reports.
-    std::thread::spawn(move || {
-        while let Some(line) = printed.blocking_recv() {
-            if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-                return;
-            }
-        }
-    });
+    report::print(inbox, link_events, out, run.json);
     tokio::select! {
         failed = relayer.failed() => return Ok(failed?),
         _ = terminate.recv() => {}
@@ -192,55 +173,4 @@ async fn serve(run: Run) -> Result<(), Failure> {
     }
     relayer.stop().await?;
     Ok(())
-}
-
-/// An event for programs, if they are told of it.
-fn report(event: &Event) -> Option<String> {
-    let line = match event {
-        Event::PeerReady { peer, agent, .. } => {
-            json!({"event": "connect", "peer": peer.0, "agent": agent})
-        }
-        Event::Blamed { peer, code } => json!({"event": "refused", "peer": peer.0, "code": code}),
-        Event::PeerProblem { peer, code, message } => {
-            json!({"event": "problem", "peer": peer.0, "code": code, "message": message})
-        }
-        Event::Admitted { equivocation: Some(equivocation), .. } => json!({
-            "event": "evidence",
-            "id": equivocation.id().to_string(),
-            "room": equivocation.room.to_string(),
-            "author": equivocation.author.to_string(),
-            "seq": equivocation.seq.number(),
-            "a": equivocation.ops[0].to_string(),
-            "b": equivocation.ops[1].to_string(),
-        }),
-        Event::Admitted { .. }
-        | Event::SignedElsewhere { .. }
-        | Event::Learnt { .. }
-        | Event::Withdrawn { .. }
-        | Event::Durable { .. }
-        | Event::Refused { .. }
-        | Event::Acked { .. }
-        | Event::Synced { .. } => return None,
-    };
-    Some(safe_json(&line.to_string()))
-}
-
-/// What became of a link to another relayer.
-fn link_line(event: &LinkEvent, as_json: bool) -> String {
-    match (event, as_json) {
-        (LinkEvent::Up { url, .. }, true) => {
-            json!({"event": "link", "relay": url, "state": "connected"}).to_string()
-        }
-        (LinkEvent::Up { url, .. }, false) => format!("connected to {}", safe(url)),
-        (LinkEvent::Down { url, reason, retry_ms }, true) => {
-            let line = json!({
-                "event": "link", "relay": url, "state": "down",
-                "reason": reason, "retry_ms": retry_ms,
-            });
-            safe_json(&line.to_string())
-        }
-        (LinkEvent::Down { url, reason, .. }, false) => {
-            format!("no connection to {} ({}); dialling again", safe(url), safe(reason))
-        }
-    }
 }
