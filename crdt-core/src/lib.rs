@@ -39,6 +39,7 @@ mod query;
 mod repair;
 pub mod replica;
 mod room;
+mod serving;
 mod session;
 pub mod status;
 mod sync;

@@ -66,8 +66,8 @@ pub const UNACKED_MAX: usize = 16_384;
 /// Ids in one `get` message.
 pub const GET_IDS_MAX: usize = 256;
 
-/// `get` messages of one peer that wait for their answer.
-pub const GETS_PENDING_MAX: usize = 16;
+/// Ops that one peer asked for, or is known to lack, and that wait to be sent to it.
+pub const SERVED_MAX: usize = 32_768;
 
 /// Heads listed in one `heads` message; the digest covers the rest.
 pub const HEADS_LISTED_MAX: usize = 1_024;

@@ -23,7 +23,7 @@ impl Replica {
     /// Reads from disk whatever this peer waits for and takes now.
     pub(crate) fn pump(&mut self, peer: PeerId) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        session.load_get(peer, &mut self.effects);
+        session.load_served(peer, &mut self.effects);
         let rooms: Vec<RoomId> = session.channels.keys().copied().collect();
         for id in rooms {
             if let Some(room) = self.rooms.get(&id) {
@@ -36,20 +36,23 @@ impl Replica {
         let Loaded { load, ops, through } = loaded;
         let (peer, room) = (load.peer, load.room);
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        if let Select::After(after, _) = load.what {
-            if let Some(outgoing) = session.page_loaded(room, after) {
-                outgoing.sent = through.max(after);
-                if !ops.is_empty() {
-                    let frame = encode_ops(room, &ops, Some(through), &[]);
-                    session.send_ops(peer, room, Some(through), frame, &mut self.effects);
+        match &load.what {
+            Select::After(after, _) => {
+                if let Some(outgoing) = session.page_loaded(room, *after) {
+                    outgoing.sent = through.max(*after);
+                    if !ops.is_empty() {
+                        let frame = encode_ops(room, &ops, Some(through), &[]);
+                        session.send_ops(peer, room, Some(through), frame, &mut self.effects);
+                    }
+                    self.live_if_caught_up(peer, room);
                 }
-                self.live_if_caught_up(peer, room);
             }
-        } else {
-            let missing = session.get_loaded(ops.len());
-            if !ops.is_empty() || !missing.is_empty() {
-                let frame = encode_ops(room, &ops, None, &missing);
-                session.send_ops(peer, room, None, frame, &mut self.effects);
+            Select::At(asked) => {
+                let missing = session.served(room, asked, ops.len());
+                if !ops.is_empty() || !missing.is_empty() {
+                    let frame = encode_ops(room, &ops, None, &missing);
+                    session.send_ops(peer, room, None, frame, &mut self.effects);
+                }
             }
         }
         self.pump(peer);

@@ -1,13 +1,13 @@
 //! What closes gaps: announced heads compared, ops asked for by id, whole streams repeated.
 //! Source: `docs/PROTOCOL.md`, "Heads" and "Fetching".
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::effect::{Effect, Event, PeerId};
 use crate::id::{OpId, Position, RoomId, SetDigest};
 use crate::limits;
-use crate::message::{Message, encode_ops};
+use crate::message::Message;
 use crate::order::set_digest;
 use crate::replica::Replica;
 use crate::session::Session;
@@ -154,24 +154,16 @@ impl Replica {
             return self.blame(peer, "room", "this side does not take part in that room");
         };
         let graph = room.log.graph();
-        let (mut positions, mut missing) = (BTreeSet::new(), Vec::new());
+        let (mut positions, mut missing) = (Vec::new(), Vec::new());
         for id in ids {
             match graph.position(id) {
-                Some(position) => {
-                    positions.insert(position);
-                }
+                Some(position) => positions.push(position),
                 None => missing.push(id),
             }
         }
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let queued = if positions.is_empty() {
-            let frame = encode_ops(id, [], None, &missing);
-            session.send_ops(peer, id, None, frame, &mut self.effects)
-        } else {
-            session.queue_get(id, positions.into_iter().collect(), missing)
-        };
-        if queued {
-            session.load_get(peer, &mut self.effects);
+        if session.serving.asked(id, positions, missing) {
+            session.load_served(peer, &mut self.effects);
         } else {
             self.blame(peer, "busy", "too many requests wait for an answer");
         }

@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 use crate::effect::{Effect, Link, Load, PeerId, Scope, Select};
 use crate::id::{OpId, Position, RoomId, SetDigest, StoreId};
 use crate::limits;
-use crate::message::Frame;
+use crate::message::{Frame, encode_ops};
 use crate::planted::{Bug, planted};
+use crate::serving::Serving;
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -26,8 +27,8 @@ pub(crate) struct Session {
     owed: u64,
     /// `ops` messages sent and not acknowledged yet, in order.
     unacked: VecDeque<(RoomId, Option<Position>)>,
-    gets: VecDeque<Get>,
-    serving: bool,
+    /// What is sent by id.
+    pub(crate) serving: Serving,
 }
 
 /// What passes in one room.
@@ -69,13 +70,6 @@ pub(crate) struct Incoming {
     pub(crate) again: bool,
 }
 
-#[derive(Debug)]
-struct Get {
-    room: RoomId,
-    positions: VecDeque<Position>,
-    missing: Vec<OpId>,
-}
-
 impl Outgoing {
     pub(crate) fn from(cursor: Position) -> Self {
         Self { sent: cursor, loading: None, doubtful: false, again: false }
@@ -98,8 +92,7 @@ impl Session {
             credit: 0,
             owed: 0,
             unacked: VecDeque::new(),
-            gets: VecDeque::new(),
-            serving: false,
+            serving: Serving::default(),
         }
     }
 
@@ -213,48 +206,25 @@ impl Session {
         Some(outgoing).filter(|o| o.sent == after)
     }
 
-    /// Queues a request for ops that are there; `false` if too many wait.
-    pub(crate) fn queue_get(
-        &mut self,
-        room: RoomId,
-        positions: VecDeque<Position>,
-        missing: Vec<OpId>,
-    ) -> bool {
-        let fits = self.gets.len() < limits::GETS_PENDING_MAX;
-        if fits {
-            self.gets.push_back(Get { room, positions, missing });
-        }
-        fits
-    }
-
-    /// Reads what the oldest request asks for, if the peer takes it.
-    pub(crate) fn load_get(&mut self, peer: PeerId, effects: &mut Vec<Effect>) {
-        let Some(rest) = self.credit_for_page() else { return };
-        if self.serving {
-            return;
-        }
-        if let Some(get) = self.gets.front() {
-            self.serving = true;
-            self.credit = rest;
-            let positions = get.positions.iter().copied().collect();
-            effects.push(load(peer, get.room, Select::At(positions)));
+    /// Reads what the peer gets next by id, if it takes it.
+    pub(crate) fn load_served(&mut self, peer: PeerId, effects: &mut Vec<Effect>) {
+        while let Some(rest) = self.credit_for_page() {
+            let Some((room, positions)) = self.serving.next() else { return };
+            if !positions.is_empty() {
+                self.credit = rest;
+                effects.push(load(peer, room, Select::At(positions)));
+                return;
+            }
+            // Nothing of a room that holds nothing is read: it may not even be stored.
+            let missing = self.serving.loaded(room, &[], 0);
+            self.send_ops(peer, room, None, encode_ops(room, [], None, &missing), effects);
         }
     }
 
-    /// The first `count` ops of the oldest request came. Returns the ids to report as missing if
-    /// that completes it.
-    pub(crate) fn get_loaded(&mut self, count: usize) -> Vec<OpId> {
-        self.serving = false;
+    /// The first `count` of what was read by id came. Returns the ids to report as missing.
+    pub(crate) fn served(&mut self, room: RoomId, asked: &[Position], count: usize) -> Vec<OpId> {
         self.release();
-        let Some(get) = self.gets.front_mut() else { return Vec::new() };
-        let come = count.min(get.positions.len());
-        get.positions.drain(..come);
-        // A store that returns nothing would otherwise be asked for ever.
-        if get.positions.is_empty() || come == 0 {
-            self.gets.pop_front().map(|get| get.missing).unwrap_or_default()
-        } else {
-            Vec::new()
-        }
+        self.serving.loaded(room, asked, count)
     }
 }
 
