@@ -31,11 +31,13 @@ pub mod order;
 mod parked;
 
 pub mod effect;
+mod exchange;
 mod fetch;
 pub mod message;
 pub mod own;
 mod publish;
 mod query;
+pub mod reconcile;
 mod repair;
 pub mod replica;
 mod room;

@@ -69,6 +69,18 @@ pub const GET_IDS_MAX: usize = 256;
 /// Ops that one peer asked for, or is known to lack, and that wait to be sent to it.
 pub const SERVED_MAX: usize = 32_768;
 
+/// Bytes of one message of a comparison of sets, before it is written as text: as text it fits into a
+/// frame.
+pub const RECONCILE_BYTES_MAX: usize = 512 * 1024;
+
+/// Messages of one comparison after which it is given up: one splits each range into sixteen, so that
+/// six are enough for a million ops.
+pub const RECONCILE_ROUNDS_MAX: u32 = 16;
+
+/// Announcements that differ, comparisons in between, after which a peer is asked for everything once
+/// more, and sent everything.
+pub const RECONCILE_TRIES_MAX: u32 = 4;
+
 /// Heads listed in one `heads` message; the digest covers the rest.
 pub const HEADS_LISTED_MAX: usize = 1_024;
 

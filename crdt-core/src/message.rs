@@ -7,6 +7,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use base64ct::{Base64, Encoding};
+
 use crate::head::VERSION;
 use crate::id::{OpId, Position, RoomId, RoomName, SetDigest, StoreId};
 use crate::json::{JsonError, Value};
@@ -70,8 +72,9 @@ pub enum Message {
         room: RoomId,
         /// Its name, if the sender knows it.
         name: Option<RoomName>,
-        /// What the sender already pulled from the receiver's store.
-        cursor: Position,
+        /// What the sender already pulled from the receiver's store; `None` if it holds ops of the
+        /// room and does not know which of them the receiver has too.
+        cursor: Option<Position>,
     },
     /// Ends the exchange of a room, both ways.
     Unsub {
@@ -99,6 +102,24 @@ pub enum Message {
         heads: Vec<OpId>,
         /// Position of the sender's last op.
         cursor: Position,
+    },
+    /// A message of a comparison of sets.
+    Reconcile {
+        /// The room.
+        room: RoomId,
+        /// Whether it answers one of whoever began.
+        answer: bool,
+        /// The message: negentropy, version 1.
+        frame: Vec<u8>,
+    },
+    /// Ends what began with a comparison: everything it brought to light has been moved.
+    Settled {
+        /// The room.
+        room: RoomId,
+        /// The receiver was sent all ops of the sender's store up to here.
+        cursor: Position,
+        /// The sender holds all ops of the receiver's store up to here.
+        pulled: Position,
     },
     /// Asks for ops by id.
     Get {
@@ -176,6 +197,12 @@ impl Received {
             "sub" => sub(&value)?,
             "unsub" => Message::Unsub { room: room(&value)? },
             "heads" => heads(&value)?,
+            "reconcile" => reconcile(&value)?,
+            "settled" => Message::Settled {
+                room: room(&value)?,
+                cursor: position(&value, "cursor")?,
+                pulled: position(&value, "pulled")?,
+            },
             "get" => {
                 Message::Get { room: room(&value)?, ids: ids(&value, "ids", limits::GET_IDS_MAX)? }
             }
@@ -257,7 +284,21 @@ fn sub(value: &Value<'_>) -> Result<Message, DecodeError> {
     if name.as_ref().is_some_and(|name| name.id() != room) {
         return Err(DecodeError::Field("name"));
     }
-    Ok(Message::Sub { room, name, cursor: position(value, "cursor")? })
+    let cursor = match value.member("cursor") {
+        Some(Value::Null) => None,
+        None | Some(_) => Some(position(value, "cursor")?),
+    };
+    Ok(Message::Sub { room, name, cursor })
+}
+
+fn reconcile(value: &Value<'_>) -> Result<Message, DecodeError> {
+    let text = value.member("frame").and_then(Value::as_str).ok_or(DecodeError::Field("frame"))?;
+    let frame = Base64::decode_vec(text).map_err(|_| DecodeError::Field("frame"))?;
+    let answer = match value.member("answer") {
+        Some(Value::Bool(answer)) => *answer,
+        None | Some(_) => return Err(DecodeError::Field("answer")),
+    };
+    Ok(Message::Reconcile { room: room(value)?, answer, frame })
 }
 
 fn heads(value: &Value<'_>) -> Result<Message, DecodeError> {
@@ -309,8 +350,11 @@ mod tests {
         let set = SetDigest::from_bytes([4; 32]);
         for message in [
             Message::Hello { agent: "a \"b\"".into(), store, window: limits::WINDOW_BYTES },
-            Message::Sub { room, name, cursor },
-            Message::Sub { room, name: None, cursor },
+            Message::Sub { room, name, cursor: Some(cursor) },
+            Message::Sub { room, name: None, cursor: None },
+            Message::Reconcile { room, answer: true, frame: vec![0x61, 0, 255] },
+            Message::Reconcile { room, answer: false, frame: vec![] },
+            Message::Settled { room, cursor, pulled: Position::START },
             Message::Unsub { room },
             Message::Heads { room, set, count: 9, heads: vec![id_of(1), id_of(2)], cursor },
             Message::Get { room, ids: vec![id_of(1)] },
@@ -382,6 +426,15 @@ mod tests {
             (format!(r#"{{"type":"sub","room":"{hex}","cursor":-1}}"#), "field"),
             (format!(r#"{{"type":"sub","room":"{hex}","cursor":0,"name":"main"}}"#), "field"),
             (format!(r#"{{"type":"get","room":"{hex}","ids":[{many}]}}"#), "field"),
+            (
+                format!(r#"{{"type":"reconcile","room":"{hex}","answer":false,"frame":"YQ"}}"#),
+                "field",
+            ),
+            (
+                format!(r#"{{"type":"reconcile","room":"{hex}","answer":0,"frame":"YQ=="}}"#),
+                "field",
+            ),
+            (format!(r#"{{"type":"settled","room":"{hex}","cursor":1}}"#), "field"),
             (format!(r#"{{"type":"get","room":"{}","ids":[]}}"#, "A".repeat(64)), "field"),
         ] {
             assert_eq!(decode(&frame).err().map(DecodeError::code), Some(code), "{frame:.80}");

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::message::Message;
 use crate::order::set_digest;
 use crate::replica::Replica;
-use crate::session::Session;
+use crate::session::{Channel, Session};
 use crate::time::Timestamp;
 
 /// What a peer announced of a room.
@@ -52,16 +52,16 @@ impl Replica {
 
     /// A peer told what it holds: ask for what is unknown here, send what it lacks.
     pub(crate) fn heads(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: Announced) {
-        let Announced { set, count, heads, cursor } = told;
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        let all_acked = session.all_acked(id);
+        let (all_acked, store) = (session.all_acked(id), session.store);
         let Some(incoming) = session.incoming(id) else { return };
-        let compared = room.agrees(now, set, count);
+        let compared = room.agrees(now, told.set, told.count);
         let agreed = compared == Some(true);
         // What a peer names is all it holds only if its digest says so too.
-        let all_named = || heads.len() < limits::HEADS_LISTED_MAX && set_digest(&heads) == set;
-        let all_admitted = || heads.iter().all(|head| room.log.graph().contains(*head));
+        let all_named =
+            || told.heads.len() < limits::HEADS_LISTED_MAX && set_digest(&told.heads) == told.set;
+        let all_admitted = || told.heads.iter().all(|head| room.log.graph().contains(*head));
         incoming.complete = agreed || (all_admitted() && all_named());
         if incoming.complete
             && let Some(own) = &mut room.own
@@ -69,21 +69,47 @@ impl Replica {
             own.complete(now);
             self.dirty.insert(id);
         }
-        let unknown: Vec<OpId> = heads.into_iter().filter(|head| !room.log.has(*head)).collect();
-        let lacked = core::mem::replace(&mut incoming.lacking, !unknown.is_empty());
         if agreed {
-            return self.agreed(now, peer, id, set, cursor);
+            return self.agreed(now, peer, id, told.set, told.cursor);
         }
-        (incoming.agreed, incoming.announced) = (None, Some((set, cursor)));
-        if lacked && !unknown.is_empty() && !incoming.again {
-            // Asking for heads did not close the gap: take everything once more.
-            incoming.again = true;
-            let (name, cursor) = (room.name.clone(), Position::START);
-            return self.send(peer, &Message::Sub { room: id, name, cursor });
+        let unknown: Vec<OpId> =
+            told.heads.iter().copied().filter(|head| !room.log.has(*head)).collect();
+        let lacked = core::mem::replace(&mut incoming.lacking, !unknown.is_empty());
+        (incoming.agreed, incoming.announced) = (None, Some((told.set, told.cursor)));
+        if store.is_some_and(|store| told.cursor < room.pulled(store)) {
+            // It lost something: what it holds now came in another order.
+            incoming.unsettled = true;
         }
-        if unknown.is_empty() && all_acked && compared.is_some() {
-            return self.send_again(peer, id);
+        if told.count == 0 {
+            incoming.unsettled = false;
         }
+        // Asking for heads did not close the gap, or the peer lacks what it should have.
+        let here = lacked && !unknown.is_empty();
+        let there = unknown.is_empty() && all_acked && compared.is_some();
+        let unsettled = self.is_unsettled(peer, id);
+        if unsettled || here || there {
+            self.mend(peer, id, &told, unknown.is_empty());
+        }
+        // Where comparing is due, that finds all of it at once.
+        if !unsettled || self.has_waited(peer, id) {
+            self.ask(now, peer, id, unknown);
+        }
+    }
+
+    fn is_unsettled(&self, peer: PeerId, id: RoomId) -> bool {
+        let channel = self.sessions.get(&peer).and_then(|session| session.channels.get(&id));
+        channel.is_some_and(Channel::is_unsettled)
+    }
+
+    /// Whether comparing has not helped yet.
+    fn has_waited(&self, peer: PeerId, id: RoomId) -> bool {
+        let channel = self.sessions.get(&peer).and_then(|session| session.channels.get(&id));
+        channel.is_some_and(|channel| channel.differed > limits::RECONCILE_TRIES_MAX)
+    }
+
+    /// Asks a peer for heads that are unknown here.
+    fn ask(&mut self, now: Timestamp, peer: PeerId, id: RoomId, unknown: Vec<OpId>) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
         self.dirty.insert(id);
         // What parked ops wait for may have been given up: whoever is ahead is asked for it again.
         let waited_for: Vec<OpId> = if room.fetch.may_ask_again(now) {
@@ -92,6 +118,48 @@ impl Replica {
             Vec::new()
         };
         self.want(now, peer, id, unknown.into_iter().chain(waited_for));
+    }
+
+    /// Nobody knows what either side lacks: compare. Whoever holds more begins, or whoever waited for
+    /// that in vain. Where comparing does not help, take or send everything once more.
+    fn mend(&mut self, peer: PeerId, id: RoomId, told: &Announced, all_known: bool) {
+        let own_store = self.config.store;
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let (store, behind) = (session.store, !session.all_acked(id));
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let Some(channel) = session.channels.get_mut(&id) else { return };
+        if let Some(exchange) = &mut channel.exchange {
+            if core::mem::take(&mut exchange.moved) {
+                return;
+            }
+            channel.exchange = None;
+            room.exchanging.remove(&peer);
+        }
+        let count = room.log.graph().end().number();
+        let larger = (count, Some(own_store)) > (told.count, store);
+        let waited = channel.differed > 0;
+        channel.differed = channel.differed.saturating_add(1);
+        if channel.differed > limits::RECONCILE_TRIES_MAX {
+            return self.repeat(peer, id, all_known);
+        }
+        if (larger || waited) && told.count > 0 && !behind {
+            self.compare(peer, id, told.cursor);
+        }
+    }
+
+    /// The last resort, once per connection: whole streams.
+    fn repeat(&mut self, peer: PeerId, id: RoomId, all_known: bool) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let (Some(room), Some(incoming)) = (self.rooms.get(&id), session.incoming(id)) else {
+            return;
+        };
+        if all_known {
+            return self.send_again(peer, id);
+        }
+        if !core::mem::replace(&mut incoming.again, true) {
+            let (name, cursor) = (room.name.clone(), Some(Position::START));
+            self.send(peer, &Message::Sub { room: id, name, cursor });
+        }
     }
 
     /// The peer and this side hold the same.
@@ -108,6 +176,7 @@ impl Replica {
         let Some(store) = session.store else { return };
         let Some(incoming) = session.incoming(id) else { return };
         (incoming.announced, incoming.complete) = (None, true);
+        incoming.unsettled = false;
         if let Some(own) = &mut room.own {
             own.complete(now);
         }
@@ -120,9 +189,14 @@ impl Replica {
             self.effects.push(Effect::Notify(synced));
         }
         let end = room.log.graph().end();
-        if let Some(outgoing) = session.outgoing(id) {
-            outgoing.doubtful = false;
+        if let Some(channel) = session.channels.get_mut(&id) {
+            (channel.exchange, channel.differed) = (None, 0);
+            if let Some(outgoing) = &mut channel.outgoing {
+                (outgoing.doubtful, outgoing.filling) = (false, None);
+            }
         }
+        session.serving.forget(id);
+        room.exchanging.remove(&peer);
         self.acked_to(peer, id, end);
     }
 

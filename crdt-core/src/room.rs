@@ -16,6 +16,7 @@ use crate::log::{Admitted, Log, Verdict};
 use crate::op::{Draft, Op};
 use crate::own::Own;
 use crate::planted::{Bug, planted};
+use crate::reconcile::Items;
 use crate::rejection::Rejection;
 use crate::time::Timestamp;
 
@@ -52,6 +53,10 @@ pub(crate) struct Room {
     listed: usize,
     announce_at: Option<Timestamp>,
     announced_at: Timestamp,
+    /// The ops in the order in which they are compared, while they are.
+    pub(crate) items: Option<Items>,
+    /// Peers with which this side compares.
+    pub(crate) exchanging: BTreeSet<PeerId>,
     /// When very many heads are compared next.
     compare_at: Timestamp,
     recorded: bool,
@@ -74,6 +79,8 @@ impl Room {
             listed: 0,
             announce_at: None,
             announced_at: Timestamp::default(),
+            items: None,
+            exchanging: BTreeSet::new(),
             compare_at: Timestamp::default(),
             recorded: false,
         }
@@ -89,7 +96,7 @@ impl Room {
         match record {
             Record::Room { .. } => {}
             Record::Pulled { store, position, .. } => {
-                if self.pulled.len() < limits::MARKS_MAX {
+                if self.pulled.len() < limits::MARKS_MAX && position != Position::START {
                     self.pulled.insert(store, (position, 0));
                 }
             }
@@ -170,9 +177,15 @@ impl Room {
         core::mem::take(&mut self.fresh)
     }
 
-    /// How far the room was pulled from a store.
+    /// How far the room was pulled from a store; the start if that is not known.
     pub(crate) fn pulled(&self, store: StoreId) -> Position {
         self.pulled.get(&store).map(|(position, _)| *position).unwrap_or_default()
+    }
+
+    /// From where on to ask a store for ops; `None` if it is not known which of them are here.
+    pub(crate) fn cursor(&self, store: StoreId) -> Option<Position> {
+        let known = Some(self.pulled(store)).filter(|position| *position != Position::START);
+        known.or_else(|| (self.log.graph().end() == Position::START).then_some(Position::START))
     }
 
     /// Notes how far the room was pulled. Where too many stores are remembered, the one noted longest

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use crate::effect::{Effect, Link, Load, PeerId, Scope, Select};
+use crate::exchange::{Allowance, Exchange};
 use crate::id::{OpId, Position, RoomId, SetDigest, StoreId};
 use crate::limits;
 use crate::message::{Frame, encode_ops};
@@ -40,6 +41,12 @@ pub(crate) struct Channel {
     pub(crate) incoming: Option<Incoming>,
     /// Times the peer has asked for this room.
     pub(crate) subs: u32,
+    /// What this side compares with the peer.
+    pub(crate) exchange: Option<Exchange>,
+    /// Comparisons of the peer that were answered.
+    pub(crate) answers: Allowance,
+    /// Announcements since both last held the same.
+    pub(crate) differed: u32,
 }
 
 /// The stream of our ops, in our order of arrival.
@@ -53,6 +60,11 @@ pub(crate) struct Outgoing {
     pub(crate) doubtful: bool,
     /// Everything is sent once more, whatever its source: the peer lacks what it said it had.
     pub(crate) again: bool,
+    /// Nobody knows which ops up to here the peer has: until that is settled, acknowledgements of
+    /// later ones say nothing about them.
+    pub(crate) filling: Option<Position>,
+    /// Acknowledged in the stream.
+    pub(crate) acked: Position,
 }
 
 /// The stream of the peer's ops.
@@ -68,11 +80,22 @@ pub(crate) struct Incoming {
     pub(crate) complete: bool,
     /// The peer was asked for everything once more.
     pub(crate) again: bool,
+    /// Asked for without a cursor: ops of before are not known to have come.
+    pub(crate) unsettled: bool,
+    /// The cursor of the stream meanwhile.
+    pub(crate) live: Position,
 }
 
 impl Outgoing {
     pub(crate) fn from(cursor: Position) -> Self {
-        Self { sent: cursor, loading: None, doubtful: false, again: false }
+        Self {
+            sent: cursor,
+            loading: None,
+            doubtful: false,
+            again: false,
+            filling: None,
+            acked: Position::START,
+        }
     }
 
     /// Whether everything up to here was sent and nothing is on its way from disk.
@@ -113,6 +136,10 @@ impl Session {
 
     pub(crate) fn outgoing(&mut self, room: RoomId) -> Option<&mut Outgoing> {
         self.channels.get_mut(&room)?.outgoing.as_mut()
+    }
+
+    pub(crate) fn exchange(&mut self, room: RoomId) -> Option<&mut Exchange> {
+        self.channels.get_mut(&room)?.exchange.as_mut()
     }
 
     pub(crate) fn incoming(&mut self, room: RoomId) -> Option<&mut Incoming> {

@@ -32,6 +32,7 @@ impl Replica {
         for id in session.channels.keys() {
             if let Some(room) = self.rooms.get_mut(id) {
                 room.subscribers.remove(&peer);
+                room.exchanging.remove(&peer);
                 room.fetch.forget(peer);
                 self.dirty.insert(*id);
             }
@@ -125,16 +126,22 @@ impl Replica {
             Message::Unsub { room } => {
                 let session = self.sessions.get_mut(&peer);
                 if let Some(channel) = session.and_then(|session| session.channels.get_mut(&room)) {
-                    (channel.outgoing, channel.incoming) = (None, None);
+                    (channel.outgoing, channel.incoming, channel.exchange) = (None, None, None);
                 }
                 if let Some(room) = self.rooms.get_mut(&room) {
                     room.subscribers.remove(&peer);
+                    room.exchanging.remove(&peer);
                 }
                 self.dirty.insert(room);
             }
             Message::Heads { room, set, heads, cursor, count } => {
                 self.heads(now, peer, room, Announced { set, count, heads, cursor });
             }
+            Message::Reconcile { room, answer: false, frame } => {
+                self.compared_by(now, peer, room, &frame);
+            }
+            Message::Reconcile { room, answer: true, frame } => self.compared(peer, room, &frame),
+            Message::Settled { room, cursor, pulled } => self.settled(peer, room, cursor, pulled),
             Message::Get { room, ids } => self.get(peer, room, ids),
             Message::Credit { bytes } => self.granted(peer, bytes),
             Message::Err { code, message } => {
@@ -161,19 +168,22 @@ impl Replica {
         if channel.incoming.is_some() {
             return;
         }
-        channel.incoming = Some(Incoming::default());
-        let (name, cursor) = (room.name.clone(), room.pulled(store));
+        let (name, cursor) = (room.name.clone(), room.cursor(store));
+        let unsettled = cursor.is_none();
+        channel.incoming = Some(Incoming { unsettled, ..Incoming::default() });
         self.send(peer, &Message::Sub { room: id, name, cursor });
     }
 
     /// A peer asked for a room's ops.
-    fn subscribed(&mut self, now: Timestamp, peer: PeerId, id: RoomId, cursor: Position) {
+    fn subscribed(&mut self, now: Timestamp, peer: PeerId, id: RoomId, cursor: Option<Position>) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let end = room.log.graph().end();
         // A cursor beyond the end is from before this store lost something.
-        let cursor = if cursor <= end { cursor } else { Position::START };
+        let known = cursor.filter(|cursor| *cursor <= end);
+        let cursor = known.unwrap_or(end);
         let mut outgoing = Outgoing::from(if planted(Bug::OutboxForgotten) { end } else { cursor });
+        outgoing.filling = known.is_none().then_some(end).filter(|end| *end != Position::START);
         let channel = session.channels.entry(id).or_default();
         if let Some(before) = &channel.outgoing {
             outgoing.doubtful = before.doubtful;
@@ -187,7 +197,9 @@ impl Replica {
         room.keep_announcing(now);
         self.dirty.insert(id);
         self.subscribe(peer, id);
-        self.acked_to(peer, id, cursor);
+        if let Some(known) = known {
+            self.acked_to(peer, id, known);
+        }
         if cursor == end {
             self.send_heads(peer, id);
         }
@@ -200,7 +212,7 @@ impl Replica {
     /// Takes a peer's ops: checks each, keeps what is good, answers with one verdict each.
     fn ops(&mut self, now: Timestamp, peer: PeerId, batch: Batch, bytes: usize) {
         let grant = self.sessions.get_mut(&peer).and_then(|session| session.processed(bytes));
-        let Batch { room: id, ops, cursor, missing: _ } = batch;
+        let Batch { room: id, ops, cursor, missing: denied } = batch;
         let store = self.sessions.get(&peer).and_then(|session| session.store);
         let taken = self.use_room(peer, id) && self.open_room(id, None).is_some();
         let (Some(store), true) = (store, taken) else {
@@ -210,6 +222,7 @@ impl Replica {
         let parked_before = room.log.parked_bytes();
         let (mut admitted, mut except, mut stored) = (Vec::new(), Vec::new(), 0);
         let mut missing: BTreeSet<OpId> = BTreeSet::new();
+        let mut came: Vec<OpId> = denied;
         for (index, op) in (0_u64..).zip(ops) {
             let op = op.and_then(crate::op::RawOp::check_hash);
             let verdict = match op {
@@ -217,6 +230,9 @@ impl Replica {
                     let (id, known) = (op.id(), room.log.has(op.id()));
                     let dependencies: Vec<OpId> = op.head().dependencies().collect();
                     let verdict = room.log.receive(op, store, &mut admitted);
+                    if verdict != Verdict::Parked {
+                        came.push(id);
+                    }
                     if verdict == Verdict::Parked && !known {
                         room.fetch.came(id);
                         missing.extend(dependencies);
@@ -241,9 +257,14 @@ impl Replica {
         room.admit(admitted, Some((peer, store)), &mut self.effects);
         let streamed = self.sessions.get_mut(&peer).and_then(|session| session.incoming(id));
         let whole = except.iter().all(|exception| exception.rejection.is_some());
-        if let (Some(cursor), Some(_), true) = (cursor, streamed, whole) {
-            room.set_pulled(store, cursor, &mut self.effects);
+        if let (Some(cursor), Some(incoming), true) = (cursor, streamed, whole) {
+            if incoming.unsettled {
+                incoming.live = cursor;
+            } else {
+                room.set_pulled(store, cursor, &mut self.effects);
+            }
         }
+        self.came_from(peer, id, came.into_iter());
         self.dirty.insert(id);
         let blamed = except.iter().find_map(|exception| exception.rejection);
         self.send(peer, &Message::Ack { room: id, stored, except });
@@ -276,7 +297,14 @@ impl Replica {
         let Some(outgoing) = session.outgoing(id) else { return };
         outgoing.doubtful |= !all_stored;
         if !outgoing.doubtful {
-            self.acked_to(peer, id, cursor);
+            outgoing.acked = outgoing.acked.max(cursor);
+            if outgoing.filling.is_none() {
+                self.acked_to(peer, id, cursor);
+            }
+        }
+        if let Some(exchange) = self.sessions.get_mut(&peer).and_then(|s| s.exchange(id)) {
+            exchange.moved = true;
+            self.dirty.insert(id);
         }
     }
 

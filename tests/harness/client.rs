@@ -100,7 +100,7 @@ pub fn hello(store: u8) -> String {
 /// A `sub` from the start.
 pub fn sub(room: &str) -> String {
     let name = RoomName::parse(room).unwrap();
-    let message = Message::Sub { room: name.id(), name: Some(name), cursor: Position::START };
+    let message = Message::Sub { room: name.id(), name: Some(name), cursor: Some(Position::START) };
     message.encode().to_string()
 }
 

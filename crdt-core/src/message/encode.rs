@@ -2,6 +2,8 @@
 
 use alloc::string::String;
 
+use base64ct::{Base64, Encoding};
+
 use super::{Exception, Frame, Message};
 use crate::head::VERSION;
 use crate::id::{OpId, Position, RoomId};
@@ -34,6 +36,16 @@ impl Writer {
     fn count(mut self, name: &str, number: u64) -> Self {
         write_int(i64::try_from(number).unwrap_or(limits::INTEGER_MAX), self.key(name));
         self
+    }
+
+    fn cursor(mut self, cursor: Option<Position>) -> Self {
+        match cursor {
+            Some(cursor) => self.count("cursor", cursor.number()),
+            None => {
+                self.key("cursor").push_str("null");
+                self
+            }
+        }
     }
 
     fn id(mut self, name: &str, push: impl Fn(&mut String)) -> Self {
@@ -89,7 +101,7 @@ impl Message {
                     Some(name) => writer.text("name", name.as_str()),
                     None => writer,
                 }
-                .count("cursor", cursor.number())
+                .cursor(*cursor)
             }
             Self::Unsub { room } => Writer::new("unsub").id("room", |out| room.push_to(out)),
             Self::Ack { room, stored, except } => Writer::new("ack")
@@ -102,6 +114,15 @@ impl Message {
                 .count("count", *count)
                 .list("heads", heads, |id, out| push_quoted(*id, out))
                 .count("cursor", cursor.number()),
+            Self::Reconcile { room, answer, frame } => {
+                let mut writer = Writer::new("reconcile").id("room", |out| room.push_to(out));
+                writer.key("answer").push_str(if *answer { "true" } else { "false" });
+                writer.text("frame", &Base64::encode_string(frame))
+            }
+            Self::Settled { room, cursor, pulled } => Writer::new("settled")
+                .id("room", |out| room.push_to(out))
+                .count("cursor", cursor.number())
+                .count("pulled", pulled.number()),
             Self::Get { room, ids } => Writer::new("get").id("room", |out| room.push_to(out)).list(
                 "ids",
                 ids,

@@ -83,7 +83,8 @@ impl World {
                 world.connect(number);
                 world.say(number, &forge::hello(u8::try_from(number).ok()));
                 let room = forge::room(0).id();
-                world.say(number, &Message::Sub { room, name: None, cursor: Position::START });
+                world
+                    .say(number, &Message::Sub { room, name: None, cursor: Some(Position::START) });
             }
         }
         world
@@ -142,7 +143,7 @@ impl World {
             12 => {
                 let name = (tape.below(2) == 0).then(|| forge::room(usize::from(number > 2)));
                 let cursor = self.position(tape);
-                self.say(number, &Message::Sub { room, name, cursor });
+                self.say(number, &Message::Sub { room, name, cursor: Some(cursor) });
             }
             13 => self.say(number, &Message::Unsub { room }),
             14 => self.say_heads(number, room, tape),

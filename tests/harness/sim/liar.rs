@@ -71,7 +71,7 @@ impl Liar {
             Ok(Received::Message(Message::Hello { .. })) => {
                 let sub = |room: &RoomId| {
                     let cursor = Position::START;
-                    Message::Sub { room: *room, name: None, cursor }.encode()
+                    Message::Sub { room: *room, name: None, cursor: Some(cursor) }.encode()
                 };
                 self.rooms.iter().map(sub).collect()
             }

@@ -329,5 +329,5 @@ pub(super) fn ops(ops: &[&Op]) -> Frame {
 
 pub(super) fn sub(cursor: u64) -> Frame {
     let cursor = Position::new(cursor).unwrap();
-    Message::Sub { room: room(MAIN), name: None, cursor }.encode()
+    Message::Sub { room: room(MAIN), name: None, cursor: Some(cursor) }.encode()
 }

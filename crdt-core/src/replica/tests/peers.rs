@@ -165,7 +165,7 @@ fn rooms_and_subscriptions_are_bounded() {
     for number in 0..=limits::SUBSCRIPTIONS_MAX {
         let room = room(&format!("r{number}"));
         let cursor = Position::START;
-        last = client.say(&Message::Sub { room, name: None, cursor }.encode());
+        last = client.say(&Message::Sub { room, name: None, cursor: Some(cursor) }.encode());
     }
     assert_eq!(said(&last), ["err subscriptions"]);
     client.input(Input::PeerDown(PeerId(1)));

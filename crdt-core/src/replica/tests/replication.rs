@@ -275,7 +275,7 @@ fn a_node_takes_no_part_in_rooms_it_did_not_join() {
         net.input(1, Input::Received(PeerId(70), frame.as_bytes().to_vec()));
     }
     let other = room("other");
-    let sub = Message::Sub { room: other, name: None, cursor: Position::START }.encode();
+    let sub = Message::Sub { room: other, name: None, cursor: Some(Position::START) }.encode();
     net.sent.clear();
     net.input(1, Input::Received(PeerId(70), sub.as_bytes().to_vec()));
     let answered: String = net.sent.iter().map(|frame| &**frame).collect();

@@ -1,0 +1,233 @@
+//! Compares a room with a peer's where no cursor tells what either lacks, then moves that and nothing
+//! else. Whoever holds more begins; it asks for what it needs and sends what the other lacks.
+//! Source: `docs/PROTOCOL.md`, "Reconciliation".
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::effect::PeerId;
+use crate::id::{OpId, Position, RoomId};
+use crate::limits;
+use crate::message::Message;
+use crate::reconcile::{Difference, Items};
+use crate::replica::Replica;
+use crate::session::Channel;
+use crate::time::Timestamp;
+
+/// What this replica began to compare with a peer.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    stage: Stage,
+    /// Where the peer's stream stood when it began.
+    pulled: Position,
+    /// Something happened since the peer announced its heads last.
+    pub(crate) moved: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Messages go to and fro.
+    Comparing { found: Difference, rounds: u32 },
+    /// What was found is on its way. `more` if that was too much to be moved at once.
+    Moving { need: BTreeSet<OpId>, more: bool },
+}
+
+impl Replica {
+    /// Begins to compare a room with a peer's, whose stream stands at `pulled`.
+    pub(crate) fn compare(&mut self, peer: PeerId, id: RoomId, pulled: Position) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let end = room.log.graph().end();
+        let frame = room.items().ask();
+        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let (Some(frame), Some(channel)) = (frame, channel) else { return };
+        let found = Difference::default();
+        let stage = Stage::Comparing { found, rounds: 1 };
+        channel.exchange = Some(Exchange { stage, pulled, moved: true });
+        if let Some(outgoing) = &mut channel.outgoing {
+            // Until it is over, acknowledgements say nothing about older ops.
+            outgoing.filling.get_or_insert(end);
+        }
+        self.rooms.get_mut(&id).map(|room| room.exchanging.insert(peer));
+        self.send(peer, &Message::Reconcile { room: id, answer: false, frame });
+    }
+
+    /// A peer compares: answer, but not without end.
+    pub(crate) fn compared_by(&mut self, now: Timestamp, peer: PeerId, id: RoomId, frame: &[u8]) {
+        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let (Some(room), Some(channel)) = (self.rooms.get_mut(&id), channel) else {
+            return self.blame(peer, "room", "subscribe to the room first");
+        };
+        if !channel.answers.allow(now) {
+            return self.blame(peer, "busy", "compared too often; heads are announced as before");
+        }
+        match room.items().answer(frame) {
+            Some(frame) => {
+                self.dirty.insert(id);
+                self.send(peer, &Message::Reconcile { room: id, answer: true, frame });
+            }
+            None => self.strike(peer, "reconcile", "not a message of negentropy, version 1"),
+        }
+    }
+
+    /// A peer answered.
+    pub(crate) fn compared(&mut self, peer: PeerId, id: RoomId, frame: &[u8]) {
+        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let (Some(room), Some(channel)) = (self.rooms.get_mut(&id), channel) else { return };
+        // An answer that comes late is to a question that was given up.
+        let Some(exchange) = &mut channel.exchange else { return };
+        let Stage::Comparing { found, rounds } = &mut exchange.stage else { return };
+        exchange.moved = true;
+        let much = |found: &Difference| found.have.len() + found.need.len() > limits::SERVED_MAX;
+        match room.items().compare(frame, found) {
+            Err(_) => {
+                channel.exchange = None;
+                self.strike(peer, "reconcile", "not a message of negentropy, version 1");
+            }
+            Ok(Some(frame)) if *rounds < limits::RECONCILE_ROUNDS_MAX && !much(found) => {
+                *rounds += 1;
+                self.send(peer, &Message::Reconcile { room: id, answer: false, frame });
+            }
+            Ok(next) => {
+                let found = core::mem::take(found);
+                self.exchange(peer, id, found, next.is_some());
+            }
+        }
+        self.dirty.insert(id);
+    }
+
+    /// Moves what was found. `more` if that is not all.
+    fn exchange(&mut self, peer: PeerId, id: RoomId, found: Difference, more: bool) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let graph = room.log.graph();
+        let end = graph.end();
+        let live = session.outgoing(id).is_some_and(|outgoing| outgoing.is_live(end));
+        let mut have: Vec<Position> = Vec::new();
+        if live {
+            // Who is still being streamed to gets them anyway.
+            have.extend(found.have.into_iter().filter_map(|op| graph.position(op)));
+            have.sort_unstable();
+        }
+        let mut need = found.need;
+        need.retain(|op| !graph.contains(*op));
+        let more = more || have.len().max(need.len()) > limits::SERVED_MAX;
+        have.truncate(limits::SERVED_MAX);
+        while need.len() > limits::SERVED_MAX {
+            need.pop_last();
+        }
+        let fits = session.serving.asked(id, have, Vec::new());
+        let Some(exchange) = session.exchange(id) else { return };
+        let ids: Vec<OpId> = need.iter().copied().collect();
+        exchange.stage = Stage::Moving { need, more: more || !fits };
+        for ids in ids.chunks(limits::GET_IDS_MAX) {
+            self.send(peer, &Message::Get { room: id, ids: ids.to_vec() });
+        }
+        self.pump(peer);
+        self.dirty.insert(id);
+    }
+
+    /// Ends what is complete: everything that was found has come, or is acknowledged.
+    pub(crate) fn settle_due(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let peers: Vec<PeerId> = room.exchanging.iter().copied().collect();
+        for peer in peers {
+            self.settle_if_complete(peer, id);
+        }
+    }
+
+    fn settle_if_complete(&mut self, peer: PeerId, id: RoomId) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let quiet = !session.serving.is_serving(id) && session.all_acked(id);
+        let Some(exchange) = session.exchange(id) else { return };
+        let Stage::Moving { need, more } = &mut exchange.stage else { return };
+        if need.len() <= limits::GET_IDS_MAX {
+            need.retain(|op| !room.log.graph().contains(*op));
+        }
+        if !need.is_empty() || !quiet {
+            return;
+        }
+        let (pulled, more) = (exchange.pulled, *more);
+        if more {
+            return self.compare(peer, id, pulled);
+        }
+        let Some(channel) = session.channels.get_mut(&id) else { return };
+        channel.exchange = None;
+        let sent = channel.outgoing.as_ref().filter(|outgoing| !outgoing.doubtful);
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.exchanging.remove(&peer);
+        }
+        // What the peer could not take at once is looked at again when it announces its heads.
+        if let Some(cursor) = sent.map(|outgoing| outgoing.sent) {
+            self.send(peer, &Message::Settled { room: id, cursor, pulled });
+            self.settled(peer, id, pulled, cursor);
+            self.send_heads(peer, id);
+        }
+    }
+
+    /// This side holds the peer's ops up to `pulled`, and the peer this side's up to `sent`.
+    pub(crate) fn settled(&mut self, peer: PeerId, id: RoomId, pulled: Position, sent: Position) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let (Some(store), Some(room)) = (session.store, self.rooms.get_mut(&id)) else { return };
+        let end = room.log.graph().end();
+        let Some(channel) = session.channels.get_mut(&id) else { return };
+        if let Some(incoming) = &mut channel.incoming
+            && core::mem::take(&mut incoming.unsettled)
+        {
+            room.set_pulled(store, pulled.max(incoming.live), &mut self.effects);
+        }
+        if let Some(outgoing) = &mut channel.outgoing
+            && outgoing.filling.take().is_some()
+        {
+            let acked = sent.min(end).max(outgoing.acked);
+            self.acked_to(peer, id, acked);
+        }
+    }
+
+    /// Ops that were needed came, or will not.
+    pub(crate) fn came_from(&mut self, peer: PeerId, id: RoomId, ops: impl Iterator<Item = OpId>) {
+        let exchange = self.sessions.get_mut(&peer).and_then(|session| session.exchange(id));
+        let Some(exchange) = exchange else { return };
+        if let Stage::Moving { need, .. } = &mut exchange.stage {
+            for op in ops {
+                exchange.moved |= need.remove(&op);
+            }
+        }
+    }
+}
+
+impl Channel {
+    /// Whether a cursor is lacking one way or the other, so that nobody knows who lacks what.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.incoming.as_ref().is_some_and(|incoming| incoming.unsettled)
+            || self.outgoing.as_ref().is_some_and(|outgoing| outgoing.filling.is_some())
+    }
+}
+
+/// How often something may be done: so many times, and as often again after a while.
+#[derive(Debug, Default)]
+pub(crate) struct Allowance {
+    used: u32,
+    since: Timestamp,
+}
+
+impl Allowance {
+    fn allow(&mut self, now: Timestamp) -> bool {
+        if now >= self.since.after(limits::HEADS_EVERY) {
+            (self.used, self.since) = (0, now);
+        }
+        self.used += 1;
+        self.used <= 2 * limits::RECONCILE_ROUNDS_MAX
+    }
+}
+
+impl crate::room::Room {
+    /// The room's ops in the order in which they are compared.
+    fn items(&mut self) -> &Items {
+        let items = self.items.get_or_insert_default();
+        if items.end() != self.log.graph().end() {
+            items.update(self.log.graph());
+        }
+        items
+    }
+}
