@@ -6,6 +6,7 @@
 )]
 
 mod bounds;
+mod exchange;
 mod faults;
 mod net;
 mod own;
