@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Evidence(Evidence),
     /// Write the signed ops, one a line, dependencies first: the same bytes on every node.
     Export(Export),
+    /// Look for what would keep a node from working; works beside a running node.
+    Doctor(Doctor),
     /// About the node's key.
     #[command(subcommand)]
     Key(Key),
@@ -201,6 +203,18 @@ pub(crate) struct Export {
     /// File to write; an existing one is kept [default: standard output].
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The node.
+    pub(crate) name: String,
+    /// Mend what can be mended safely: permissions of the home and of the key file.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Open an encrypted key with the passphrase in the first line of a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

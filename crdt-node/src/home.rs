@@ -63,6 +63,11 @@ impl Home {
         &self.path
     }
 
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The secret key's file.
     pub fn key(&self) -> PathBuf {
         self.path.join("key.pem")
@@ -78,7 +83,8 @@ impl Home {
         self.path.join("history")
     }
 
-    fn config(&self) -> PathBuf {
+    /// The configuration's file.
+    pub fn config(&self) -> PathBuf {
         self.path.join("config.toml")
     }
 

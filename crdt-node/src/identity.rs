@@ -157,6 +157,19 @@ pub fn load_public(key: &Path) -> Result<AuthorId, NodeError> {
     Ok(AuthorId::from_bytes(bytes.ok_or_else(format)?))
 }
 
+/// Whether the secret key needs a passphrase.
+///
+/// # Errors
+/// The file cannot be read or is no key.
+pub fn is_encrypted(key: &Path) -> Result<bool, NodeError> {
+    let pem = fs::read_to_string(key)
+        .map_err(|source| NodeError::File { path: key.to_owned(), source })?;
+    let pem = Zeroizing::new(pem);
+    let parsed = SecretDocument::from_pem(&pem);
+    let (label, _document) = parsed.map_err(|_| NodeError::KeyFormat { key: key.to_owned() })?;
+    Ok(label == ENCRYPTED)
+}
+
 /// Loads the secret key.
 ///
 /// # Errors
@@ -185,7 +198,7 @@ pub fn load(key: &Path, passphrase: &Passphrase) -> Result<SecretKey, NodeError>
 
 /// Group and others have no right at all: the lowest six bits are clear.
 #[cfg(unix)]
-fn check_mode(key: &Path) -> Result<(), NodeError> {
+pub(crate) fn check_mode(key: &Path) -> Result<(), NodeError> {
     use std::os::unix::fs::MetadataExt;
     let metadata =
         fs::metadata(key).map_err(|source| NodeError::File { path: key.to_owned(), source })?;
@@ -198,7 +211,7 @@ fn check_mode(key: &Path) -> Result<(), NodeError> {
 }
 
 #[cfg(not(unix))]
-fn check_mode(_key: &Path) -> Result<(), NodeError> {
+pub(crate) fn check_mode(_key: &Path) -> Result<(), NodeError> {
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 pub mod console;
 pub mod control;
 pub mod demo;
+pub mod doctor;
 pub mod error;
 pub mod evidence;
 pub mod feed;

@@ -11,6 +11,7 @@ use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, Connection, EvidenceCommand, Key};
 use crdt_core::id::{AuthorId, RoomName, StoreId};
 use crdt_node::console::{Console, restore_terminal};
+use crdt_node::doctor::{self, Mend, Patient};
 use crdt_node::error::NodeError;
 use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings, check_relay};
 use crdt_node::identity::{self, Passphrase};
@@ -30,7 +31,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let as_json = cli.global.json;
     match carry_out(cli).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {}", show::safe(&error.to_string()));
@@ -56,10 +57,10 @@ fn report_error(error: &NodeError) {
     let _told = writeln!(io::stdout(), "{}", show::safe_json(&line.to_string()));
 }
 
-async fn carry_out(cli: Cli) -> Result<(), NodeError> {
+async fn carry_out(cli: Cli) -> Result<ExitCode, NodeError> {
     let format = if cli.global.json { Format::Json } else { Format::Text };
     let folder = cli.global.home.as_deref();
-    match cli.command {
+    let done = match cli.command {
         Command::Init(init) => initialise(init, folder, format),
         Command::Run(run) => run_node(run, folder, format).await,
         Command::Send(send) => send_lines(send, folder, format).await,
@@ -77,7 +78,7 @@ async fn carry_out(cli: Cli) -> Result<(), NodeError> {
             let home = Home::of(&status.name, folder)?;
             let author = home.author()?;
             if let Some(answer) = control::ask(home.path(), format) {
-                return print(answer.trim_end());
+                return print(answer.trim_end()).map(|()| ExitCode::SUCCESS);
             }
             let reports = report::stored_rooms(&home.open_store()?, author)?;
             print(&match format {
@@ -90,6 +91,7 @@ async fn carry_out(cli: Cli) -> Result<(), NodeError> {
         Command::Verify(verify) => verified(&verify, folder, format),
         Command::Evidence(evidence) => show_evidence(evidence, folder, format),
         Command::Export(export) => exported(&export, folder, format),
+        Command::Doctor(doctor) => return examined(doctor, folder, format).await,
         Command::Key(Key::Show { name, public_pem }) => {
             let author = Home::of(&name, folder)?.author()?;
             let pem = identity::public_pem(author)?;
@@ -113,7 +115,8 @@ async fn carry_out(cli: Cli) -> Result<(), NodeError> {
         }
         Command::Man { output } => clap_mangen::generate_to(Cli::command(), &output)
             .map_err(|source| NodeError::File { path: output, source }),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn print(line: &str) -> Result<(), NodeError> {
@@ -296,6 +299,24 @@ fn show_evidence(
             })
         }
     }
+}
+
+async fn examined(
+    asked: cli::Doctor,
+    folder: Option<&Path>,
+    format: Format,
+) -> Result<ExitCode, NodeError> {
+    let home = Home::of(&asked.name, folder)?;
+    let patient = Patient { home, marks: marks::folder()?, passphrase: asked.passphrase_file };
+    let mend = if asked.fix { Mend::Permissions } else { Mend::Nothing };
+    let report = doctor::examine(&patient, mend).await;
+    let printed = print(&match format {
+        Format::Json => show::safe_json(&report.json().to_string()),
+        Format::Text => report.text(),
+    });
+    // The verdict counts also where nobody reads the report.
+    let code = ExitCode::from(report.exit_code());
+    if report.exit_code() == 0 { printed.map(|()| code) } else { Ok(code) }
 }
 
 fn exported(export: &cli::Export, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {

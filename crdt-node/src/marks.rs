@@ -53,6 +53,34 @@ pub fn folder_in(state: &Path) -> PathBuf {
     state.join("crdt-node-signed")
 }
 
+/// Where the marks of one key are.
+pub(crate) fn folder_of(all: &Path, author: AuthorId) -> PathBuf {
+    all.join(author.to_string())
+}
+
+/// What is noted of a key, without taking its lock; `None` if nothing is.
+///
+/// # Errors
+/// The note cannot be read; malformed is [`io::ErrorKind::InvalidData`], and [`Marks::open`] then
+/// knows nothing.
+pub(crate) fn noted(all: &Path, author: AuthorId) -> Result<Option<Signed>, NodeError> {
+    let path = folder_of(all, author).join(FILE);
+    let kept = match fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str::<Kept>(&text).map_err(io::Error::from),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => Err(error),
+    };
+    kept.map(|kept| Some(kept.signed(0))).map_err(|source| NodeError::File { path, source })
+}
+
+impl Kept {
+    fn signed(&self, peers: usize) -> Signed {
+        let room = |(id, ops): (&String, &u64)| Some((RoomId::parse(id).ok()?, *ops));
+        let others = self.made_here.then_some(0);
+        Signed { rooms: self.rooms.iter().filter_map(room).collect(), others, peers }
+    }
+}
+
 impl Marks {
     /// Opens the marks of a key. If there are none, or they cannot be read, nothing is known of what
     /// it has signed.
@@ -60,7 +88,7 @@ impl Marks {
     /// # Errors
     /// Another process signs with this key, or the folder cannot be used.
     pub fn open(all: &Path, author: AuthorId) -> Result<Self, NodeError> {
-        let folder = all.join(author.to_string());
+        let folder = folder_of(all, author);
         home::make(&folder)?;
         let lock = home::lock(&folder).map_err(|error| match error {
             HomeError::Busy(_) => NodeError::KeyBusy { author },
@@ -94,9 +122,7 @@ impl Marks {
 
     /// What the key is known to have signed, where so many `peers` can be asked for more.
     pub fn signed(&self, peers: usize) -> Signed {
-        let room = |(id, ops): (&String, &u64)| Some((RoomId::parse(id).ok()?, *ops));
-        let others = self.kept.made_here.then_some(0);
-        Signed { rooms: self.kept.rooms.iter().filter_map(room).collect(), others, peers }
+        self.kept.signed(peers)
     }
 
     /// Notes that an op of the key is known, so that it has signed so many in a room. Where nothing is

@@ -40,6 +40,25 @@ pub fn make(home: &Path) -> Result<(), HomeError> {
     builder.create(home).map_err(|source| HomeError::Io { path: home.to_owned(), source })
 }
 
+/// Whether a process holds the lock of a home. Makes nothing and keeps nothing: a free lock is taken
+/// for the moment of looking, shared with whoever else looks.
+///
+/// # Errors
+/// [`HomeError::Io`].
+pub fn is_locked(home: &Path) -> Result<bool, HomeError> {
+    let path = home.join("lock");
+    let io = |source| HomeError::Io { path: path.clone(), source };
+    match File::open(&path) {
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(io(source)),
+    }
+}
+
 /// Takes the lock of a home.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ mod console;
 mod convergence;
 mod corpus;
 mod disk;
+mod doctor;
 mod faults;
 mod liars;
 mod own_chain;
