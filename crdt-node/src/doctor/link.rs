@@ -26,22 +26,22 @@ const SKEW_MUCH_MS: i64 = 60 * 60 * 1000;
 const DATE_STEP_MS: i64 = 999;
 
 /// Somebody a node connects to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Link<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Link {
     /// What it is to the node.
     role: &'static str,
-    url: &'a str,
+    url: String,
 }
 
 /// Everybody whom a configuration names.
-pub(super) fn of(settings: &Settings) -> Vec<Link<'_>> {
-    let relays = settings.relays.iter().map(|url| Link { role: RELAY, url });
+pub(super) fn of(settings: &Settings) -> Vec<Link> {
+    let relays = settings.relays.iter().map(|url| Link { role: RELAY, url: url.clone() });
     relays.collect()
 }
 
 /// Looks at everything about one address, as far as it can be got.
-pub(super) async fn examine(link: &Link<'_>) -> Vec<Check> {
-    let target = match Target::parse(link.url) {
+pub(super) async fn examine(link: &Link) -> Vec<Check> {
+    let target = match Target::parse(&link.url) {
         Ok(target) => target,
         Err(error) => {
             let what = if matches!(error, NodeError::Tls { .. }) { "tls" } else { "address" };
@@ -100,7 +100,7 @@ impl Target {
     }
 }
 
-impl Link<'_> {
+impl Link {
     fn check(&self, what: &str) -> String {
         format!("{}.{what}", self.role)
     }
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use crate::doctor::Verdict;
 
-    const LINK: Link<'static> = Link { role: RELAY, url: "ws://x" };
+    const LINK: Link = Link { role: RELAY, url: String::new() };
 
     fn target(url: &str) -> Option<(String, u16, String, String)> {
         let target = Target::parse(url).ok()?;
