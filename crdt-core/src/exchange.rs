@@ -18,8 +18,9 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Exchange {
     stage: Stage,
-    /// Where the peer's stream stood when it began.
+    /// Where the peer's stream stood when it began, and this side's.
     pulled: Position,
+    through: Position,
     /// Something happened since the peer announced its heads last.
     pub(crate) moved: bool,
 }
@@ -34,7 +35,7 @@ enum Stage {
 
 impl Replica {
     /// Begins to compare a room with a peer's, whose stream stands at `pulled`.
-    pub(crate) fn compare(&mut self, peer: PeerId, id: RoomId, pulled: Position) {
+    pub(crate) fn compare(&mut self, now: Timestamp, peer: PeerId, id: RoomId, pulled: Position) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let end = room.log.graph().end();
         let frame = room.items().ask();
@@ -42,10 +43,10 @@ impl Replica {
         let (Some(frame), Some(channel)) = (frame, channel) else { return };
         let found = Difference::default();
         let stage = Stage::Comparing { found, rounds: 1 };
-        channel.exchange = Some(Exchange { stage, pulled, moved: true });
-        if let Some(outgoing) = &mut channel.outgoing {
-            // Until it is over, acknowledgements say nothing about older ops.
-            outgoing.filling.get_or_insert(end);
+        channel.exchange = Some(Exchange { stage, pulled, through: end, moved: true });
+        channel.tries = channel.tries.saturating_add(1);
+        if let Some(outgoing) = channel.outgoing.as_mut().filter(|o| o.is_live(end)) {
+            outgoing.filling = Some(now);
         }
         self.rooms.get_mut(&id).map(|room| room.exchanging.insert(peer));
         self.send(peer, &Message::Reconcile { room: id, answer: false, frame });
@@ -100,10 +101,9 @@ impl Replica {
         let Some(room) = self.rooms.get(&id) else { return };
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let graph = room.log.graph();
-        let end = graph.end();
-        let live = session.outgoing(id).is_some_and(|outgoing| outgoing.is_live(end));
+        let filling = session.outgoing(id).is_some_and(|outgoing| outgoing.filling.is_some());
         let mut have: Vec<Position> = Vec::new();
-        if live {
+        if filling {
             // Who is still being streamed to gets them anyway.
             have.extend(found.have.into_iter().filter_map(|op| graph.position(op)));
             have.sort_unstable();
@@ -115,8 +115,13 @@ impl Replica {
         while need.len() > limits::SERVED_MAX {
             need.pop_last();
         }
+        let moves = !have.is_empty() || !need.is_empty();
         let fits = session.serving.asked(id, have, Vec::new());
-        let Some(exchange) = session.exchange(id) else { return };
+        let Some(channel) = session.channels.get_mut(&id) else { return };
+        if moves {
+            channel.tries = 0;
+        }
+        let Some(exchange) = &mut channel.exchange else { return };
         let ids: Vec<OpId> = need.iter().copied().collect();
         exchange.stage = Stage::Moving { need, more: more || !fits };
         for ids in ids.chunks(limits::GET_IDS_MAX) {
@@ -127,15 +132,15 @@ impl Replica {
     }
 
     /// Ends what is complete: everything that was found has come, or is acknowledged.
-    pub(crate) fn settle_due(&mut self, id: RoomId) {
+    pub(crate) fn settle_due(&mut self, now: Timestamp, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         let peers: Vec<PeerId> = room.exchanging.iter().copied().collect();
         for peer in peers {
-            self.settle_if_complete(peer, id);
+            self.settle_if_complete(now, peer, id);
         }
     }
 
-    fn settle_if_complete(&mut self, peer: PeerId, id: RoomId) {
+    fn settle_if_complete(&mut self, now: Timestamp, peer: PeerId, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let quiet = !session.serving.is_serving(id) && session.all_acked(id);
@@ -147,20 +152,20 @@ impl Replica {
         if !need.is_empty() || !quiet {
             return;
         }
-        let (pulled, more) = (exchange.pulled, *more);
+        let (pulled, through, more) = (exchange.pulled, exchange.through, *more);
         if more {
-            return self.compare(peer, id, pulled);
+            return self.compare(now, peer, id, pulled);
         }
         let Some(channel) = session.channels.get_mut(&id) else { return };
         channel.exchange = None;
-        let sent = channel.outgoing.as_ref().filter(|outgoing| !outgoing.doubtful);
+        let sound = channel.outgoing.as_ref().is_some_and(|outgoing| !outgoing.doubtful);
         if let Some(room) = self.rooms.get_mut(&id) {
             room.exchanging.remove(&peer);
         }
         // What the peer could not take at once is looked at again when it announces its heads.
-        if let Some(cursor) = sent.map(|outgoing| outgoing.sent) {
-            self.send(peer, &Message::Settled { room: id, cursor, pulled });
-            self.settled(peer, id, pulled, cursor);
+        if sound {
+            self.send(peer, &Message::Settled { room: id, cursor: through, pulled });
+            self.settled(peer, id, pulled, through);
             self.send_heads(peer, id);
         }
     }
@@ -179,8 +184,28 @@ impl Replica {
         if let Some(outgoing) = &mut channel.outgoing
             && outgoing.filling.take().is_some()
         {
-            let acked = sent.min(end).max(outgoing.acked);
-            self.acked_to(peer, id, acked);
+            let sent = sent.min(end);
+            outgoing.sent = outgoing.sent.max(sent);
+            self.acked_to(peer, id, sent);
+            self.pump(peer);
+        }
+    }
+
+    /// Goes on with streams to peers that let a comparison hang: what they lack is their own affair.
+    pub(crate) fn give_up_filling(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let peers: Vec<PeerId> = room.subscribers.iter().copied().collect();
+        for peer in peers {
+            let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+            let Some(channel) = channel else { continue };
+            let moves = channel.exchange.as_ref().is_some_and(|exchange| exchange.moved);
+            let goes_on = moves || channel.answers.is_recent(now);
+            let Some(outgoing) = &mut channel.outgoing else { continue };
+            let hangs = |since: &mut Timestamp| now >= since.after(limits::FILLING_MAX);
+            if !goes_on && outgoing.filling.take_if(hangs).is_some() {
+                outgoing.doubtful = true;
+                self.pump(peer);
+            }
         }
     }
 
@@ -209,6 +234,7 @@ impl Channel {
 pub(crate) struct Allowance {
     used: u32,
     since: Timestamp,
+    last: Timestamp,
 }
 
 impl Allowance {
@@ -217,7 +243,13 @@ impl Allowance {
             (self.used, self.since) = (0, now);
         }
         self.used += 1;
+        self.last = now;
         self.used <= 2 * limits::RECONCILE_ROUNDS_MAX
+    }
+
+    /// Whether it was done just now.
+    pub(crate) fn is_recent(&self, now: Timestamp) -> bool {
+        self.used > 0 && now < self.last.after(limits::RECONCILE_WAIT)
     }
 }
 

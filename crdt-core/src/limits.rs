@@ -77,9 +77,16 @@ pub const RECONCILE_BYTES_MAX: usize = 512 * 1024;
 /// six are enough for a million ops.
 pub const RECONCILE_ROUNDS_MAX: u32 = 16;
 
-/// Announcements that differ, comparisons in between, after which a peer is asked for everything once
-/// more, and sent everything.
-pub const RECONCILE_TRIES_MAX: u32 = 4;
+/// Comparisons that moved nothing, while announcements differ, after which a peer is asked for
+/// everything once more, and sent everything.
+pub const RECONCILE_TRIES_MAX: u32 = 2;
+
+/// Time in which whoever holds more begins to compare; then the other does. Also the time after its
+/// last message that a comparison counts as going on.
+pub const RECONCILE_WAIT: Span = Span::from_ms(5_000);
+
+/// Time after which a peer that lets a comparison hang is sent new ops all the same.
+pub const FILLING_MAX: Span = Span::from_ms(20_000);
 
 /// Heads listed in one `heads` message; the digest covers the rest.
 pub const HEADS_LISTED_MAX: usize = 1_024;

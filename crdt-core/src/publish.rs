@@ -78,8 +78,8 @@ impl Replica {
         let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(outgoing) = session.outgoing(id) else { return };
-        if outgoing.is_live(end) && !outgoing.again {
-            outgoing.again = true;
+        if (outgoing.is_live(end) || outgoing.filling.is_some()) && !outgoing.again {
+            (outgoing.again, outgoing.doubtful, outgoing.filling) = (true, true, None);
             outgoing.sent = Position::START;
             self.pump(peer);
         }
@@ -136,10 +136,12 @@ impl Replica {
         let (frame, end) = (room.heads_frame(), room.log.graph().end());
         for peer in &room.subscribers {
             let outgoing = self.sessions.get_mut(peer).and_then(|session| session.outgoing(id));
-            if outgoing.is_some_and(|outgoing| outgoing.is_live(end)) {
+            if outgoing.is_some_and(|outgoing| outgoing.is_live(end) || outgoing.filling.is_some())
+            {
                 self.effects.push(Effect::Send(*peer, frame.clone()));
             }
         }
+        self.give_up_filling(now, id);
     }
 }
 

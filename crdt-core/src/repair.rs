@@ -88,7 +88,7 @@ impl Replica {
         let there = unknown.is_empty() && all_acked && compared.is_some();
         let unsettled = self.is_unsettled(peer, id);
         if unsettled || here || there {
-            self.mend(peer, id, &told, unknown.is_empty());
+            self.mend(now, peer, id, &told);
         }
         // Where comparing is due, that finds all of it at once.
         if !unsettled || self.has_waited(peer, id) {
@@ -104,7 +104,7 @@ impl Replica {
     /// Whether comparing has not helped yet.
     fn has_waited(&self, peer: PeerId, id: RoomId) -> bool {
         let channel = self.sessions.get(&peer).and_then(|session| session.channels.get(&id));
-        channel.is_some_and(|channel| channel.differed > limits::RECONCILE_TRIES_MAX)
+        channel.is_some_and(|channel| channel.tries >= limits::RECONCILE_TRIES_MAX)
     }
 
     /// Asks a peer for heads that are unknown here.
@@ -122,7 +122,7 @@ impl Replica {
 
     /// Nobody knows what either side lacks: compare. Whoever holds more begins, or whoever waited for
     /// that in vain. Where comparing does not help, take or send everything once more.
-    fn mend(&mut self, peer: PeerId, id: RoomId, told: &Announced, all_known: bool) {
+    fn mend(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: &Announced) {
         let own_store = self.config.store;
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (store, behind) = (session.store, !session.all_acked(id));
@@ -137,13 +137,17 @@ impl Replica {
         }
         let count = room.log.graph().end().number();
         let larger = (count, Some(own_store)) > (told.count, store);
-        let waited = channel.differed > 0;
-        channel.differed = channel.differed.saturating_add(1);
-        if channel.differed > limits::RECONCILE_TRIES_MAX {
+        let since = *channel.differs_since.get_or_insert(now);
+        let waited = now >= since.after(limits::RECONCILE_WAIT);
+        if channel.answers.is_recent(now) || behind {
+            return;
+        }
+        if channel.tries >= limits::RECONCILE_TRIES_MAX {
+            let all_known = told.heads.iter().all(|head| room.log.has(*head));
             return self.repeat(peer, id, all_known);
         }
-        if (larger || waited) && told.count > 0 && !behind {
-            self.compare(peer, id, told.cursor);
+        if (larger || waited) && told.count > 0 {
+            self.compare(now, peer, id, told.cursor);
         }
     }
 
@@ -157,6 +161,7 @@ impl Replica {
             return self.send_again(peer, id);
         }
         if !core::mem::replace(&mut incoming.again, true) {
+            incoming.unsettled = false;
             let (name, cursor) = (room.name.clone(), Some(Position::START));
             self.send(peer, &Message::Sub { room: id, name, cursor });
         }
@@ -190,8 +195,10 @@ impl Replica {
         }
         let end = room.log.graph().end();
         if let Some(channel) = session.channels.get_mut(&id) {
-            (channel.exchange, channel.differed) = (None, 0);
+            (channel.exchange, channel.differs_since, channel.tries) = (None, None, 0);
             if let Some(outgoing) = &mut channel.outgoing {
+                // Where it stood still it goes on from here.
+                outgoing.sent = if outgoing.filling.is_some() { end } else { outgoing.sent };
                 (outgoing.doubtful, outgoing.filling) = (false, None);
             }
         }

@@ -212,7 +212,7 @@ impl Replica {
         for id in core::mem::take(&mut self.dirty) {
             self.sign(now, id);
             self.publish(now, id);
-            self.settle_due(id);
+            self.settle_due(now, id);
             self.caught_up(now, id);
             self.announce(now, id);
             self.fetch_due(now, id);

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::message::{Frame, encode_ops};
 use crate::planted::{Bug, planted};
 use crate::serving::Serving;
+use crate::time::Timestamp;
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -45,8 +46,10 @@ pub(crate) struct Channel {
     pub(crate) exchange: Option<Exchange>,
     /// Comparisons of the peer that were answered.
     pub(crate) answers: Allowance,
-    /// Announcements since both last held the same.
-    pub(crate) differed: u32,
+    /// Since when both do not hold the same, as far as looked at.
+    pub(crate) differs_since: Option<Timestamp>,
+    /// Comparisons begun since then that moved nothing.
+    pub(crate) tries: u32,
 }
 
 /// The stream of our ops, in our order of arrival.
@@ -60,9 +63,10 @@ pub(crate) struct Outgoing {
     pub(crate) doubtful: bool,
     /// Everything is sent once more, whatever its source: the peer lacks what it said it had.
     pub(crate) again: bool,
-    /// Nobody knows which ops up to here the peer has: until that is settled, acknowledgements of
-    /// later ones say nothing about them.
-    pub(crate) filling: Option<Position>,
+    /// Nobody knows which of the ops sent, or skipped, the peer has. Until that is settled nothing
+    /// newer is sent, which might build on what it lacks, and acknowledgements prove nothing. When
+    /// that began.
+    pub(crate) filling: Option<Timestamp>,
     /// Acknowledged in the stream.
     pub(crate) acked: Position,
 }
@@ -100,7 +104,7 @@ impl Outgoing {
 
     /// Whether everything up to here was sent and nothing is on its way from disk.
     pub(crate) fn is_live(&self, end: Position) -> bool {
-        self.sent == end && self.loading.is_none()
+        self.sent == end && self.loading.is_none() && self.filling.is_none()
     }
 }
 
@@ -204,7 +208,7 @@ impl Session {
     ) {
         let (rest, store) = (self.credit_for_page(), self.store);
         let (Some(rest), Some(outgoing)) = (rest, self.outgoing(room)) else { return };
-        if outgoing.loading.is_some() || outgoing.sent >= end {
+        if outgoing.loading.is_some() || outgoing.sent >= end || outgoing.filling.is_some() {
             return;
         }
         outgoing.loading = Some(outgoing.sent);

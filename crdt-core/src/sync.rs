@@ -183,7 +183,7 @@ impl Replica {
         let known = cursor.filter(|cursor| *cursor <= end);
         let cursor = known.unwrap_or(end);
         let mut outgoing = Outgoing::from(if planted(Bug::OutboxForgotten) { end } else { cursor });
-        outgoing.filling = known.is_none().then_some(end).filter(|end| *end != Position::START);
+        outgoing.filling = (known.is_none() && end != Position::START).then_some(now);
         let channel = session.channels.entry(id).or_default();
         if let Some(before) = &channel.outgoing {
             outgoing.doubtful = before.doubtful;
