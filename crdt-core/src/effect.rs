@@ -307,6 +307,15 @@ pub enum Event {
         /// Transactions in it.
         entries: u64,
     },
+    /// A peer named an op and then said that it does not hold it.
+    Withheld {
+        /// The room.
+        room: RoomId,
+        /// Who.
+        peer: PeerId,
+        /// The op.
+        op: OpId,
+    },
     /// A peer says that this side did something wrong.
     PeerProblem {
         /// Who.

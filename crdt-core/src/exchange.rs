@@ -115,10 +115,15 @@ impl Replica {
         while need.len() > limits::SERVED_MAX {
             need.pop_last();
         }
-        let moves = !have.is_empty() || !need.is_empty();
+        let first = have.first().and_then(|position| graph.at(*position));
+        let pushes = first.map(|first| (have.len(), first));
         let fits = session.serving.asked(id, have, Vec::new());
         let Some(channel) = session.channels.get_mut(&id) else { return };
-        if moves {
+        let named: Vec<OpId> = need.iter().copied().take(limits::OWED_MAX).collect();
+        channel.conduct.asked(self.now, &named);
+        // Who says time and again that it stored the same ops moves nothing.
+        let again = pushes.is_some_and(|(count, op)| channel.conduct.pushed(self.now, count, op));
+        if !need.is_empty() || pushes.is_some() && !again {
             channel.tries = 0;
         }
         let Some(exchange) = &mut channel.exchange else { return };
@@ -209,14 +214,25 @@ impl Replica {
         }
     }
 
-    /// Ops that were needed came, or will not.
-    pub(crate) fn came_from(&mut self, peer: PeerId, id: RoomId, ops: impl Iterator<Item = OpId>) {
-        let exchange = self.sessions.get_mut(&peer).and_then(|session| session.exchange(id));
-        let Some(exchange) = exchange else { return };
-        if let Stage::Moving { need, .. } = &mut exchange.stage {
-            for op in ops {
-                exchange.moved |= need.remove(&op);
-            }
+    /// A peer sent ops, or said that it does not hold them: a comparison waits for them no more.
+    pub(crate) fn came_from(
+        &mut self,
+        now: Timestamp,
+        peer: PeerId,
+        id: RoomId,
+        came: &[OpId],
+        denied: &[OpId],
+    ) {
+        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let Some(channel) = channel else { return };
+        channel.conduct.heard_at = now;
+        came.iter().for_each(|op| channel.conduct.sent(*op));
+        let Some(Exchange { stage: Stage::Moving { need, .. }, moved, .. }) = &mut channel.exchange
+        else {
+            return;
+        };
+        for op in came.iter().chain(denied) {
+            *moved |= need.remove(op);
         }
     }
 }

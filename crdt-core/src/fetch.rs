@@ -63,6 +63,19 @@ impl Fetch {
         fresh
     }
 
+    /// A peer that was asked says that it does not hold an op: the next is asked at once, once for
+    /// each time of asking.
+    pub(crate) fn denied(&mut self, now: Timestamp, peer: PeerId, id: OpId) {
+        if let Some(want) = self.wants.get_mut(&id)
+            && want.peer == peer
+            && want.next > now
+            && want.tries <= 2
+        {
+            want.next = now;
+            self.next = Some(now);
+        }
+    }
+
     /// Forgets an op: it came.
     pub(crate) fn came(&mut self, id: OpId) {
         if let Some(want) = self.wants.remove(&id) {

@@ -102,6 +102,12 @@ impl Graph {
         self.nodes.get_index_of(&id).map(|index| Position::of_len(index + 1))
     }
 
+    /// The op at a position.
+    pub fn at(&self, position: Position) -> Option<OpId> {
+        let index = usize::try_from(position.number()).ok()?.checked_sub(1)?;
+        self.nodes.get_index(index).map(|(id, _)| *id)
+    }
+
     /// The position of the last op: the number of ops.
     pub fn end(&self) -> Position {
         Position::of_len(self.nodes.len())

@@ -43,6 +43,7 @@ pub mod replica;
 mod room;
 mod serving;
 mod session;
+pub mod standing;
 pub mod status;
 mod sync;
 

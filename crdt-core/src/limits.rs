@@ -88,6 +88,21 @@ pub const RECONCILE_WAIT: Span = Span::from_ms(5_000);
 /// Time after which a peer that lets a comparison hang is sent new ops all the same.
 pub const FILLING_MAX: Span = Span::from_ms(20_000);
 
+/// Ops that one peer named, was asked for and has not sent, of which it is remembered since when.
+pub const OWED_MAX: usize = 64;
+
+/// Time after which a peer withholds what it named and was asked for: many round trips.
+pub const OWED_WAIT: Span = Span::from_ms(20_000);
+
+/// Time after which a peer withholds everything: it announces its heads more often if it is honest.
+pub const SILENCE_MAX: Span = Span::from_ms(45_000);
+
+/// Time without an acknowledgement after which a peer that owes one is behind.
+pub const LAGGING_AFTER: Span = Span::from_ms(10_000);
+
+/// Time in which two that differ hold the same again, or one of them is behind.
+pub const DIFFERS_MAX: Span = Span::from_ms(60_000);
+
 /// Heads listed in one `heads` message; the digest covers the rest.
 pub const HEADS_LISTED_MAX: usize = 1_024;
 

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::message::Message;
 use crate::order::set_digest;
 use crate::replica::Replica;
-use crate::session::{Channel, Session};
+use crate::session::Session;
 use crate::time::Timestamp;
 
 /// What a peer announced of a room.
@@ -35,6 +35,10 @@ impl Replica {
         let log = &room.log;
         let lacking = ids.into_iter().filter(|op| !log.has(*op));
         let ids = room.fetch.want(now, peer, lacking);
+        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        if let Some(channel) = channel {
+            channel.conduct.asked(now, &ids);
+        }
         self.send_gets(id, ids.into_iter().map(|op| (peer, op)));
     }
 
@@ -55,6 +59,9 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let (all_acked, store) = (session.all_acked(id), session.store);
+        if let Some(channel) = session.channels.get_mut(&id) {
+            channel.conduct.heard_at = now;
+        }
         let Some(incoming) = session.incoming(id) else { return };
         let compared = room.agrees(now, told.set, told.count);
         let agreed = compared == Some(true);
@@ -63,6 +70,7 @@ impl Replica {
             || told.heads.len() < limits::HEADS_LISTED_MAX && set_digest(&told.heads) == told.set;
         let all_admitted = || told.heads.iter().all(|head| room.log.graph().contains(*head));
         incoming.complete = agreed || (all_admitted() && all_named());
+        incoming.told = Some((told.set, told.count));
         if incoming.complete
             && let Some(own) = &mut room.own
         {
@@ -85,20 +93,20 @@ impl Replica {
         }
         // Asking for heads did not close the gap, or the peer lacks what it should have.
         let here = lacked && !unknown.is_empty();
-        let there = unknown.is_empty() && all_acked && compared.is_some();
-        let unsettled = self.is_unsettled(peer, id);
+        let end = room.log.graph().end();
+        let Some(channel) = session.channels.get_mut(&id) else { return };
+        let all_sent = channel.outgoing.as_ref().is_some_and(|o| o.is_live(end));
+        let there = unknown.is_empty() && all_acked && all_sent && compared.is_some();
+        let unsettled = channel.is_unsettled();
         if unsettled || here || there {
             self.mend(now, peer, id, &told);
+        } else {
+            channel.differs_since = None;
         }
         // Where comparing is due, that finds all of it at once.
         if !unsettled || self.has_waited(peer, id) {
             self.ask(now, peer, id, unknown);
         }
-    }
-
-    fn is_unsettled(&self, peer: PeerId, id: RoomId) -> bool {
-        let channel = self.sessions.get(&peer).and_then(|session| session.channels.get(&id));
-        channel.is_some_and(Channel::is_unsettled)
     }
 
     /// Whether comparing has not helped yet.
@@ -196,6 +204,7 @@ impl Replica {
         let end = room.log.graph().end();
         if let Some(channel) = session.channels.get_mut(&id) {
             (channel.exchange, channel.differs_since, channel.tries) = (None, None, 0);
+            channel.conduct.agreed(now);
             if let Some(outgoing) = &mut channel.outgoing {
                 // Where it stood still it goes on from here.
                 outgoing.sent = if outgoing.filling.is_some() { end } else { outgoing.sent };

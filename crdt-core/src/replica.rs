@@ -58,6 +58,8 @@ pub struct Replica {
     pub(crate) parked_bytes: usize,
     /// What the key is known to have signed; `None` if the store is taken at its word.
     signed: Option<Signed>,
+    /// The time of the input at hand.
+    pub(crate) now: Timestamp,
     timers: BTreeMap<RoomId, Timestamp>,
     timer_order: BTreeSet<(Timestamp, RoomId)>,
 }
@@ -74,6 +76,7 @@ impl Replica {
             dirty: BTreeSet::new(),
             parked_bytes: 0,
             signed: None,
+            now: Timestamp::default(),
             timers: BTreeMap::new(),
             timer_order: BTreeSet::new(),
         }
@@ -144,6 +147,7 @@ impl Replica {
 
     /// Takes one input and returns what to do about it. See [`Effect`] for the order.
     pub fn handle(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+        self.now = now;
         match input {
             Input::PeerUp(peer, link) => self.peer_up(peer, link),
             Input::PeerDown(peer) => self.peer_down(peer),

@@ -2,6 +2,7 @@
 //! Source: `docs/PROTOCOL.md`, "A session".
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::effect::{Effect, Link, Load, PeerId, Scope, Select};
@@ -11,6 +12,7 @@ use crate::limits;
 use crate::message::{Frame, encode_ops};
 use crate::planted::{Bug, planted};
 use crate::serving::Serving;
+use crate::standing::Conduct;
 use crate::time::Timestamp;
 
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(crate) struct Session {
     pub(crate) link: Link,
     /// The peer's store; `None` until its `hello`.
     pub(crate) store: Option<StoreId>,
+    /// The peer's software, as it says.
+    pub(crate) agent: String,
     pub(crate) strikes: u32,
     /// Errors the peer has reported, and errors of its own that were reported to the user.
     pub(crate) complaints: u32,
@@ -46,6 +50,8 @@ pub(crate) struct Channel {
     pub(crate) exchange: Option<Exchange>,
     /// Comparisons of the peer that were answered.
     pub(crate) answers: Allowance,
+    /// What the peer did that tells how it stands.
+    pub(crate) conduct: Conduct,
     /// Since when both do not hold the same, as far as looked at.
     pub(crate) differs_since: Option<Timestamp>,
     /// Comparisons begun since then that moved nothing.
@@ -76,6 +82,8 @@ pub(crate) struct Outgoing {
 pub(crate) struct Incoming {
     /// The set this side and the peer last agreed on.
     pub(crate) agreed: Option<SetDigest>,
+    /// What the peer announced last, and how many ops.
+    pub(crate) told: Option<(SetDigest, u64)>,
     /// What the peer announced last, with its cursor, if this side held something else then.
     pub(crate) announced: Option<(SetDigest, Position)>,
     /// The last announcement named ops that are unknown here.
@@ -113,6 +121,7 @@ impl Session {
         Self {
             link,
             store: None,
+            agent: String::new(),
             strikes: 0,
             complaints: 0,
             channels: BTreeMap::new(),
@@ -133,8 +142,8 @@ impl Session {
     }
 
     /// The peer introduced itself.
-    pub(crate) fn ready(&mut self, store: StoreId, window: u64) {
-        self.store = Some(store);
+    pub(crate) fn ready(&mut self, agent: String, store: StoreId, window: u64) {
+        (self.agent, self.store) = (agent, Some(store));
         self.credit = window;
     }
 

@@ -85,7 +85,7 @@ impl Replica {
             return self.close(peer, CloseReason::OwnStore);
         }
         if let Some(session) = self.sessions.get_mut(&peer) {
-            session.ready(store, window);
+            session.ready(agent.clone(), store, window);
         }
         self.effects.push(Effect::Notify(Event::PeerReady { peer, agent, store }));
         let peered = self.sessions.get(&peer).is_some_and(|s| s.link.scope == Scope::Every);
@@ -168,6 +168,7 @@ impl Replica {
         if channel.incoming.is_some() {
             return;
         }
+        channel.conduct.subscribed_at = self.now;
         let (name, cursor) = (room.name.clone(), room.cursor(store));
         let unsettled = cursor.is_none();
         channel.incoming = Some(Incoming { unsettled, ..Incoming::default() });
@@ -222,7 +223,7 @@ impl Replica {
         let parked_before = room.log.parked_bytes();
         let (mut admitted, mut except, mut stored) = (Vec::new(), Vec::new(), 0);
         let mut missing: BTreeSet<OpId> = BTreeSet::new();
-        let mut came: Vec<OpId> = denied;
+        let mut came: Vec<OpId> = Vec::new();
         for (index, op) in (0_u64..).zip(ops) {
             let op = op.and_then(crate::op::RawOp::check_hash);
             let verdict = match op {
@@ -264,7 +265,10 @@ impl Replica {
                 room.set_pulled(store, cursor, &mut self.effects);
             }
         }
-        self.came_from(peer, id, came.into_iter());
+        if !denied.is_empty() {
+            self.denied(now, peer, id, &denied);
+        }
+        self.came_from(now, peer, id, &came, &denied);
         self.dirty.insert(id);
         let blamed = except.iter().find_map(|exception| exception.rejection);
         self.send(peer, &Message::Ack { room: id, stored, except });
@@ -294,10 +298,13 @@ impl Replica {
         let Some(cursor) = session.acked(id) else {
             return self.strike(peer, "ack", "nothing is left to acknowledge");
         };
-        let Some(outgoing) = session.outgoing(id) else { return };
+        let all_acked = session.all_acked(id);
+        let Some(channel) = session.channels.get_mut(&id) else { return };
+        channel.conduct.acked_at = self.now;
+        let Some(outgoing) = &mut channel.outgoing else { return };
         outgoing.doubtful |= !all_stored;
         if !outgoing.doubtful {
-            outgoing.acked = outgoing.acked.max(cursor);
+            outgoing.acked = if all_acked { outgoing.sent } else { outgoing.acked.max(cursor) };
             if outgoing.filling.is_none() {
                 self.acked_to(peer, id, cursor);
             }

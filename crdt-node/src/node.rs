@@ -277,6 +277,7 @@ fn note(marks: &mut Marks, author: AuthorId, event: &Event) -> Result<(), NodeEr
         Event::Admitted { .. }
         | Event::Refused { .. }
         | Event::SignedElsewhere { .. }
+        | Event::Withheld { .. }
         | Event::Withdrawn { .. }
         | Event::Acked { .. }
         | Event::PeerReady { .. }

@@ -219,6 +219,11 @@ impl Watch {
                     screen.show(line).await;
                 }
             }
+            Event::Withheld { room, peer, op } => {
+                let (op, room) = (show::short(&op), self.name(room));
+                let what = format!("op {op} of {room} is kept back: it was named and is not sent");
+                self.problem(screen, peer, &what).await;
+            }
             Event::SignedElsewhere { room, op } => self.signed_elsewhere(screen, room, op).await,
             Event::Learnt { room, signed } => {
                 let name = self.name(room);

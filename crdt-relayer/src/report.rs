@@ -62,6 +62,7 @@ fn report(event: &Event) -> Option<String> {
         }),
         Event::Admitted { .. }
         | Event::SignedElsewhere { .. }
+        | Event::Withheld { .. }
         | Event::Learnt { .. }
         | Event::Withdrawn { .. }
         | Event::Durable { .. }

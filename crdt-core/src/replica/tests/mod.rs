@@ -12,3 +12,4 @@ mod net;
 mod own;
 mod peers;
 mod replication;
+mod standing;

@@ -1,0 +1,146 @@
+//! What a replica says of peers that keep something back, and of those that do not.
+
+use alloc::vec::Vec;
+
+use super::net::{Client, Net, hello, ops, sub};
+use crate::effect::{Effect, Event, Input};
+use crate::fixtures::{Author, entry, room};
+use crate::id::{OpId, Position};
+use crate::limits;
+use crate::message::{Message, Received, encode_ops};
+use crate::op::Op;
+use crate::order::set_digest;
+use crate::standing::{PeerRoom, Standing};
+use crate::time::{Span, Timestamp};
+
+fn of(client: &Client, after: Span) -> PeerRoom {
+    let peers = client.replica.peers(Timestamp::from_ms(0).after(after));
+    peers.into_iter().next().unwrap().rooms.into_iter().next().unwrap()
+}
+
+fn heads(ops: &[&Op], count: u64) -> alloc::sync::Arc<str> {
+    let heads: Vec<OpId> = ops.iter().map(|op| op.id()).collect();
+    let (set, cursor) = (set_digest(&heads), Position::new(count).unwrap());
+    Message::Heads { room: room("main"), set, count, heads, cursor }.encode()
+}
+
+fn withheld(effects: &[Effect]) -> Option<OpId> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Notify(Event::Withheld { op, .. }) => Some(*op),
+        _ => None,
+    })
+}
+
+#[test]
+fn who_names_an_op_and_says_that_it_has_none_is_found_out_at_once() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let kept = entry(&Author::new(1), &[], "1");
+    let after = entry(&Author::new(2), &[&kept], "2");
+    client.say(&ops(&[&after]));
+    assert_eq!(of(&client, Span::from_ms(1_000)).standing, Standing::CatchingUp);
+    let told = client.say(&encode_ops(room("main"), [], None, &[kept.id()]));
+    assert_eq!(withheld(&told), Some(kept.id()));
+    let again = client.say(&encode_ops(room("main"), [], None, &[kept.id()]));
+    assert_eq!(withheld(&again), None, "told once");
+    let Standing::Withholding { op } = of(&client, Span::from_ms(0)).standing else { panic!() };
+    assert_eq!(op, Some(kept.id()));
+    // Sent after all, it is forgiven.
+    client.say(&ops(&[&kept]));
+    client.say(&heads(&[&after], 2));
+    let now = of(&client, Span::from_ms(0));
+    assert_eq!((now.standing, now.same, now.ahead, now.behind), (Standing::Live, true, 0, 0));
+}
+
+#[test]
+fn who_does_not_answer_for_what_it_named_withholds_it_after_a_while() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let kept = entry(&Author::new(1), &[], "1");
+    client.say(&heads(&[&kept], 1));
+    let soon = of(&client, limits::LAGGING_AFTER);
+    assert_eq!((soon.standing, soon.behind), (Standing::CatchingUp, 1));
+    let late = of(&client, limits::OWED_WAIT).standing;
+    assert_eq!(late, Standing::Withholding { op: Some(kept.id()) });
+}
+
+#[test]
+fn who_says_nothing_of_what_it_holds_withholds_it() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let soon = of(&client, limits::HEADS_EVERY).standing;
+    assert_eq!(soon, Standing::CatchingUp);
+    assert_eq!(of(&client, limits::SILENCE_MAX).standing, Standing::Withholding { op: None });
+}
+
+/// It acknowledges all it is sent and announces a set without one of the ops, again and again.
+#[test]
+fn who_acknowledges_what_it_drops_is_found_out_and_not_sent_it_for_ever() {
+    let mut client = Client::new();
+    let (kept, dropped) = (entry(&Author::new(1), &[], "1"), entry(&Author::new(2), &[], "2"));
+    // Both came from somebody else.
+    let other = crate::effect::PeerId(7);
+    let input = |client: &mut Client, input| client.input(input);
+    input(&mut client, Input::PeerUp(other, crate::effect::Link::ACCEPTED));
+    for frame in [hello(55, limits::WINDOW_BYTES), sub(0), ops(&[&kept, &dropped])] {
+        input(&mut client, Input::Received(other, frame.as_bytes().to_vec()));
+    }
+    let acks = |effects: &[Effect]| {
+        let sent = |effect: &&Effect| matches!(effect, Effect::Send(peer, frame) if peer.0 == 1 && frame.starts_with("{\"type\":\"ops\""));
+        effects.iter().filter(sent).count()
+    };
+    let ack = Message::Ack { room: room("main"), stored: 1, except: Vec::new() }.encode();
+    let mut pushes = 0;
+    let mut effects = client.say(&sub(0));
+    for _ in 0..12 {
+        for _ in 0..acks(&effects) {
+            pushes += 1;
+            client.say(&ack);
+        }
+        effects = client.say(&heads(&[&kept], 1));
+        let asked = effects.iter().find_map(|effect| match effect {
+            Effect::Send(peer, frame) if peer.0 == 1 => {
+                match Received::decode(frame.as_bytes()).unwrap() {
+                    Received::Message(Message::Reconcile { answer: false, frame, .. }) => {
+                        Some(frame)
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        });
+        if let Some(asked) = asked {
+            let mut held = crate::log::Log::new(room("main"), 0);
+            let store = crate::id::StoreId::from_bytes([1; 32]);
+            held.receive(crate::fixtures::reread(&kept), store, &mut Vec::new());
+            let mut items = crate::reconcile::Items::default();
+            items.update(held.graph());
+            let frame = items.answer(&asked).unwrap();
+            let answer = Message::Reconcile { room: room("main"), answer: true, frame };
+            effects = client.say(&answer.encode());
+        }
+    }
+    assert_eq!(
+        of(&client, Span::from_ms(0)).standing,
+        Standing::Withholding { op: Some(dropped.id()) }
+    );
+    assert!(pushes <= 6, "{pushes} messages with ops for twelve announcements");
+}
+
+#[test]
+fn honest_peers_are_live_and_nothing_else() {
+    let mut net = Net::connected(3);
+    for number in 0..30 {
+        net.write(1 + (number as usize) % 3, number);
+        net.quiet();
+    }
+    net.settle();
+    for node in 0..4 {
+        for peer in net.nodes[node].replica.peers(net.now) {
+            for of_room in &peer.rooms {
+                assert_eq!(of_room.standing, Standing::Live, "node {node}: {peer:?}");
+                assert!(of_room.same && of_room.ahead == 0 && of_room.behind == 0, "{of_room:?}");
+            }
+        }
+    }
+}
