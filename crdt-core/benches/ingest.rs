@@ -18,7 +18,7 @@ use crdt_core::json::Canonical;
 use crdt_core::key::{PublicKey, SecretKey, Signature};
 use crdt_core::limits;
 use crdt_core::log::{Log, Verdict};
-use crdt_core::message::{Message, Received, encode_ops};
+use crdt_core::message::{Hello, Message, Received, encode_ops};
 use crdt_core::op::{Draft, Op, RawOp};
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Replica, Rooms};
@@ -269,10 +269,11 @@ fn relayer() -> Replica {
         agent: "bench".into(),
         rooms: Rooms::OnDemand,
         key: None,
-        seed: 1,
+        seed: [1; 32],
+        allowed: None,
     });
     let window = limits::WINDOW_BYTES;
-    let hello = Message::Hello { agent: "bench".into(), store: PEER_STORE, window }.encode();
+    let hello = Message::Hello(Hello::new("bench", PEER_STORE, window)).encode();
     drop(replica.handle(NOW, Input::PeerUp(PEER, Link::ACCEPTED)));
     ingest(&mut replica, hello.as_bytes().to_vec());
     replica

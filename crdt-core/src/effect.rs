@@ -195,6 +195,10 @@ pub enum CloseReason {
     Strikes,
     /// It is this very store.
     OwnStore,
+    /// It did not prove that it has a key that is let in.
+    Auth,
+    /// Another connection to the same peer is kept.
+    Twin(PeerId),
 }
 
 impl CloseReason {
@@ -202,7 +206,8 @@ impl CloseReason {
     pub const fn code(self) -> u16 {
         match self {
             Self::Size => 1009,
-            Self::Version | Self::Hello | Self::Strikes | Self::OwnStore => 1008,
+            Self::Twin(_) => 1000,
+            Self::Version | Self::Hello | Self::Strikes | Self::OwnStore | Self::Auth => 1008,
         }
     }
 
@@ -214,6 +219,8 @@ impl CloseReason {
             Self::Size => "size",
             Self::Strikes => "strikes",
             Self::OwnStore => "own-store",
+            Self::Auth => "auth",
+            Self::Twin(_) => "twin",
         }
     }
 }

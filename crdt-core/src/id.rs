@@ -17,6 +17,9 @@ pub(crate) mod tag {
     pub(crate) const SET: &[u8] = b"bft-crdt/v1/set\0";
     pub(crate) const LOG: &[u8] = b"bft-crdt/v1/log\0";
     pub(crate) const FORK: &[u8] = b"bft-crdt/v1/fork\0";
+    pub(crate) const AUTH: &[u8] = b"bft-crdt/v1/auth\0";
+    /// Never leaves the replica.
+    pub(crate) const NONCE: &[u8] = b"bft-crdt/v1/nonce\0";
 }
 
 pub(crate) fn sha256(tag: &[u8], bytes: &[u8]) -> [u8; 32] {
@@ -129,6 +132,11 @@ id32! {
 id32! {
     /// A store: 32 random bytes drawn when it was made. A cursor is a place in one store.
     StoreId
+}
+
+id32! {
+    /// 32 bytes that are new for each connection and cannot be guessed.
+    Nonce
 }
 
 impl DataHash {

@@ -2,6 +2,7 @@
 //! signature is checked: strictly, one at a time, never in batches, because batches accept what
 //! single checks refuse. Source: `docs/PROTOCOL.md`, "Hashes and signatures".
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use ed25519_dalek::{Signature as DalekSignature, Signer, SigningKey, VerifyingKey};
@@ -31,6 +32,11 @@ impl SecretKey {
     /// The author this key signs for.
     pub fn author(&self) -> AuthorId {
         AuthorId::from_bytes(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs a challenge, which proves to whoever posed it that this key is here.
+    pub fn prove(&self, challenge: &Challenge) -> Signature {
+        Signature(self.0.sign(&challenge.0).to_bytes())
     }
 
     /// Signs an op's id.
@@ -79,8 +85,30 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::Signature`].
     pub fn verify(&self, id: OpId, signature: &Signature) -> Result<(), KeyError> {
+        self.check(&signed_bytes(id), signature)
+    }
+
+    /// Checks a proof of key by the same rule.
+    ///
+    /// # Errors
+    /// [`KeyError::Signature`].
+    pub fn verify_proof(&self, challenge: &Challenge, proof: &Signature) -> Result<(), KeyError> {
+        self.check(&challenge.0, proof)
+    }
+
+    fn check(&self, signed: &[u8], signature: &Signature) -> Result<(), KeyError> {
         let signature = DalekSignature::from_bytes(&signature.0);
-        self.0.verify_strict(&signed_bytes(id), &signature).map_err(|_| KeyError::Signature)
+        self.0.verify_strict(signed, &signature).map_err(|_| KeyError::Signature)
+    }
+}
+
+/// What a proof of key is signed over. Never the bytes of an op: it starts with a tag of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge(Vec<u8>);
+
+impl Challenge {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self([tag::AUTH, bytes].concat())
     }
 }
 

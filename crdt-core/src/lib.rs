@@ -33,6 +33,7 @@ mod parked;
 pub mod effect;
 mod exchange;
 mod fetch;
+pub mod introduce;
 pub mod message;
 pub mod own;
 mod publish;

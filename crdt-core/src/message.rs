@@ -10,8 +10,9 @@ use alloc::vec::Vec;
 use base64ct::{Base64, Encoding};
 
 use crate::head::VERSION;
-use crate::id::{OpId, Position, RoomId, RoomName, SetDigest, StoreId};
+use crate::id::{AuthorId, Nonce, OpId, Position, RoomId, RoomName, SetDigest, StoreId};
 use crate::json::{JsonError, Value};
+use crate::key::Signature;
 use crate::limits;
 use crate::op::RawOp;
 use crate::rejection::Rejection;
@@ -54,17 +55,44 @@ impl DecodeError {
     }
 }
 
+/// How a side introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Its software, for people.
+    pub agent: String,
+    /// Its store.
+    pub store: StoreId,
+    /// Bytes of `ops` messages it takes before it grants more.
+    pub window: u64,
+    /// Fresh for this connection; without it no key is proved.
+    pub nonce: Option<Nonce>,
+    /// Whether it demands a proof of key.
+    pub auth: bool,
+}
+
+impl Hello {
+    /// Without nonce and demands.
+    pub fn new(agent: impl Into<String>, store: StoreId, window: u64) -> Self {
+        Self { agent: agent.into(), store, window, nonce: None, auth: false }
+    }
+}
+
 /// A message without ops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// The first message each way.
-    Hello {
-        /// The sender's software, for people.
-        agent: String,
-        /// The sender's store.
-        store: StoreId,
-        /// Bytes of `ops` messages the sender takes before it grants more.
-        window: u64,
+    Hello(Hello),
+    /// Proves that the sender has a key, where `hello` demanded it.
+    Auth {
+        /// The key.
+        author: AuthorId,
+        /// Over the challenge of this connection.
+        sig: Signature,
+    },
+    /// The connection on which the receiver said this nonce ends at the sender too.
+    Twin {
+        /// The nonce.
+        nonce: Nonce,
     },
     /// Asks for a room's ops from a cursor on.
     Sub {
@@ -194,6 +222,11 @@ impl Received {
             value.member("type").and_then(Value::as_str).ok_or(DecodeError::Field("type"))?;
         let message = match kind {
             "hello" => hello(&value)?,
+            "auth" => Message::Auth {
+                author: parsed(&value, "author", AuthorId::parse)?,
+                sig: parsed(&value, "sig", Signature::parse)?,
+            },
+            "twin" => Message::Twin { nonce: parsed(&value, "nonce", Nonce::parse)? },
             "sub" => sub(&value)?,
             "unsub" => Message::Unsub { room: room(&value)? },
             "heads" => heads(&value)?,
@@ -268,11 +301,14 @@ fn hello(value: &Value<'_>) -> Result<Message, DecodeError> {
     if window < least {
         return Err(DecodeError::Field("window"));
     }
-    Ok(Message::Hello {
+    let nonce = value.member("nonce").map(|_| parsed(value, "nonce", Nonce::parse)).transpose()?;
+    Ok(Message::Hello(Hello {
         agent: text(value, "agent", limits::AGENT_CHARS_MAX)?,
         store: parsed(value, "store", StoreId::parse)?,
         window: window.min(limits::WINDOW_BYTES_MAX),
-    })
+        nonce,
+        auth: value.member("auth").map_or(Ok(false), |_| flag(value, "auth"))?,
+    }))
 }
 
 fn sub(value: &Value<'_>) -> Result<Message, DecodeError> {
@@ -294,11 +330,14 @@ fn sub(value: &Value<'_>) -> Result<Message, DecodeError> {
 fn reconcile(value: &Value<'_>) -> Result<Message, DecodeError> {
     let text = value.member("frame").and_then(Value::as_str).ok_or(DecodeError::Field("frame"))?;
     let frame = Base64::decode_vec(text).map_err(|_| DecodeError::Field("frame"))?;
-    let answer = match value.member("answer") {
-        Some(Value::Bool(answer)) => *answer,
-        None | Some(_) => return Err(DecodeError::Field("answer")),
-    };
-    Ok(Message::Reconcile { room: room(value)?, answer, frame })
+    Ok(Message::Reconcile { room: room(value)?, answer: flag(value, "answer")?, frame })
+}
+
+fn flag(value: &Value<'_>, name: &'static str) -> Result<bool, DecodeError> {
+    match value.member(name) {
+        Some(Value::Bool(flag)) => Ok(*flag),
+        None | Some(_) => Err(DecodeError::Field(name)),
+    }
 }
 
 fn heads(value: &Value<'_>) -> Result<Message, DecodeError> {
@@ -345,11 +384,19 @@ mod tests {
     fn messages_read_back_the_same() {
         let room = room("main");
         let store = StoreId::from_bytes([3; 32]);
+        let nonce = Nonce::from_bytes([8; 32]);
         let name = RoomName::parse("main").ok();
         let cursor = Position::new(7).unwrap();
         let set = SetDigest::from_bytes([4; 32]);
         for message in [
-            Message::Hello { agent: "a \"b\"".into(), store, window: limits::WINDOW_BYTES },
+            Message::Hello(Hello::new("a \"b\"", store, limits::WINDOW_BYTES)),
+            Message::Hello(Hello {
+                nonce: Some(nonce),
+                auth: true,
+                ..Hello::new("", store, 1 << 20)
+            }),
+            Message::Twin { nonce },
+            Message::Auth { author: Author::new(1).id(), sig: Signature::from_bytes([5; 64]) },
             Message::Sub { room, name, cursor: Some(cursor) },
             Message::Sub { room, name: None, cursor: None },
             Message::Reconcile { room, answer: true, frame: vec![0x61, 0, 255] },

@@ -11,6 +11,7 @@ use crate::effect::{
     CloseReason, Command, Effect, Event, Input, PeerId, Record, Scope, SubmitError, Token,
 };
 use crate::id::{Position, RoomId, RoomName, StoreId};
+use crate::introduce::Allowed;
 use crate::json::Canonical;
 use crate::key::SecretKey;
 use crate::limits;
@@ -41,8 +42,10 @@ pub struct Config {
     pub rooms: Rooms,
     /// Signs own transactions; a relayer has none.
     pub key: Option<SecretKey>,
-    /// Secret and random: see [`crate::graph::Graph::new`].
-    pub seed: u64,
+    /// Secret and random, new at each start: hash tables and nonces come from it.
+    pub seed: [u8; 32],
+    /// If only some may connect: their keys. Whom this replica connects to itself need not prove one.
+    pub allowed: Option<Allowed>,
 }
 
 /// One node or relayer without its IO.
@@ -137,7 +140,9 @@ impl Replica {
     }
 
     fn new_room(&self, id: RoomId, name: Option<RoomName>) -> Room {
-        Room::new(id, name, self.config.seed, self.author().map(Own::new))
+        let [a, b, c, d, e, f, g, h, ..] = self.config.seed;
+        let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        Room::new(id, name, seed, self.author().map(Own::new))
     }
 
     /// When [`Input::Flush`] is due though nothing else happens.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::effect::{Effect, Link, Load, PeerId, Scope, Select};
 use crate::exchange::{Allowance, Exchange};
-use crate::id::{OpId, Position, RoomId, SetDigest, StoreId};
+use crate::id::{AuthorId, Nonce, OpId, Position, RoomId, SetDigest, StoreId};
 use crate::limits;
 use crate::message::{Frame, encode_ops};
 use crate::planted::{Bug, planted};
@@ -18,6 +18,11 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) link: Link,
+    /// What this side said in its `hello`, and the peer in its own.
+    pub(crate) nonce: Nonce,
+    pub(crate) peer_nonce: Option<Nonce>,
+    /// The key that the peer has proved to have.
+    pub(crate) proved: Option<AuthorId>,
     /// The peer's store; `None` until its `hello`.
     pub(crate) store: Option<StoreId>,
     /// The peer's software, as it says.
@@ -117,9 +122,12 @@ impl Outgoing {
 }
 
 impl Session {
-    pub(crate) fn new(link: Link) -> Self {
+    pub(crate) fn new(link: Link, nonce: Nonce) -> Self {
         Self {
             link,
+            nonce,
+            peer_nonce: None,
+            proved: None,
             store: None,
             agent: String::new(),
             strikes: 0,

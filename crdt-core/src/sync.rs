@@ -4,29 +4,19 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::effect::{CloseReason, Effect, Event, Link, PeerId, Scope};
-use crate::id::{OpId, Position, RoomId, StoreId};
+use crate::effect::{CloseReason, Effect, Event, PeerId, Scope};
+use crate::id::{OpId, Position, RoomId};
 use crate::limits;
 use crate::log::Verdict;
 use crate::message::{Batch, DecodeError, Exception, Message, Received};
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::repair::Announced;
-use crate::replica::{Replica, Rooms};
-use crate::session::{Incoming, Outgoing, Session};
+use crate::replica::Replica;
+use crate::session::{Incoming, Outgoing};
 use crate::time::Timestamp;
 
 impl Replica {
-    pub(crate) fn peer_up(&mut self, peer: PeerId, link: Link) {
-        self.sessions.insert(peer, Session::new(link));
-        let hello = Message::Hello {
-            agent: self.config.agent.clone(),
-            store: self.config.store,
-            window: limits::WINDOW_BYTES,
-        };
-        self.send(peer, &hello);
-    }
-
     pub(crate) fn peer_down(&mut self, peer: PeerId) {
         let Some(session) = self.sessions.remove(&peer) else { return };
         for id in session.channels.keys() {
@@ -41,19 +31,20 @@ impl Replica {
 
     pub(crate) fn received(&mut self, now: Timestamp, peer: PeerId, frame: &[u8]) {
         let Some(session) = self.sessions.get(&peer) else { return };
-        let introduced = session.store.is_some();
+        let (introduced, let_in) = (session.store.is_some(), self.is_let_in(session));
         let received = match Received::decode(frame) {
             Ok(received) => received,
             Err(error) => return self.undecodable(peer, introduced, error),
         };
         match received {
-            Received::Message(Message::Hello { agent, store, window }) if !introduced => {
-                self.hello(peer, agent, store, window);
-            }
+            Received::Message(Message::Hello(hello)) if !introduced => self.hello(peer, hello),
             _ if !introduced => {
                 self.blame(peer, "hello", "the first message is `hello`");
                 self.close(peer, CloseReason::Hello);
             }
+            Received::Message(Message::Auth { author, sig }) => self.proof(peer, author, &sig),
+            Received::Message(Message::Err { .. }) | Received::Acked { .. } if !let_in => {}
+            _ if !let_in => self.refuse(peer, "prove that you have a key that is let in"),
             Received::Message(message) => self.message(now, peer, message),
             Received::Acked { room, all_stored } => self.acked(peer, room, all_stored),
             Received::Ops(batch) => self.ops(now, peer, batch, frame.len()),
@@ -80,23 +71,6 @@ impl Replica {
         }
     }
 
-    fn hello(&mut self, peer: PeerId, agent: alloc::string::String, store: StoreId, window: u64) {
-        if store == self.config.store {
-            return self.close(peer, CloseReason::OwnStore);
-        }
-        if let Some(session) = self.sessions.get_mut(&peer) {
-            session.ready(agent.clone(), store, window);
-        }
-        self.effects.push(Effect::Notify(Event::PeerReady { peer, agent, store }));
-        let peered = self.sessions.get(&peer).is_some_and(|s| s.link.scope == Scope::Every);
-        if self.config.rooms == Rooms::Joined || peered {
-            let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
-            for room in rooms {
-                self.subscribe(peer, room);
-            }
-        }
-    }
-
     /// Asks the peers that are to keep the same rooms for this one.
     pub(crate) fn subscribe_peered(&mut self, id: RoomId) {
         let peered: Vec<PeerId> = self
@@ -112,7 +86,8 @@ impl Replica {
 
     fn message(&mut self, now: Timestamp, peer: PeerId, message: Message) {
         match message {
-            Message::Hello { .. } => self.strike(peer, "hello", "`hello` comes once"),
+            Message::Hello(_) => self.strike(peer, "hello", "`hello` comes once"),
+            Message::Twin { nonce } => self.twin(peer, nonce),
             Message::Sub { room, name, cursor } => {
                 if !self.use_room(peer, room) {
                     self.blame(peer, "subscriptions", "too many rooms on one connection");
@@ -155,8 +130,8 @@ impl Replica {
                     self.close(peer, CloseReason::Strikes);
                 }
             }
-            // Decoded as `Received::Acked`.
-            Message::Ack { .. } => {}
+            // Dealt with before, or decoded as `Received::Acked`.
+            Message::Auth { .. } | Message::Ack { .. } => {}
         }
     }
 

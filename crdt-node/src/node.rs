@@ -108,7 +108,8 @@ impl Node {
             agent: concat!("crdt-node/", env!("CARGO_PKG_VERSION")).into(),
             rooms: Rooms::Joined,
             key: Some(config.key),
-            seed: getrandom::u64()?,
+            seed: random()?,
+            allowed: None,
         });
         store.replay(|record| replica.restore(record).map_err(NodeError::from))?;
         let mut marks = Marks::open(&config.marks, author)?;

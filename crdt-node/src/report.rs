@@ -12,6 +12,7 @@ use crdt_core::id::{AuthorId, RoomId};
 use crdt_core::limits;
 use crdt_core::replica::{Config, Rooms};
 use crdt_core::status::{Bounds, RoomStatus};
+use crdt_relayer::relayer::random;
 use crdt_relayer::store::Store;
 use serde_json::json;
 
@@ -67,7 +68,8 @@ pub fn restored(store: &Store) -> Result<Replica, NodeError> {
         agent: String::new(),
         rooms: Rooms::Joined,
         key: None,
-        seed: getrandom::u64()?,
+        seed: random()?,
+        allowed: None,
     };
     let mut replica = Replica::new(config);
     store.replay(|record| replica.restore(record).map_err(NodeError::from))?;

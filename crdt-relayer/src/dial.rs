@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::driver::Driver;
-use crate::session::{self, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire};
+use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire};
 
 /// Time to connect and upgrade.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -94,7 +94,18 @@ pub async fn keep(
             return;
         }
         let started = tokio::time::Instant::now();
-        let reason = serve(&driver, &route, &events, online.clone()).await;
+        let ending = serve(&driver, &route, &events, online.clone()).await;
+        let reason = match ending.kept {
+            None => ending.reason,
+            Some(kept) => {
+                let up = LinkEvent::Up { url: route.url.clone(), peer: kept.peer };
+                if events.send(up).await.is_err() {
+                    return;
+                }
+                kept.outbound.ended().await;
+                "connection lost".to_owned()
+            }
+        };
         if started.elapsed() >= GOOD_AFTER {
             pause = PAUSE_FIRST;
         }
@@ -128,7 +139,7 @@ async fn serve(
     route: &Route,
     events: &mpsc::Sender<LinkEvent>,
     online: watch::Receiver<bool>,
-) -> String {
+) -> Ending {
     let config = WebSocketConfig::default()
         .read_buffer_size(session::READ_BUFFER_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
@@ -136,12 +147,12 @@ async fn serve(
     let connecting = connect_async_with_config(&route.url, Some(config), true);
     let socket = match timeout(CONNECT_MAX, connecting).await {
         Ok(Ok((socket, _))) => socket,
-        Ok(Err(error)) => return describe(&error),
-        Err(_) => return "no answer within 10 s".to_owned(),
+        Ok(Err(error)) => return Ending::of(describe(&error)),
+        Err(_) => return Ending::of("no answer within 10 s".to_owned()),
     };
     let peer = driver.next_peer();
     if events.send(LinkEvent::Up { url: route.url.clone(), peer }).await.is_err() {
-        return "stopping".to_owned();
+        return Ending::of("stopping".to_owned());
     }
     let (write, read) = socket.split();
     let read = read.map(|message| match message {

@@ -9,14 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crdt_core::Replica;
-use crdt_core::effect::{Command, Effect, Event, Input, Link, Load, PeerId, Record};
+use crdt_core::effect::{CloseReason, Command, Effect, Event, Input, Link, Load, PeerId, Record};
 use crdt_core::time::{Span, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::error::StoreError;
-use crate::outbound::Outbound;
+use crate::outbound::{Kept, Outbound};
 use crate::store::Store;
 
 /// Inputs that may wait for the driver.
@@ -371,11 +371,7 @@ impl Task {
                         outbound.send(frame);
                     }
                 }
-                Effect::Close(peer, reason) => {
-                    if let Some(outbound) = self.peers.remove(&peer) {
-                        outbound.close(reason.code(), reason.as_str());
-                    }
-                }
+                Effect::Close(peer, reason) => self.close(peer, reason),
                 Effect::Notify(event) => {
                     if let Some(events) = &self.events {
                         events.tell(event);
@@ -384,6 +380,25 @@ impl Task {
             }
         }
         Ok(())
+    }
+}
+
+impl Task {
+    fn close(&mut self, peer: PeerId, reason: CloseReason) {
+        let Some(outbound) = self.peers.remove(&peer) else { return };
+        let twin = match reason {
+            CloseReason::Twin(twin) => twin,
+            CloseReason::Version
+            | CloseReason::Hello
+            | CloseReason::Size
+            | CloseReason::Strikes
+            | CloseReason::OwnStore
+            | CloseReason::Auth => return outbound.close(reason.code(), reason.as_str()),
+        };
+        match self.peers.get(&twin) {
+            Some(kept) => outbound.close_for(Kept { peer: twin, outbound: kept.clone() }),
+            None => outbound.close(reason.code(), reason.as_str()),
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //! grants, answers because nothing is read from a peer whose queue is long, and all of it by a last
 //! limit at which the connection is given up.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crdt_core::effect::PeerId;
 use crdt_core::message::Frame;
 use tokio::sync::{Notify, mpsc};
 
@@ -29,11 +30,20 @@ pub struct Outbound {
     level: Arc<Level>,
 }
 
+/// A connection that is kept instead of another to the same peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) peer: PeerId,
+    pub(crate) outbound: Outbound,
+}
+
 /// How much is queued.
 #[derive(Debug, Default)]
 pub(crate) struct Level {
     bytes: AtomicUsize,
     given_up: AtomicBool,
+    /// The connection that is kept instead of this one.
+    kept: Mutex<Option<Kept>>,
     fell: Notify,
 }
 
@@ -57,6 +67,12 @@ impl Outbound {
         self.push(Outgoing::Close(code, reason));
     }
 
+    /// Ends this connection in favour of another to the same peer.
+    pub(crate) fn close_for(&self, kept: Kept) {
+        *self.level.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        self.close(1000, "twin");
+    }
+
     /// Waits until the connection has ended.
     pub(crate) async fn ended(&self) {
         self.queue.closed().await;
@@ -69,6 +85,11 @@ impl Outbound {
 }
 
 impl Level {
+    /// The connection that is kept instead of this one, if that is why it ended.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// So many bytes have left the queue.
     pub(crate) fn sent(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);

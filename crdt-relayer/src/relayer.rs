@@ -109,7 +109,8 @@ impl Relayer {
             agent: concat!("crdt-relayer/", env!("CARGO_PKG_VERSION")).into(),
             rooms: Rooms::OnDemand,
             key: None,
-            seed: getrandom::u64().map_err(RelayerError::Random)?,
+            seed: random().map_err(RelayerError::Random)?,
+            allowed: None,
         });
         store.replay(|record| replica.restore(record).map_err(RelayerError::from))?;
         let server = Server::bind(listen)

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
 
 use crate::driver::Driver;
-use crate::outbound::{Level, Outbound, Outgoing};
+use crate::outbound::{Kept, Level, Outbound, Outgoing};
 
 /// Largest websocket message, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = crdt_core::limits::FRAME_BYTES_MAX;
@@ -86,21 +86,35 @@ impl AsRef<[u8]> for Shared {
     }
 }
 
-/// Serves one connection until it ends or `stop` comes true. Returns why it ended.
+/// How a connection ended.
+pub(crate) struct Ending {
+    /// Why, in words.
+    pub(crate) reason: String,
+    /// The connection to the same peer that is kept instead.
+    pub(crate) kept: Option<Kept>,
+}
+
+impl Ending {
+    pub(crate) fn of(reason: String) -> Self {
+        Self { reason, kept: None }
+    }
+}
+
+/// Serves one connection until it ends or `stop` comes true.
 pub(crate) async fn run<R, W>(
     driver: &Driver,
     read: R,
     write: W,
     stop: impl Future<Output = ()>,
     (peer, link): (PeerId, Link),
-) -> String
+) -> Ending
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
     W: Sink<Wire> + Unpin,
 {
     let (outbound, outgoing, level) = Outbound::new();
     if driver.connected(peer, link, outbound.clone()).await.is_err() {
-        return "stopping".to_owned();
+        return Ending::of("stopping".to_owned());
     }
     let mut reason = None;
     let reading = async {
@@ -119,7 +133,7 @@ where
     };
     // A stopped driver has forgotten the peer already.
     let _stopped = driver.disconnected(peer).await;
-    reason.unwrap_or_else(|| written.in_words())
+    Ending { reason: reason.unwrap_or_else(|| written.in_words()), kept: level.kept() }
 }
 
 /// How writing ended.

@@ -5,7 +5,7 @@ use crdt_core::id::{Depth, Position, RoomId, RoomName, StoreId};
 use crdt_core::json::Canonical;
 use crdt_core::key::SecretKey;
 use crdt_core::limits::WINDOW_BYTES;
-use crdt_core::message::Message;
+use crdt_core::message::{Hello, Message};
 use crdt_core::op::{Draft, Op};
 use crdt_core::time::Timestamp;
 use futures_util::{SinkExt, StreamExt};
@@ -94,7 +94,7 @@ impl Client {
 /// A `hello` from a store of this number.
 pub fn hello(store: u8) -> String {
     let store = StoreId::from_bytes([store; 32]);
-    Message::Hello { agent: "test".into(), store, window: WINDOW_BYTES }.encode().to_string()
+    Message::Hello(Hello::new("test", store, WINDOW_BYTES)).encode().to_string()
 }
 
 /// A `sub` from the start.

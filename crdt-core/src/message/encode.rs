@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use base64ct::{Base64, Encoding};
 
-use super::{Exception, Frame, Message};
+use super::{Exception, Frame, Hello, Message};
 use crate::head::VERSION;
 use crate::id::{OpId, Position, RoomId};
 use crate::json::{write_int, write_string};
@@ -90,11 +90,24 @@ impl Message {
     /// The frame that says this.
     pub fn encode(&self) -> Frame {
         match self {
-            Self::Hello { agent, store, window } => Writer::new("hello")
-                .count("v", VERSION.unsigned_abs())
-                .text("agent", agent)
-                .id("store", |out| store.push_to(out))
-                .count("window", *window),
+            Self::Hello(Hello { agent, store, window, nonce, auth }) => {
+                let mut writer = Writer::new("hello")
+                    .count("v", VERSION.unsigned_abs())
+                    .text("agent", agent)
+                    .id("store", |out| store.push_to(out))
+                    .count("window", *window);
+                if let Some(nonce) = nonce {
+                    writer = writer.id("nonce", |out| nonce.push_to(out));
+                }
+                if *auth {
+                    writer.key("auth").push_str("true");
+                }
+                writer
+            }
+            Self::Auth { author, sig } => Writer::new("auth")
+                .id("author", |out| author.push_to(out))
+                .id("sig", |out| sig.push_to(out)),
+            Self::Twin { nonce } => Writer::new("twin").id("nonce", |out| nonce.push_to(out)),
             Self::Sub { room, name, cursor } => {
                 let writer = Writer::new("sub").id("room", |out| room.push_to(out));
                 match name {

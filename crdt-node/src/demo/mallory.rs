@@ -8,7 +8,7 @@ use crdt_core::id::{Depth, RoomName, StoreId};
 use crdt_core::json::Canonical;
 use crdt_core::key::SecretKey;
 use crdt_core::limits;
-use crdt_core::message::{Message, encode_ops};
+use crdt_core::message::{Hello, Message, encode_ops};
 use crdt_core::op::{Draft, Op};
 use crdt_core::time::Timestamp;
 use crdt_relayer::relayer::random;
@@ -129,7 +129,7 @@ impl Mallory {
         let subscribe = Message::Sub {
             room: room.id(),
             name: Some(room),
-            cursor: crdt_core::id::Position::START,
+            cursor: Some(crdt_core::id::Position::START),
         };
         let step = async {
             send(&mut socket, &hello()?).await?;
@@ -290,7 +290,7 @@ fn signed(key: &SecretKey, room: crdt_core::id::RoomId, entry: &str) -> Result<O
 fn hello() -> Result<String, NodeError> {
     let store = StoreId::from_bytes(random()?);
     let window = limits::WINDOW_BYTES;
-    Ok(Message::Hello { agent: "mallory".into(), store, window }.encode().to_string())
+    Ok(Message::Hello(Hello::new("mallory", store, window)).encode().to_string())
 }
 
 async fn send<S>(socket: &mut S, text: &str) -> Result<(), NodeError>

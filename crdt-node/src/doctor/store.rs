@@ -9,6 +9,7 @@ use crdt_core::effect::Record;
 use crdt_core::id::{AuthorId, RoomId};
 use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::home::is_locked;
+use crdt_relayer::relayer::random;
 use crdt_relayer::store::Store;
 
 use super::{Check, word};
@@ -101,7 +102,8 @@ fn read_back(store: &Store, author: Option<AuthorId>) -> Result<Log, NodeError> 
         agent: String::new(),
         rooms: Rooms::Joined,
         key: None,
-        seed: getrandom::u64()?,
+        seed: random()?,
+        allowed: None,
     });
     let mut log = Log::new();
     store.replay(|record| {

@@ -6,7 +6,7 @@ use crdt_core::id::{AuthorId, DataHash, Depth, OpId, RoomId, RoomName, Seq, Stor
 use crdt_core::json::Canonical;
 use crdt_core::key::{SecretKey, Signature};
 use crdt_core::limits::WINDOW_BYTES;
-use crdt_core::message::Message;
+use crdt_core::message::{Hello, Message};
 use crdt_core::op::RawOp;
 use crdt_core::time::Timestamp;
 
@@ -31,7 +31,7 @@ pub const OWN_STORE: StoreId = StoreId::from_bytes([0xff; 32]);
 /// The `hello` of a peer with the store of this number, or with the replica's own.
 pub fn hello(store: Option<u8>) -> Message {
     let store = store.map_or(OWN_STORE, |number| StoreId::from_bytes([number; 32]));
-    Message::Hello { agent: "peer".into(), store, window: WINDOW_BYTES }
+    Message::Hello(Hello::new("peer", store, WINDOW_BYTES))
 }
 
 /// The rooms ops are written for.

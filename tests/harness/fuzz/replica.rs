@@ -363,5 +363,12 @@ impl World {
 
 fn replica(rooms: Rooms) -> Replica {
     let key = (rooms == Rooms::Joined).then(|| forge::key(forge::AUTHORS));
-    Replica::new(Config { store: forge::OWN_STORE, agent: "fuzz".into(), rooms, key, seed: 0 })
+    Replica::new(Config {
+        store: forge::OWN_STORE,
+        agent: "fuzz".into(),
+        rooms,
+        key,
+        seed: [0; 32],
+        allowed: None,
+    })
 }

@@ -170,7 +170,14 @@ fn go_on(mut store: Store, path: &Path) -> Result<(), StoreError> {
 }
 
 fn replica(store: StoreId) -> Replica {
-    let config = Config { store, agent: String::new(), rooms: Rooms::OnDemand, key: None, seed: 0 };
+    let config = Config {
+        store,
+        agent: String::new(),
+        rooms: Rooms::OnDemand,
+        key: None,
+        seed: [0; 32],
+        allowed: None,
+    };
     Replica::new(config)
 }
 

@@ -272,6 +272,13 @@ impl World {
                     return Err(self.broken(Invariant::HonestBlamed, what));
                 }
             }
+            Told::Withheld { peer, op, .. } => {
+                let seat = self.parties[who].peers.get(peer);
+                if seat.is_some_and(|seat| self.links[seat.link].honest) {
+                    let what = format!("party {who} says that an honest peer withholds {op:?}");
+                    return Err(self.broken(Invariant::HonestBlamed, what));
+                }
+            }
             Told::SignedElsewhere { op, .. } => {
                 let what = format!("party {who} is told that it signed {op:?} elsewhere");
                 return Err(self.broken(Invariant::OwnSeq, what));

@@ -8,7 +8,7 @@ use crdt_core::head::{Head, Kind};
 use crdt_core::id::{AuthorId, Depth, OpId, Position, RoomId, SetDigest, StoreId};
 use crdt_core::key::SecretKey;
 use crdt_core::limits;
-use crdt_core::message::{Frame, Message, Received};
+use crdt_core::message::{Frame, Hello, Message, Received};
 use crdt_core::time::Timestamp;
 
 use super::forge::{self, Forged, Tip};
@@ -62,13 +62,13 @@ impl Liar {
     /// What it says first.
     pub(super) fn hello(&self) -> Frame {
         let window = limits::WINDOW_BYTES;
-        Message::Hello { agent: self.name.clone(), store: self.store, window }.encode()
+        Message::Hello(Hello::new(self.name.clone(), self.store, window)).encode()
     }
 
     /// What it answers.
     pub(super) fn hear(&self, frame: &str) -> Vec<Frame> {
         match Received::decode(frame.as_bytes()) {
-            Ok(Received::Message(Message::Hello { .. })) => {
+            Ok(Received::Message(Message::Hello(_))) => {
                 let sub = |room: &RoomId| {
                     let cursor = Position::START;
                     Message::Sub { room: *room, name: None, cursor: Some(cursor) }.encode()

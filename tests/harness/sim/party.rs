@@ -90,7 +90,8 @@ impl Party {
             agent: self.name.clone(),
             rooms: if self.key.is_some() { Rooms::Joined } else { Rooms::OnDemand },
             key: self.key.map(|seed| SecretKey::from_seed(&seed)),
-            seed: 0,
+            seed: [0; 32],
+            allowed: None,
         });
         for record in self.disk.records() {
             replica.restore(record)?;
@@ -120,6 +121,7 @@ impl Party {
             Told::Admitted { .. }
             | Told::Refused { .. }
             | Told::SignedElsewhere { .. }
+            | Told::Withheld { .. }
             | Told::Withdrawn { .. }
             | Told::Acked { .. }
             | Told::PeerReady { .. }
@@ -177,6 +179,11 @@ impl Clock {
     pub(super) fn start(&mut self, time: u64) {
         self.at = i64::try_from(time).unwrap_or(i64::MAX);
         self.last = self.at + self.ahead;
+    }
+
+    /// The time it showed last.
+    pub(super) fn last(&self) -> Timestamp {
+        Timestamp::from_ms(self.last)
     }
 
     pub(super) fn now(&mut self, time: u64) -> Timestamp {

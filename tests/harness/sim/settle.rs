@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crdt_core::Replica;
 use crdt_core::id::{AuthorId, OpId, RoomId, RoomName};
 use crdt_core::op::Op;
+use crdt_core::standing::Standing;
 
 use super::check::{Invariant, Violation};
 use super::model::Model;
@@ -100,9 +101,29 @@ impl World {
     }
 
     /// What must be true in the end.
+    /// Nobody says in the end that an honest peer is behind or keeps anything back.
+    fn check_standing(&self, who: usize) -> Result<(), Violation> {
+        let party = &self.parties[who];
+        let Some(replica) = party.replica.as_ref().filter(|_| party.is_honest()) else {
+            return Ok(());
+        };
+        for peer in replica.peers(party.clock.last()) {
+            let seat = self.parties[who].peers.get(&peer.peer);
+            let honest = seat.is_some_and(|seat| self.links[seat.link].honest);
+            for of_room in peer.rooms.iter().filter(|_| honest) {
+                if of_room.standing != Standing::Live {
+                    let what = format!("party {who} says of an honest peer: {of_room:?}");
+                    return Err(self.broken(Invariant::HonestBlamed, what));
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn check_end(&mut self) -> Result<(), Violation> {
         for who in 0..self.parties.len() {
             self.check_fully(who)?;
+            self.check_standing(who)?;
         }
         for room in self.rooms.clone().iter().map(RoomName::id) {
             let held: Vec<(usize, BTreeSet<OpId>)> = self

@@ -10,7 +10,7 @@ use crate::fixtures::{Author, entry, room};
 use crate::id::{OpId, Position, RoomName, SetDigest, StoreId};
 use crate::json::Canonical;
 use crate::limits;
-use crate::message::Message;
+use crate::message::{Hello, Message};
 use crate::op::Op;
 use crate::replica::{Config, Replica, Rooms};
 use crate::status::Bounds;
@@ -196,7 +196,8 @@ fn acknowledgements_of_very_many_stores_crowd_out_no_later_one() {
         agent: "test".into(),
         rooms: Rooms::Joined,
         key: Some(key.0),
-        seed: 0,
+        seed: [0; 32],
+        allowed: None,
     });
     let now = Timestamp::from_ms(0);
     let main = RoomName::parse(MAIN).unwrap();
@@ -212,7 +213,7 @@ fn acknowledgements_of_very_many_stores_crowd_out_no_later_one() {
         let mut store = [2; 32];
         store[..8].copy_from_slice(&number.to_be_bytes());
         let store = StoreId::from_bytes(store);
-        let hello = Message::Hello { agent: "liar".into(), store, window: limits::WINDOW_BYTES };
+        let hello = Message::Hello(Hello::new("liar", store, limits::WINDOW_BYTES));
         replica.handle(now, Input::PeerUp(PeerId(number), Link::ACCEPTED));
         for frame in [hello.encode(), sub(cursor)] {
             replica.handle(now, Input::Received(PeerId(number), frame.as_bytes().to_vec()));

@@ -1,7 +1,7 @@
 //! Replicas on links that are cut and mended, disks that survive crashes, and one client that says
 //! whatever it is told to.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -11,10 +11,10 @@ use crate::effect::{
     Command, Effect, Event, Input, Link, Load, Loaded, PeerId, Record, Select, Token,
 };
 use crate::fixtures::{Author, room};
-use crate::id::{Position, RoomId, RoomName, StoreId};
+use crate::id::{OpId, Position, RoomId, RoomName, StoreId};
 use crate::json::Canonical;
 use crate::limits;
-use crate::message::{Frame, Message, Received, encode_ops};
+use crate::message::{Frame, Hello, Message, Received, encode_ops};
 use crate::op::Op;
 use crate::replica::{Config, Replica, Rooms};
 use crate::status::RoomStatus;
@@ -91,6 +91,8 @@ pub(super) struct Net {
     pub(super) next_peer: u64,
     pub(super) bytes: usize,
     pub(super) sent: Vec<Frame>,
+    /// How often each op was sent from an end of a link to a node.
+    pub(super) crossed: BTreeMap<(PeerId, usize, OpId), usize>,
 }
 
 pub(super) const MAIN: &str = "main";
@@ -101,7 +103,8 @@ impl Net {
         let now = Timestamp::from_ms(1_000);
         let nodes = (0..=nodes).map(|key| Node::start(key, Disk::default())).collect();
         let (links, wire, sent) = (Vec::new(), VecDeque::new(), Vec::new());
-        let mut net = Self { now, nodes, links, wire, next_peer: 1, bytes: 0, sent };
+        let crossed = BTreeMap::new();
+        let mut net = Self { now, nodes, links, wire, next_peer: 1, bytes: 0, sent, crossed };
         for node in 1..net.nodes.len() {
             net.input(node, Input::Command(Command::Join(RoomName::parse(MAIN).unwrap())));
         }
@@ -118,11 +121,16 @@ impl Net {
     }
 
     pub(super) fn link(&mut self, a: usize, b: usize) {
+        self.link_as(a, b, Link::ACCEPTED);
+    }
+
+    /// The same for a purpose, which both ends know.
+    pub(super) fn link_as(&mut self, a: usize, b: usize, link: Link) {
         let ends = [(a, PeerId(self.next_peer)), (b, PeerId(self.next_peer + 1))];
         self.next_peer += 2;
         self.links.push(ends);
         for (node, peer) in ends {
-            self.input(node, Input::PeerUp(peer, Link::ACCEPTED));
+            self.input(node, Input::PeerUp(peer, link));
         }
     }
 
@@ -165,6 +173,11 @@ impl Net {
                     self.bytes += frame.len();
                     self.sent.push(frame.clone());
                     if let Some((to, at)) = other {
+                        if let Ok(Received::Ops(batch)) = Received::decode(frame.as_bytes()) {
+                            for op in batch.ops.into_iter().flatten() {
+                                *self.crossed.entry((peer, to, op.id)).or_default() += 1;
+                            }
+                        }
                         self.wire.push_back((to, at, frame));
                     }
                 }
@@ -232,7 +245,14 @@ impl Node {
             _ => (Rooms::Joined, Some(Author::new(key).0)),
         };
         let store = StoreId::from_bytes([key; 32]);
-        let config = Config { store, agent: "test".into(), rooms, key: secret, seed: 0 };
+        let config = Config {
+            store,
+            agent: "test".into(),
+            rooms,
+            key: secret,
+            seed: [0; 32],
+            allowed: None,
+        };
         let mut replica = Replica::new(config);
         for record in &disk.0 {
             replica.restore(record.clone()).unwrap();
@@ -302,7 +322,7 @@ impl Client {
 
 pub(super) fn hello(store: u8, window: u64) -> Frame {
     let store = StoreId::from_bytes([store; 32]);
-    Message::Hello { agent: "test".into(), store, window }.encode()
+    Message::Hello(Hello::new("test", store, window)).encode()
 }
 
 /// What an effect tells the peer, in one word or two.
