@@ -23,7 +23,7 @@ impl Replica {
     /// Reads from disk whatever this peer waits for and takes now.
     pub(crate) fn pump(&mut self, peer: PeerId) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        session.load_served(peer, &mut self.effects);
+        session.at(self.now).load_served(peer, &mut self.effects);
         let rooms: Vec<RoomId> = session.channels.keys().copied().collect();
         for id in rooms {
             if let Some(room) = self.rooms.get(&id) {
@@ -36,6 +36,7 @@ impl Replica {
         let Loaded { load, ops, through } = loaded;
         let (peer, room) = (load.peer, load.room);
         let Some(session) = self.sessions.get_mut(&peer) else { return };
+        session.at(self.now);
         match &load.what {
             Select::After(after, _) => {
                 if let Some(outgoing) = session.page_loaded(room, *after) {
@@ -117,7 +118,7 @@ impl Replica {
                     Some(shared.get_or_insert_with(all).clone())
                 };
                 let taken = frame.is_none_or(|frame| {
-                    session.send_ops(*peer, id, Some(to), frame, &mut self.effects)
+                    session.at(now).send_ops(*peer, id, Some(to), frame, &mut self.effects)
                 });
                 if let (true, Some(outgoing)) = (taken, session.outgoing(id)) {
                     outgoing.sent = to;

@@ -23,23 +23,35 @@ pub(crate) struct Announced {
 }
 
 impl Replica {
-    /// Asks a peer for ops, except those that are there or on their way.
+    /// Asks a peer for ops that it named, except those that are there or on their way.
     pub(crate) fn want(
         &mut self,
         now: Timestamp,
         peer: PeerId,
         id: RoomId,
-        ids: impl IntoIterator<Item = OpId>,
+        named: impl IntoIterator<Item = OpId>,
     ) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let asked = self.want_of_any(now, peer, id, named);
+        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        if let Some(channel) = channel {
+            channel.conduct.asked(now, &asked);
+        }
+    }
+
+    /// The same for ops that others named. Returns those that it is asked for.
+    fn want_of_any(
+        &mut self,
+        now: Timestamp,
+        peer: PeerId,
+        id: RoomId,
+        ids: impl IntoIterator<Item = OpId>,
+    ) -> Vec<OpId> {
+        let Some(room) = self.rooms.get_mut(&id) else { return Vec::new() };
         let log = &room.log;
         let lacking = ids.into_iter().filter(|op| !log.has(*op));
         let ids = room.fetch.want(now, peer, lacking);
-        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
-        if let Some(channel) = channel {
-            channel.conduct.asked(now, &ids);
-        }
-        self.send_gets(id, ids.into_iter().map(|op| (peer, op)));
+        self.send_gets(id, ids.iter().map(|op| (peer, *op)));
+        ids
     }
 
     fn send_gets(&mut self, room: RoomId, requests: impl IntoIterator<Item = (PeerId, OpId)>) {
@@ -125,7 +137,8 @@ impl Replica {
         } else {
             Vec::new()
         };
-        self.want(now, peer, id, unknown.into_iter().chain(waited_for));
+        self.want(now, peer, id, unknown);
+        self.want_of_any(now, peer, id, waited_for);
     }
 
     /// Nobody knows what either side lacks: compare. Whoever holds more begins, or whoever waited for

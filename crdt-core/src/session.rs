@@ -36,6 +36,9 @@ pub(crate) struct Session {
     credit: u64,
     /// Bytes of `ops` messages received and not granted again yet.
     owed: u64,
+    /// The time of the input at hand, and since when the peer owes an acknowledgement.
+    now: Timestamp,
+    waits_since: Timestamp,
     /// `ops` messages sent and not acknowledged yet, in order.
     unacked: VecDeque<(RoomId, Option<Position>)>,
     /// What is sent by id.
@@ -135,6 +138,8 @@ impl Session {
             channels: BTreeMap::new(),
             credit: 0,
             owed: 0,
+            now: Timestamp::default(),
+            waits_since: Timestamp::default(),
             unacked: VecDeque::new(),
             serving: Serving::default(),
         }
@@ -197,6 +202,9 @@ impl Session {
         let listens = self.unacked.len() < limits::UNACKED_MAX;
         let Some(rest) = self.credit.checked_sub(bytes).filter(|_| listens) else { return false };
         self.credit = rest;
+        if self.unacked.is_empty() {
+            self.waits_since = self.now;
+        }
         self.unacked.push_back((room, cursor));
         effects.push(Effect::Send(peer, frame));
         true
@@ -205,9 +213,21 @@ impl Session {
     /// The peer acknowledged the oldest `ops` message: where the stream stood after it, or the start
     /// if it was no part of the stream. `None` if none is unacknowledged or it was for another room.
     pub(crate) fn acked(&mut self, room: RoomId) -> Option<Position> {
+        self.waits_since = self.now;
         let last = planted(Bug::AckOfTheLast).then(|| self.unacked.pop_back());
         let (sent, cursor) = last.unwrap_or_else(|| self.unacked.pop_front())?;
         (sent == room).then_some(cursor.unwrap_or_default())
+    }
+
+    /// It is this time now.
+    pub(crate) fn at(&mut self, now: Timestamp) -> &mut Self {
+        self.now = now;
+        self
+    }
+
+    /// Since when the peer owes the acknowledgement it owes, if it owes one.
+    pub(crate) fn waits_since(&self) -> Timestamp {
+        self.waits_since
     }
 
     pub(crate) fn all_acked(&self, room: RoomId) -> bool {

@@ -70,7 +70,6 @@ pub(crate) struct Conduct {
     pub(crate) subscribed_at: Timestamp,
     /// When ops or heads came last.
     pub(crate) heard_at: Timestamp,
-    pub(crate) acked_at: Timestamp,
     /// When both first held the same, without trouble since.
     pub(crate) agreed_at: Option<Timestamp>,
     /// Ops it named and was asked for.
@@ -197,12 +196,14 @@ fn peer_room(now: Timestamp, room: &Room, session: &Session, channel: &Channel) 
     let unsent = channel.outgoing.as_ref().map_or(0, |o| ops.saturating_sub(o.acked.number()));
     let ahead = if same { 0 } else { unsent };
     let behind = if same { 0 } else { there.saturating_sub(ops) };
-    let waits = !session.all_acked(id) && now >= conduct.acked_at.after(limits::LAGGING_AFTER);
+    let waits = !session.all_acked(id) && now >= session.waits_since().after(limits::LAGGING_AFTER);
     let differs = channel.differs_since.filter(|at| now >= at.after(limits::DIFFERS_MAX));
     let (standing, since) = if let Some((op, since)) = conduct.withholds(now) {
         (Standing::Withholding { op }, since)
+    } else if let (true, Some(since)) = (same, conduct.agreed_at) {
+        (Standing::Live, since)
     } else if waits {
-        (Standing::Lagging, conduct.acked_at)
+        (Standing::Lagging, session.waits_since())
     } else if let Some(since) = differs {
         (Standing::Lagging, since)
     } else if let Some(since) = conduct.agreed_at {

@@ -270,12 +270,11 @@ impl Replica {
 
     fn acked(&mut self, peer: PeerId, id: RoomId, all_stored: bool) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let Some(cursor) = session.acked(id) else {
+        let Some(cursor) = session.at(self.now).acked(id) else {
             return self.strike(peer, "ack", "nothing is left to acknowledge");
         };
         let all_acked = session.all_acked(id);
         let Some(channel) = session.channels.get_mut(&id) else { return };
-        channel.conduct.acked_at = self.now;
         let Some(outgoing) = &mut channel.outgoing else { return };
         outgoing.doubtful |= !all_stored;
         if !outgoing.doubtful {
