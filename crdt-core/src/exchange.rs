@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::effect::PeerId;
 use crate::id::{OpId, Position, RoomId};
 use crate::limits;
+use crate::log::Verdict;
 use crate::message::Message;
 use crate::reconcile::{Difference, Items};
 use crate::replica::Replica;
@@ -151,7 +152,7 @@ impl Replica {
         let quiet = !session.serving.is_serving(id) && session.all_acked(id);
         let Some(exchange) = session.exchange(id) else { return };
         let Stage::Moving { need, more } = &mut exchange.stage else { return };
-        if need.len() <= limits::GET_IDS_MAX {
+        if need.len() <= limits::BATCH_OPS_MAX {
             need.retain(|op| !room.log.graph().contains(*op));
         }
         if !need.is_empty() || !quiet {
@@ -220,20 +221,29 @@ impl Replica {
         now: Timestamp,
         peer: PeerId,
         id: RoomId,
-        came: &[OpId],
+        came: &[(OpId, Verdict)],
         denied: &[OpId],
     ) {
         let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
         let Some(channel) = channel else { return };
         channel.conduct.heard_at = now;
-        came.iter().for_each(|op| channel.conduct.sent(*op));
+        came.iter().for_each(|(op, _)| channel.conduct.sent(*op));
         let Some(Exchange { stage: Stage::Moving { need, .. }, moved, .. }) = &mut channel.exchange
         else {
             return;
         };
-        for op in came.iter().chain(denied) {
+        // One that waits for others is here only when they are.
+        let done = came.iter().filter(|(_, verdict)| *verdict != Verdict::Parked);
+        for op in done.map(|(op, _)| op).chain(denied) {
             *moved |= need.remove(op);
         }
+    }
+}
+
+impl Exchange {
+    /// Whether an op was asked for and has not come.
+    pub(crate) fn needs(&self, op: OpId) -> bool {
+        matches!(&self.stage, Stage::Moving { need, .. } if need.contains(&op))
     }
 }
 

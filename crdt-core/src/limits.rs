@@ -63,8 +63,9 @@ pub const WINDOW_BYTES_MAX: u64 = WINDOW_BYTES;
 /// `ops` messages that may be unacknowledged: a peer that grants and never acknowledges gets no more.
 pub const UNACKED_MAX: usize = 16_384;
 
-/// Ids in one `get` message.
-pub const GET_IDS_MAX: usize = 256;
+/// Ids in one `get` message: so many that what a comparison found is asked for in few messages, and
+/// then comes in the order of arrival.
+pub const GET_IDS_MAX: usize = 8_192;
 
 /// Ops that one peer asked for, or is known to lack, and that wait to be sent to it.
 pub const SERVED_MAX: usize = 32_768;

@@ -133,7 +133,7 @@ impl Replica {
         self.dirty.insert(id);
         // What parked ops wait for may have been given up: whoever is ahead is asked for it again.
         let waited_for: Vec<OpId> = if room.fetch.may_ask_again(now) {
-            room.log.missing().take(limits::GET_IDS_MAX).collect()
+            room.log.missing().take(limits::BATCH_OPS_MAX).collect()
         } else {
             Vec::new()
         };

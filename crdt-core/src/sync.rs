@@ -198,7 +198,7 @@ impl Replica {
         let parked_before = room.log.parked_bytes();
         let (mut admitted, mut except, mut stored) = (Vec::new(), Vec::new(), 0);
         let mut missing: BTreeSet<OpId> = BTreeSet::new();
-        let mut came: Vec<OpId> = Vec::new();
+        let mut came: Vec<(OpId, Verdict)> = Vec::new();
         for (index, op) in (0_u64..).zip(ops) {
             let op = op.and_then(crate::op::RawOp::check_hash);
             let verdict = match op {
@@ -206,9 +206,7 @@ impl Replica {
                     let (id, known) = (op.id(), room.log.has(op.id()));
                     let dependencies: Vec<OpId> = op.head().dependencies().collect();
                     let verdict = room.log.receive(op, store, &mut admitted);
-                    if verdict != Verdict::Parked {
-                        came.push(id);
-                    }
+                    came.push((id, verdict));
                     if verdict == Verdict::Parked && !known {
                         room.fetch.came(id);
                         missing.extend(dependencies);
@@ -244,6 +242,10 @@ impl Replica {
             self.denied(now, peer, id, &denied);
         }
         self.came_from(now, peer, id, &came, &denied);
+        // What was asked for after a comparison is on its way.
+        if let Some(exchange) = self.sessions.get_mut(&peer).and_then(|s| s.exchange(id)) {
+            missing.retain(|op| !exchange.needs(*op));
+        }
         self.dirty.insert(id);
         let blamed = except.iter().find_map(|exception| exception.rejection);
         self.send(peer, &Message::Ack { room: id, stored, except });

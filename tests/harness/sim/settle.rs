@@ -101,7 +101,8 @@ impl World {
     }
 
     /// What must be true in the end.
-    /// Nobody says in the end that an honest peer keeps anything back.
+    /// Nobody says in the end that an honest peer keeps an op back. (Where a clock jumps, a peer has
+    /// been silent for that long until it speaks again.)
     fn check_standing(&self, who: usize) -> Result<(), Violation> {
         let party = &self.parties[who];
         let Some(replica) = party.replica.as_ref().filter(|_| party.is_honest()) else {
@@ -111,7 +112,7 @@ impl World {
             let seat = self.parties[who].peers.get(&peer.peer);
             let honest = seat.is_some_and(|seat| self.links[seat.link].honest);
             for of_room in peer.rooms.iter().filter(|_| honest) {
-                if let Standing::Withholding { .. } = of_room.standing {
+                if let Standing::Withholding { op: Some(_) } = of_room.standing {
                     let what = format!("party {who} says of an honest peer: {of_room:?}");
                     return Err(self.broken(Invariant::HonestBlamed, what));
                 }
