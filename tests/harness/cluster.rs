@@ -61,9 +61,15 @@ impl Cluster {
 
     /// Starts another relayer, with a folder of its own, on a free port. Returns its websocket too.
     pub fn another_relayer(&self, folder: &str) -> (Process, String) {
+        self.relayer_with(folder, "127.0.0.1:0", &[])
+    }
+
+    /// Starts a relayer with a folder of its own, on this address, that keeps the same rooms as these.
+    pub fn relayer_with(&self, folder: &str, listen: &str, peers: &[&str]) -> (Process, String) {
         let data = self.path().join(folder).into_os_string();
-        let arguments = ["--listen".into(), "127.0.0.1:0".into(), "--data".into(), data];
-        let arguments = arguments.into_iter().chain([OsString::from("--json")]);
+        let arguments = ["--listen".into(), listen.into(), "--data".into(), data, "--json".into()];
+        let peers = peers.iter().flat_map(|url| [OsString::from("--peer"), (*url).into()]);
+        let arguments = arguments.into_iter().chain(peers);
         let mut relayer = Process::start("crdt-relayer", arguments);
         let ready = relayer.event("ready");
         let url = format!("ws://{}/websocket", ready["addr"].as_str().unwrap());

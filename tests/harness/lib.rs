@@ -15,3 +15,4 @@ pub mod fuzz;
 pub mod liar;
 pub mod process;
 pub mod sim;
+pub mod tap;

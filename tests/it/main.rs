@@ -11,6 +11,7 @@ mod faults;
 mod liars;
 mod own_chain;
 mod partition;
+mod relayers;
 mod restart;
 mod simulation;
 mod tidy;
