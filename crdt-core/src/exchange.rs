@@ -118,7 +118,7 @@ impl Replica {
         }
         let first = have.first().and_then(|position| graph.at(*position));
         let pushes = first.map(|first| (have.len(), first));
-        let fits = session.serving.asked(id, have, Vec::new());
+        let fits = session.serving.asked(id, have, &[]);
         let Some(channel) = session.channels.get_mut(&id) else { return };
         let named: Vec<OpId> = need.iter().copied().take(limits::OWED_MAX).collect();
         channel.conduct.asked(self.now, &named);
@@ -227,7 +227,9 @@ impl Replica {
         let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
         let Some(channel) = channel else { return };
         channel.conduct.heard_at = now;
-        came.iter().for_each(|(op, _)| channel.conduct.sent(*op));
+        for (op, _) in came {
+            channel.conduct.sent(*op);
+        }
         let Some(Exchange { stage: Stage::Moving { need, .. }, moved, .. }) = &mut channel.exchange
         else {
             return;

@@ -161,8 +161,8 @@ impl Replica {
 /// another connection, and both stores, so that it is of no use with another peer.
 fn challenge(nonces: [Nonce; 2], stores: [StoreId; 2]) -> Challenge {
     let mut bytes = Vec::with_capacity(128);
-    nonces.iter().for_each(|nonce| bytes.extend(nonce.as_bytes()));
-    stores.iter().for_each(|store| bytes.extend(store.as_bytes()));
+    bytes.extend(nonces.iter().flat_map(Nonce::as_bytes));
+    bytes.extend(stores.iter().flat_map(StoreId::as_bytes));
     Challenge::of(&bytes)
 }
 

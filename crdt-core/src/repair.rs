@@ -67,7 +67,7 @@ impl Replica {
     }
 
     /// A peer told what it holds: ask for what is unknown here, send what it lacks.
-    pub(crate) fn heads(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: Announced) {
+    pub(crate) fn heads(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: &Announced) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let (all_acked, store) = (session.all_acked(id), session.store);
@@ -111,7 +111,7 @@ impl Replica {
         let there = unknown.is_empty() && all_acked && all_sent && compared.is_some();
         let unsettled = channel.is_unsettled();
         if unsettled || here || there {
-            self.mend(now, peer, id, &told);
+            self.mend(now, peer, id, told);
         } else {
             channel.differs_since = None;
         }
@@ -265,7 +265,7 @@ impl Replica {
             }
         }
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        if session.serving.asked(id, positions, missing) {
+        if session.serving.asked(id, positions, &missing) {
             session.load_served(peer, &mut self.effects);
         } else {
             self.blame(peer, "busy", "too many requests wait for an answer");

@@ -140,8 +140,7 @@ impl Replica {
     }
 
     fn new_room(&self, id: RoomId, name: Option<RoomName>) -> Room {
-        let [a, b, c, d, e, f, g, h, ..] = self.config.seed;
-        let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let seed = self.config.seed.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
         Room::new(id, name, seed, self.author().map(Own::new))
     }
 

@@ -33,7 +33,7 @@ impl Serving {
         &mut self,
         room: RoomId,
         positions: Vec<Position>,
-        missing: Vec<OpId>,
+        missing: &[OpId],
     ) -> bool {
         let more = positions.len() + missing.len();
         let fits = self.queued + more <= limits::SERVED_MAX;
@@ -41,7 +41,7 @@ impl Serving {
             let of_room = self.rooms.entry(room).or_default();
             let before = of_room.positions.len();
             of_room.positions.extend(positions);
-            of_room.missing.extend(&missing);
+            of_room.missing.extend(missing);
             self.queued += of_room.positions.len() - before + missing.len();
         }
         fits
@@ -92,7 +92,6 @@ impl Serving {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
 
     use super::*;
     use crate::fixtures::{id_of, room};
@@ -104,8 +103,8 @@ mod tests {
     #[test]
     fn what_was_asked_for_later_comes_first_if_it_arrived_first() {
         let (mut serving, main) = (Serving::default(), room("main"));
-        assert!(serving.asked(main, at(&[9, 7]), vec![]));
-        assert!(serving.asked(main, at(&[2, 7]), vec![id_of(1)]));
+        assert!(serving.asked(main, at(&[9, 7]), &[]));
+        assert!(serving.asked(main, at(&[2, 7]), &[id_of(1)]));
         assert_eq!(serving.next(), Some((main, at(&[2, 7, 9]))));
         assert_eq!(serving.next(), None, "one page at a time");
         assert_eq!(serving.loaded(main, &at(&[2, 7, 9]), 2), [id_of(1)]);
@@ -119,7 +118,7 @@ mod tests {
         let mut serving = Serving::default();
         let (a, b) = (room("a"), room("b"));
         let many: Vec<u64> = (1..=300).collect();
-        assert!(serving.asked(a, at(&many), vec![]) && serving.asked(b, at(&many), vec![]));
+        assert!(serving.asked(a, at(&many), &[]) && serving.asked(b, at(&many), &[]));
         let (first, asked) = serving.next().unwrap();
         serving.loaded(first, &asked, asked.len());
         let (second, asked) = serving.next().unwrap();
@@ -133,9 +132,9 @@ mod tests {
     fn what_waits_is_bounded() {
         let (mut serving, main) = (Serving::default(), room("main"));
         let numbers: Vec<u64> = (1..=limits::SERVED_MAX as u64).collect();
-        assert!(serving.asked(main, at(&numbers), vec![]));
-        assert!(!serving.asked(main, at(&[u64::from(u32::MAX)]), vec![]));
+        assert!(serving.asked(main, at(&numbers), &[]));
+        assert!(!serving.asked(main, at(&[u64::from(u32::MAX)]), &[]));
         serving.forget(main);
-        assert!(serving.asked(main, at(&[1]), vec![]));
+        assert!(serving.asked(main, at(&[1]), &[]));
     }
 }

@@ -87,6 +87,7 @@ pub(crate) struct Outgoing {
 
 /// The stream of the peer's ops.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each said by a message")]
 pub(crate) struct Incoming {
     /// The set this side and the peer last agreed on.
     pub(crate) agreed: Option<SetDigest>,

@@ -110,7 +110,7 @@ impl Replica {
                 self.dirty.insert(room);
             }
             Message::Heads { room, set, heads, cursor, count } => {
-                self.heads(now, peer, room, Announced { set, count, heads, cursor });
+                self.heads(now, peer, room, &Announced { set, count, heads, cursor });
             }
             Message::Reconcile { room, answer: false, frame } => {
                 self.compared_by(now, peer, room, &frame);

@@ -39,13 +39,11 @@ impl Writer {
     }
 
     fn cursor(mut self, cursor: Option<Position>) -> Self {
-        match cursor {
-            Some(cursor) => self.count("cursor", cursor.number()),
-            None => {
-                self.key("cursor").push_str("null");
-                self
-            }
+        if let Some(cursor) = cursor {
+            return self.count("cursor", cursor.number());
         }
+        self.key("cursor").push_str("null");
+        self
     }
 
     fn id(mut self, name: &str, push: impl Fn(&mut String)) -> Self {
