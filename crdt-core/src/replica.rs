@@ -158,7 +158,7 @@ impl Replica {
             Input::Received(peer, frame) => self.received(now, peer, &frame),
             Input::ReceivedBinary(peer) => self.strike(peer, "binary", "send text frames"),
             Input::Loaded(loaded) => self.loaded(loaded),
-            Input::Command(Command::Join(name)) => self.join(name),
+            Input::Command(Command::Join(name)) => self.join(now, name),
             Input::Command(Command::Append { room, token, entry }) => {
                 if let Err(error) = self.append(room, token, entry) {
                     self.effects.push(Effect::Notify(Event::Refused { token, error }));
@@ -174,7 +174,7 @@ impl Replica {
         core::mem::take(&mut self.effects)
     }
 
-    fn join(&mut self, name: RoomName) {
+    fn join(&mut self, now: Timestamp, name: RoomName) {
         let id = name.id();
         if !self.rooms.contains_key(&id) {
             self.rooms.insert(id, self.new_room(id, None));
@@ -184,9 +184,10 @@ impl Replica {
             room.name = Some(name);
             room.record(&mut self.effects);
         }
-        let peers: Vec<PeerId> = self.sessions.keys().copied().collect();
+        let listened = self.sessions.iter().filter(|(_, session)| self.is_let_in(session));
+        let peers: Vec<PeerId> = listened.map(|(peer, _)| *peer).collect();
         for peer in peers {
-            self.subscribe(peer, id);
+            self.joined(now, peer, id);
         }
     }
 

@@ -64,6 +64,15 @@ pub(crate) struct Channel {
     pub(crate) differs_since: Option<Timestamp>,
     /// Comparisons begun since then that moved nothing.
     pub(crate) tries: u32,
+    /// What the peer asked for while this side took no part in the room.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// A `sub` that waits for its room to be joined.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    /// From here on.
+    pub(crate) cursor: Option<Position>,
 }
 
 /// The stream of our ops, in our order of arrival.

@@ -13,7 +13,7 @@ use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::repair::Announced;
 use crate::replica::Replica;
-use crate::session::{Incoming, Outgoing};
+use crate::session::{Asked, Incoming, Outgoing};
 use crate::time::Timestamp;
 
 impl Replica {
@@ -95,6 +95,10 @@ impl Replica {
                     self.subscribed(now, peer, room, cursor);
                     self.subscribe_peered(room);
                 } else {
+                    let session = self.sessions.get_mut(&peer);
+                    if let Some(channel) = session.and_then(|s| s.channels.get_mut(&room)) {
+                        channel.asked = Some(Asked { cursor });
+                    }
                     self.blame(peer, "room", "this side does not take part in that room");
                 }
             }
@@ -102,6 +106,7 @@ impl Replica {
                 let session = self.sessions.get_mut(&peer);
                 if let Some(channel) = session.and_then(|session| session.channels.get_mut(&room)) {
                     (channel.outgoing, channel.incoming, channel.exchange) = (None, None, None);
+                    channel.asked = None;
                 }
                 if let Some(room) = self.rooms.get_mut(&room) {
                     room.subscribers.remove(&peer);
@@ -148,6 +153,15 @@ impl Replica {
         let unsettled = cursor.is_none();
         channel.incoming = Some(Incoming { unsettled, ..Incoming::default() });
         self.send(peer, &Message::Sub { room: id, name, cursor });
+    }
+
+    /// A room was joined: asks a peer for its ops, and gives it those that it asked for before.
+    pub(crate) fn joined(&mut self, now: Timestamp, peer: PeerId, id: RoomId) {
+        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        match channel.and_then(|channel| channel.asked.take()) {
+            Some(Asked { cursor }) => self.subscribed(now, peer, id, cursor),
+            None => self.subscribe(peer, id),
+        }
     }
 
     /// A peer asked for a room's ops.

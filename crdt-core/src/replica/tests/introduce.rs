@@ -109,6 +109,19 @@ fn who_proves_nothing_is_told_so_and_served_nothing() {
     }
 }
 
+#[test]
+fn who_has_not_proved_a_key_yet_is_not_told_of_a_room_joined_meanwhile() {
+    let mut door = replica(1, Some(BTreeSet::new()));
+    door.handle(NOW, Input::PeerUp(PeerId(1), Link::ACCEPTED));
+    let hello = Hello::new("guest", StoreId::from_bytes([9; 32]), limits::WINDOW_BYTES);
+    let hello = Message::Hello(hello).encode().as_bytes().to_vec();
+    door.handle(NOW, Input::Received(PeerId(1), hello));
+    let mut effects =
+        door.handle(NOW, Input::Command(Command::Join(RoomName::parse("side").unwrap())));
+    effects.extend(door.handle(NOW, Input::Flush));
+    assert!(sent(effects, PeerId(1)).is_empty());
+}
+
 /// A proof made for one connection or peer is of no use on another.
 #[test]
 fn a_proof_cannot_be_used_again() {

@@ -6,9 +6,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::net::*;
-use crate::effect::{Effect, Input, Link, PeerId};
+use crate::effect::{Command, Effect, Input, Link, PeerId, Token};
 use crate::fixtures::{Author, entry, id_of, room};
-use crate::id::Position;
+use crate::id::{Position, RoomName};
+use crate::json::Canonical;
 use crate::limits;
 use crate::message::{Frame, Message, Received, encode_ops};
 use crate::op::Op;
@@ -374,4 +375,23 @@ fn very_many_heads_are_announced_in_turns() {
     let (first, second) = (listed(&held.heads_frame()), listed(&held.heads_frame()));
     assert_eq!((first.len(), second.len()), (limits::HEADS_LISTED_MAX, 10));
     assert!(first.iter().all(|head| !second.contains(head)));
+}
+
+#[test]
+fn a_room_joined_after_a_peer_has_asked_for_it_is_exchanged_both_ways() {
+    let mut net = Net::new(2);
+    net.link(1, 2);
+    net.settle();
+    let name = RoomName::parse("side").unwrap();
+    let side = name.id();
+    for node in [1, 2] {
+        net.input(node, Input::Command(Command::Join(name.clone())));
+        let entry = Canonical::parse(b"1").unwrap();
+        let append = Command::Append { room: side, token: Token(0), entry };
+        net.input(node, Input::Command(append));
+        net.input(node, Input::Flush);
+        net.settle();
+    }
+    let held = [1, 2].map(|node| net.nodes[node].replica.status(side).unwrap());
+    assert_eq!((held[0].entries, held[0].set), (2, held[1].set));
 }
