@@ -1,5 +1,6 @@
 //! Commands and flags.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -20,6 +21,8 @@ const EXAMPLES: &str = "Examples:
   crdt-node init alice                    make a key
   crdt-node run alice                     connect, then type: pay bob 12.50 rent
   crdt-node run alice < lines.txt         record every line, end when all is relayed
+  crdt-node init bob --peer ws://10.0.0.5:9000/websocket
+                                          a node that dials another one, without a relay
   crdt-node verify alice                  check every hash, signature and rule again
   crdt-node evidence alice                who signed two different ops at one place";
 
@@ -40,12 +43,14 @@ pub(crate) enum Command {
     Init(Init),
     /// Connect, show what happens, record what is typed or piped.
     Run(Run),
-    /// Record transactions and end when a relay has stored them.
+    /// Record transactions and end when a relay or peer has stored them.
     Send(Send),
     /// Print the entries in log order; works beside a running node.
     Log(Log),
     /// Print rooms, counts and digests; works beside a running node.
     Status(Name),
+    /// Print the relays and peers of a running node and how each link is.
+    Peers(Name),
     /// Check every hash, signature, link and rule of a node's log, an export or an evidence file.
     Verify(Verify),
     /// Proofs that an author signed two different ops at one place: list, show, export.
@@ -88,9 +93,16 @@ pub(crate) struct Init {
     /// Encrypt the key with the first line of a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// Relay to connect to [default: `ws://127.0.0.1:8080/websocket`].
+    /// Relay to connect to; repeatable [default: `ws://127.0.0.1:8080/websocket`, or none if
+    /// --peer or --listen is given].
     #[arg(long, value_name = "URL")]
     pub(crate) relay: Vec<String>,
+    /// Node to connect to directly; repeatable.
+    #[arg(long, value_name = "URL")]
+    pub(crate) peer: Vec<String>,
+    /// Address to accept other nodes on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Room to take part in [default: main].
     #[arg(long, value_name = "ROOM")]
     pub(crate) room: Vec<String>,
@@ -101,6 +113,15 @@ pub(crate) struct Connection {
     /// Relay to connect to instead of the configured ones; repeatable.
     #[arg(long, value_name = "URL")]
     pub(crate) relay: Vec<String>,
+    /// Connect to no relay, whatever is configured.
+    #[arg(long, conflicts_with = "relay")]
+    pub(crate) no_relay: bool,
+    /// Node to connect to directly, instead of the configured ones; repeatable.
+    #[arg(long, value_name = "URL")]
+    pub(crate) peer: Vec<String>,
+    /// Address to accept other nodes on, instead of the configured one; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Read the key's passphrase from the first line of a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
@@ -108,7 +129,7 @@ pub(crate) struct Connection {
     /// can prove that you signed two different ops.
     #[arg(long)]
     pub(crate) trust_store: bool,
-    /// Seconds to wait, at the end of input, for relays.
+    /// Seconds to wait, at the end of input, for relays and peers.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) timeout: u64,
 }

@@ -1,12 +1,12 @@
-//! A running node answers other commands: `status` asks it what only a running node knows, such as
-//! what is missing and whether it may sign. A socket in the home, which only its owner can open.
+//! A running node answers other commands: `status` and `peers` ask it what only a running node knows,
+//! such as what is missing, whether it may sign, and how its links are. A socket in the home, which only its owner can open.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -18,6 +18,9 @@ const SOCKET: &str = "control.sock";
 
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest question in bytes.
+const QUESTION_BYTES_MAX: u64 = 64;
 
 /// Time that one question may take.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -54,11 +57,18 @@ impl Control {
     }
 }
 
-async fn answer(mut stream: tokio::net::UnixStream, state: State) -> io::Result<()> {
-    let mut question = [0_u8; 1];
-    stream.read_exact(&mut question).await?;
-    let format = if question == *b"j" { Format::Json } else { Format::Text };
-    let answer = state.status(format).await.unwrap_or_default();
+/// Answers one line: a word and a format.
+async fn answer(stream: tokio::net::UnixStream, state: State) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut question = String::new();
+    (&mut stream).take(QUESTION_BYTES_MAX).read_line(&mut question).await?;
+    let (what, format) = question.trim_end().split_once(' ').unwrap_or_default();
+    let format = if format == "json" { Format::Json } else { Format::Text };
+    let answer = match what {
+        "status" => state.status(format).await.unwrap_or_default(),
+        "peers" => state.peers(format),
+        _ => String::new(),
+    };
     stream.write_all(answer.as_bytes()).await
 }
 
@@ -69,11 +79,12 @@ impl Drop for Control {
     }
 }
 
-/// What the node that runs in a home says of its state; `None` if none runs.
-pub fn ask(home: &Path, format: Format) -> Option<String> {
+/// What the node that runs in a home answers to a word; `None` if none runs.
+pub fn ask(home: &Path, what: &str, format: Format) -> Option<String> {
     let mut stream = UnixStream::connect(home.join(SOCKET)).ok()?;
     stream.set_read_timeout(Some(ANSWER_MAX)).ok()?;
-    stream.write_all(if format == Format::Json { b"j" } else { b"t" }).ok()?;
+    let format = if format == Format::Json { "json" } else { "text" };
+    writeln!(stream, "{what} {format}").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer).filter(|answer| !answer.is_empty())

@@ -1,5 +1,6 @@
 //! What can go wrong for a user: one sentence, what to do next, and an exit code.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crdt_core::id::{AuthorId, RoomNameError};
@@ -118,8 +119,11 @@ pub enum NodeError {
     /// The system gives no randomness.
     #[error("the system gives no randomness: {0}")]
     Random(#[from] getrandom::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] std::io::Error),
     /// Nothing could be sent in time.
-    #[error("no relay acknowledged within {seconds} s: {reason}")]
+    #[error("no relay or peer acknowledged within {seconds} s: {reason}")]
     NotRelayed {
         /// How long was waited.
         seconds: u64,
@@ -129,7 +133,7 @@ pub enum NodeError {
         unsent: usize,
     },
     /// The log did not converge in time.
-    #[error("not in sync with a relay after {seconds} s: {reason}")]
+    #[error("not in sync with a relay or peer after {seconds} s: {reason}")]
     NotSynced {
         /// How long was waited.
         seconds: u64,
@@ -270,7 +274,7 @@ impl NodeError {
                 | StoreError::Layout { .. }
                 | StoreError::NoRoom(_),
             ) => 3,
-            Self::NotRelayed { .. } => 4,
+            Self::NotRelayed { .. } | Self::Listen(..) => 4,
             Self::Unverified(_) | Self::NoProof(_) | Self::Store(StoreError::Damaged(_)) => 5,
             Self::Equivocation { .. } => 6,
             Self::NotSynced { .. }
@@ -306,6 +310,7 @@ impl NodeError {
             Self::Url { .. } => "E0401",
             Self::Tls { .. } => "E0403",
             Self::NotRelayed { .. } => "E0402",
+            Self::Listen(..) => "E0404",
             Self::Unverified(_) => "E0501",
             Self::Store(StoreError::Damaged(_)) => "E0502",
             Self::Store(StoreError::Missing { .. }) => "E0306",
@@ -332,16 +337,17 @@ impl NodeError {
                 format!("use the name {owner}, or another --home for another node")
             }
             Self::KeyMode { key, .. } => format!("chmod 600 {}", key.display()),
-            Self::KeyFormat { .. } => {
-                "put the right file back; openssl pkey -in FILE reads it".into()
-            }
+            Self::KeyFormat { .. } => "put the right file back; openssl pkey reads it".into(),
             Self::NoPassphrase { .. } => "give it with --passphrase-file FILE".into(),
             Self::Passphrase { .. } => "try again; nothing was changed".into(),
-            Self::Config { .. } => "mend the file; it knows `name`, `relays` and `rooms`".into(),
+            Self::Config { .. } => {
+                "mend the file; it knows `name`, `relays`, `peers`, `listen` and `rooms`".into()
+            }
             Self::NoSubject { .. } => "name an exported file, or a node made with init".into(),
             Self::Exists { .. } => "choose another file name".into(),
             Self::Tls { .. } => "use ws:// on this machine or behind a proxy that adds TLS".into(),
             Self::Url { .. } => "it looks like ws://127.0.0.1:8080/websocket".into(),
+            Self::Listen(..) => "is it taken? choose another address with --listen".into(),
             Self::File { .. } | Self::Home(HomeError::Io { .. }) => {
                 "check owner, permissions and free space; nothing was lost".into()
             }
@@ -351,9 +357,7 @@ impl NodeError {
             Self::KeyBusy { .. } => {
                 "stop that process: two that write would fork your chain".into()
             }
-            Self::Marks { .. } => {
-                "check owner, permissions and free space, then start again".into()
-            }
+            Self::Marks { .. } => "check owner, permissions and space, then start again".into(),
             Self::NoProof(_) => "it proves nothing against anybody; ask for the file again".into(),
             Self::Store(StoreError::Missing { .. }) => {
                 "put it back: signing without it could contradict what this key has signed before; \
@@ -370,14 +374,14 @@ impl NodeError {
             Self::Store(StoreError::Layout { .. }) => "use the version that wrote it".into(),
             Self::Store(StoreError::NoRoom(_)) => "crdt-node status lists the rooms".into(),
             Self::NotRelayed { unsent: 0, .. } | Self::NotSynced { unsent: 0, .. } => {
-                "nothing was lost and nothing waits to be sent; is the relay up?".into()
+                "nothing was lost and nothing waits to be sent; is the other side up?".into()
             }
             Self::NotRelayed { unsent, .. } | Self::NotSynced { unsent, .. } => format!(
                 "nothing was lost: {unsent} of your ops are safe here and will be sent by the next \
-                 run; is the relay up?"
+                 run; is the other side up?"
             ),
             Self::Unsigned { file, .. } => format!(
-                "once a relay can be reached, run the node with < {}; when that has ended well, \
+                "once a relay or peer can be reached, run the node with < {}; when that has ended well, \
                  remove the file; --trust-store signs without asking anybody",
                 file.display()
             ),

@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::NodeError;
 use crate::evidence;
 use crate::line::{self, Line, LineError};
-use crate::links;
+use crate::links::Kind;
 use crate::report;
+use crate::routes::{Change, Routes};
 use crate::screen::{Format, Screen};
 use crate::show;
 use crate::state::{State, peek};
@@ -40,6 +41,8 @@ pub enum Fed {
     Unreadable,
     /// A room was joined.
     Joined(RoomName),
+    /// An address is dialled no more.
+    Removed(String),
     /// There are no more lines.
     End,
     /// The user wants to leave.
@@ -60,16 +63,17 @@ any other text         record a note
 /log [N]               the last N entries (20) of this room, in log order
 /join ROOM             take part in a room and write to it
 /rooms                 the rooms taken part in
-/peers                 the relays and whether they are connected
+/peers                 the relays and peers, and whether they are connected
+/relay, /peer          the same of one kind; with add URL or remove URL: in this run
 /evidence [ID [FILE]]  proofs against liars: all, one, or one written to a file
 /verify                check every hash, signature and rule again
 /export FILE           write this room's ops to a file
 /offline, /online      disconnect, connect again; writing goes on either way
 /quit                  leave";
 
-const COMMANDS: [&str; 12] = [
-    "help", "status", "log", "join", "rooms", "peers", "evidence", "verify", "export", "offline",
-    "online", "quit",
+const COMMANDS: [&str; 14] = [
+    "help", "status", "log", "join", "rooms", "peers", "relay", "peer", "evidence", "verify",
+    "export", "offline", "online", "quit",
 ];
 
 /// Carries out lines in order.
@@ -85,8 +89,8 @@ pub struct Feeder {
     pub store: PathBuf,
     /// Where lines go.
     pub current: Current,
-    /// Switches the links.
-    pub online: tokio::sync::watch::Sender<bool>,
+    /// Where the node dials.
+    pub routes: Routes,
     /// Lines read so far.
     pub line: u64,
 }
@@ -184,10 +188,11 @@ impl Feeder {
                 self.answer(word, &names.join("\n"), json!({"rooms": names})).await;
             }
             "peers" => {
-                let links = peek(&self.state.links);
-                let fields = json!({"links": links::json(&links)});
-                self.answer(word, &links::text(&links), fields).await;
+                let links = &self.state.links;
+                self.answer(word, &links.text(None), json!({"links": links.json(None)})).await;
             }
+            "relay" => self.route(Kind::Relay, rest).await?,
+            "peer" => self.route(Kind::Peer, rest).await?,
             "join" => self.join(word, rest).await?,
             "log" => self.log(word, rest).await?,
             "verify" => {
@@ -200,7 +205,7 @@ impl Feeder {
             "evidence" => self.evidence(word, rest).await?,
             "export" => self.export(word, rest).await?,
             "offline" | "online" => {
-                self.online.send_replace(word == "online");
+                self.routes.set_online(word == "online");
                 self.answer(word, &format!("{word} from now on"), json!({"ok": true})).await;
             }
             unknown => {
@@ -212,6 +217,34 @@ impl Feeder {
                 self.answer(unknown, &text, json!({"ok": false, "message": text})).await;
             }
         }
+        Ok(())
+    }
+
+    /// Lists, adds or removes a route.
+    async fn route(&self, kind: Kind, rest: &str) -> Result<(), NodeError> {
+        let word = kind.word();
+        let (text, fields) = match Change::parse(kind, rest)? {
+            Change::List => {
+                let links = &self.state.links;
+                (links.text(Some(kind)), json!({"links": links.json(Some(kind))}))
+            }
+            Change::Add(url) => {
+                self.routes.add(kind, &url)?;
+                (
+                    format!("dialling {url} in this run; {word}s in config.toml keeps it"),
+                    json!({"ok": true}),
+                )
+            }
+            Change::Remove(url) => {
+                self.routes.remove(kind, &url)?;
+                let text = format!(
+                    "{url} is dialled no more in this run; {word}s in config.toml is as it was"
+                );
+                self.tell(Fed::Removed(url)).await;
+                (text, json!({"ok": true}))
+            }
+        };
+        self.answer(word, &text, fields).await;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! A node's home folder: key, configuration, store, and what each command opens of it.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crdt_core::id::{AuthorId, RoomName};
@@ -26,6 +27,12 @@ pub struct Settings {
     pub name: String,
     /// Relays to connect to.
     pub relays: Vec<String>,
+    /// Nodes to connect to directly.
+    #[serde(default)]
+    pub peers: Vec<String>,
+    /// Where to accept connections of other nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
     /// Rooms to take part in; the first is the one lines are written to.
     pub rooms: Vec<String>,
 }
@@ -153,7 +160,7 @@ impl Home {
 ///
 /// # Errors
 /// [`NodeError::Url`], [`NodeError::Tls`].
-pub fn check_relay(url: &str) -> Result<(), NodeError> {
+pub fn check_address(url: &str) -> Result<(), NodeError> {
     check_url(url).map_err(|error| match error {
         UrlError::Tls => NodeError::Tls { url: url.to_owned() },
         UrlError::Malformed => NodeError::Url { url: url.to_owned() },

@@ -18,6 +18,7 @@ pub mod marks;
 pub mod node;
 pub mod progress;
 pub mod report;
+pub mod routes;
 pub mod run;
 pub mod screen;
 pub mod show;

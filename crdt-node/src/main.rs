@@ -13,7 +13,7 @@ use crdt_core::id::{AuthorId, RoomName, StoreId};
 use crdt_node::console::{Console, restore_terminal};
 use crdt_node::doctor::{self, Mend, Patient};
 use crdt_node::error::NodeError;
-use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings, check_relay};
+use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings, check_address};
 use crdt_node::identity::{self, Passphrase};
 use crdt_node::marks::{self, Marks};
 use crdt_node::node::Trust;
@@ -21,7 +21,7 @@ use crdt_node::report::{self, Wanted};
 use crdt_node::run::{LEAVE_MAX, Run, RunConfig, Until};
 use crdt_node::screen::{Format, Screen, Shown};
 use crdt_node::verify::{self, Forks};
-use crdt_node::{control, demo, evidence, input, show};
+use crdt_node::{control, demo, evidence, input, routes, show};
 use crdt_relayer::relayer::random;
 use crdt_relayer::store::Store;
 use serde_json::json;
@@ -77,7 +77,7 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, NodeError> {
         Command::Status(status) => {
             let home = Home::of(&status.name, folder)?;
             let author = home.author()?;
-            if let Some(answer) = control::ask(home.path(), format) {
+            if let Some(answer) = control::ask(home.path(), "status", format) {
                 return print(answer.trim_end()).map(|()| ExitCode::SUCCESS);
             }
             let reports = report::stored_rooms(&home.open_store()?, author)?;
@@ -87,6 +87,12 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, NodeError> {
                     format!("{}not running: as stored", report::status_text(author, &reports))
                 }
             })
+        }
+        Command::Peers(peers) => {
+            let home = Home::of(&peers.name, folder)?;
+            let settings = home.settings()?;
+            let answer = control::ask(home.path(), "peers", format);
+            print(&answer.unwrap_or_else(|| routes::configured(&settings, format)))
         }
         Command::Verify(verify) => verified(&verify, folder, format),
         Command::Evidence(evidence) => show_evidence(evidence, folder, format),
@@ -128,9 +134,11 @@ fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<
     let or = |given: Vec<String>, default: &str| {
         if given.is_empty() { vec![default.to_owned()] } else { given }
     };
-    let relays = or(init.relay, DEFAULT_RELAY);
+    // Who names another way wants no relay that was not asked for.
+    let alone = init.peer.is_empty() && init.listen.is_none();
+    let relays = if alone { or(init.relay, DEFAULT_RELAY) } else { init.relay };
     let rooms = or(init.room, DEFAULT_ROOM);
-    relays.iter().try_for_each(|url| check_relay(url))?;
+    relays.iter().chain(&init.peer).try_for_each(|url| check_address(url))?;
     rooms.iter().try_for_each(|room| RoomName::parse(room).map(drop))?;
     let marks = marks::folder()?;
     crdt_relayer::home::make(&marks)?;
@@ -144,7 +152,13 @@ fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<
     if home.key().exists() {
         return Err(NodeError::KeyExists { key: home.key(), name: init.name });
     }
-    home.write_settings(&Settings { name: init.name.clone(), relays, rooms })?;
+    home.write_settings(&Settings {
+        name: init.name.clone(),
+        relays,
+        peers: init.peer,
+        listen: init.listen,
+        rooms,
+    })?;
     drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);
     let author = identity::create(&home.key(), passphrase.as_ref())?;
     Marks::create(&marks, author)?;
@@ -177,9 +191,14 @@ fn configured(
     let home = Home::of(name, folder)?;
     let settings = home.settings()?;
     let rooms = if rooms.is_empty() { &settings.rooms } else { rooms };
-    let relays =
-        if connection.relay.is_empty() { settings.relays } else { connection.relay.clone() };
-    relays.iter().try_for_each(|url| check_relay(url))?;
+    let given = |flags: &[String], kept: Vec<String>| {
+        if flags.is_empty() { kept } else { flags.to_vec() }
+    };
+    let relays = given(&connection.relay, settings.relays);
+    let relays = if connection.no_relay { Vec::new() } else { relays };
+    let peers = given(&connection.peer, settings.peers);
+    relays.iter().chain(&peers).try_for_each(|url| check_address(url))?;
+    let dialled = routes::once(relays, peers);
     let passphrase = connection.passphrase_file.clone().map_or(Passphrase::Ask, Passphrase::File);
     let key = identity::load(&home.key(), &passphrase)?;
     let config = RunConfig {
@@ -188,7 +207,8 @@ fn configured(
         marks: marks::folder()?,
         trust: if connection.trust_store { Trust::Store } else { Trust::Marks },
         key,
-        relays,
+        dialled,
+        listen: connection.listen.or(settings.listen),
         rooms: rooms.iter().map(|room| RoomName::parse(room)).collect::<Result<_, _>>()?,
         until,
     };

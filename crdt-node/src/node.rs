@@ -1,24 +1,29 @@
 //! A running node: replica, store, key and links.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crdt_core::Replica;
-use crdt_core::effect::{Command, Event, Link};
+use crdt_core::effect::{Command, Event};
 use crdt_core::id::{AuthorId, RoomId, RoomName, StoreId};
 use crdt_core::json::Canonical;
 use crdt_core::key::SecretKey;
 use crdt_core::replica::{Config, Rooms};
-use crdt_relayer::dial::{self, LinkEvent, Route};
+use crdt_relayer::dial::LinkEvent;
 use crdt_relayer::driver::{Driver, Ended, Events, Stopped, WhenFull};
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::{self, Lock, STORE_FILE};
+use crdt_relayer::http::{self, Guests, Left, Service};
 use crdt_relayer::relayer::random;
+use crdt_relayer::server::Server;
 use crdt_relayer::store::Store;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{mpsc, watch};
 
 use crate::error::NodeError;
+use crate::links::Links;
 use crate::marks::Marks;
+use crate::routes::Routes;
 
 /// Events that may wait to be shown.
 const EVENTS_WAITING_MAX: usize = 4_096;
@@ -39,8 +44,10 @@ pub struct NodeConfig {
     pub marks: PathBuf,
     /// Whether to believe the marks or the store.
     pub trust: Trust,
-    /// Relays it will be connected to.
-    pub relays: usize,
+    /// Relays and peers it will be connected to.
+    pub routes: usize,
+    /// Where it will accept connections of others.
+    pub listen: Option<SocketAddr>,
 }
 
 /// What a node believes about its own chain when it starts.
@@ -69,6 +76,8 @@ pub enum Happening {
     Event(Event),
     /// To a link.
     Link(LinkEvent),
+    /// To a connection that was accepted: it has ended.
+    Left(Left),
     /// Its replica ended by itself: its store failed.
     Ended(Result<(), NodeError>),
 }
@@ -80,10 +89,11 @@ pub struct Node {
     /// `None` once it has ended.
     ended: Option<Ended>,
     outcome: Result<(), NodeError>,
-    online: watch::Sender<bool>,
+    routes: Routes,
     events: mpsc::Receiver<Event>,
     links: mpsc::Receiver<LinkEvent>,
-    links_sender: mpsc::Sender<LinkEvent>,
+    left: mpsc::Receiver<Left>,
+    door: Door,
     author: AuthorId,
     marks: Marks,
     /// Why the marks could not be written: the node must stop.
@@ -91,15 +101,31 @@ pub struct Node {
     _lock: Lock,
 }
 
+/// Where others connect to a node.
+#[derive(Debug)]
+struct Door {
+    /// Until others are let in.
+    server: Option<Server>,
+    guests: Guests,
+    /// Ends the accepting of connections when it is dropped.
+    running: watch::Sender<bool>,
+}
+
 impl Node {
-    /// Starts a node: takes the lock, loads everything the store holds, and only then accepts
-    /// transactions. It connects nowhere yet.
+    /// Starts a node: takes the lock and the address to listen on, loads everything the store holds,
+    /// and only then accepts transactions. It connects nowhere yet, and lets nobody in.
     ///
     /// # Errors
-    /// The home is in use or its store cannot be read.
+    /// The home or the address is in use, or its store cannot be read.
     pub async fn spawn(config: NodeConfig) -> Result<Self, NodeError> {
         home::make(&config.home)?;
         let lock = home::lock(&config.home)?;
+        let server = match config.listen {
+            Some(address) => Some(
+                Server::bind(address).await.map_err(|source| NodeError::Listen(address, source))?,
+            ),
+            None => None,
+        };
         let store_path = config.home.join(STORE_FILE);
         let mut store = Store::open_existing(&store_path)?;
         let author = config.key.author();
@@ -119,7 +145,7 @@ impl Node {
             Trust::Store => marks.believe(held.into_iter())?,
             Trust::Marks => {
                 let fresh = StoreId::from_bytes(random()?);
-                if replica.doubt_if_behind(marks.signed(config.relays), fresh) {
+                if replica.doubt_if_behind(marks.signed(config.routes), fresh) {
                     store.rename(fresh)?;
                 }
                 // What was on disk before the last process could note it.
@@ -133,33 +159,41 @@ impl Node {
             driver.command(Command::Join(room)).await?;
         }
         let (links_sender, links) = mpsc::channel(LINKS_WAITING_MAX);
-        let (online, _) = watch::channel(true);
-        let (ended, outcome) = (Some(ended), Ok(()));
-        let unnoted = None;
+        let (left_sender, left) = mpsc::channel(LINKS_WAITING_MAX);
+        let guests = Guests::new(left_sender);
+        let routes = Routes::new(driver.clone(), links_sender, Links::with(guests.clone()));
+        let (running, _) = watch::channel(true);
         Ok(Self {
             driver,
-            ended,
-            outcome,
-            online,
+            ended: Some(ended),
+            outcome: Ok(()),
+            routes,
             events,
             links,
-            links_sender,
+            left,
+            door: Door { server, guests, running },
             author,
             marks,
-            unnoted,
+            unnoted: None,
             _lock: lock,
         })
     }
 
-    /// Keeps a connection to a relay from now on.
-    pub fn connect(&self, url: String) {
-        let (driver, events) = (self.driver.clone(), self.links_sender.clone());
-        tokio::spawn(dial::keep(
-            driver,
-            Route { url, link: Link::DIALLED },
-            events,
-            self.online.subscribe(),
-        ));
+    /// Lets others in from now on, if it was given an address to listen on. Returns where it listens,
+    /// the first time.
+    pub fn listen(&mut self) -> Option<(SocketAddr, String)> {
+        let server = self.door.server.take()?;
+        let (address, url) = (server.address(), server.url());
+        let service = Service {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            online: self.routes.open(),
+            guests: Some(self.door.guests.clone()),
+        };
+        let app = http::app(self.driver.clone(), service);
+        tokio::spawn(server.run(app, self.door.running.subscribe()));
+        self.routes.links().listening(&url);
+        Some((address, url))
     }
 
     /// Its replica.
@@ -167,9 +201,9 @@ impl Node {
         &self.driver
     }
 
-    /// The switch that connects and disconnects all links; writing goes on either way.
-    pub fn switch(&self) -> watch::Sender<bool> {
-        self.online.clone()
+    /// Where it dials: added and removed while it runs.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     /// The next thing that happens. Must be called again and again: the node waits while too much
@@ -182,6 +216,7 @@ impl Node {
             let how_it_ended = tokio::select! {
                 Some(event) = self.events.recv() => return self.noted(event),
                 Some(link) = self.links.recv() => return Happening::Link(link),
+                Some(left) = self.left.recv() => return Happening::Left(left),
                 ended = ended => how(ended),
             };
             self.ended = None;
@@ -233,8 +268,11 @@ impl Node {
     /// Finishes what is at hand and ends. Events that are still to come are dropped. Returns how it
     /// ended, and the transactions that could not be signed.
     pub async fn stop(self) -> (Result<(), NodeError>, Vec<Unsigned>) {
-        let Self { driver, ended, outcome, mut events, mut links, mut marks, author, .. } = self;
+        let Self { driver, ended, outcome, mut events, door, mut marks, author, .. } = self;
+        let (mut links, mut left) = (self.links, self.left);
+        drop(door);
         links.close();
+        left.close();
         let end = async {
             // One that has stopped already has nothing to give back.
             let _stopped_already = driver.command(Command::Withdraw).await;

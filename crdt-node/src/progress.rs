@@ -10,10 +10,12 @@ pub const QUIET: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct Room {
-    /// Own ops of this run that some relay has not acknowledged.
+    /// Own ops of this run that some relay or peer has not acknowledged.
     own: VecDeque<(Position, OpId)>,
-    /// How far each relay has acknowledged.
+    /// How far each link's other side has acknowledged.
     acked: HashMap<String, Position>,
+    /// How far any has, also one whose link is gone.
+    relayed: Position,
     last_own: Position,
     in_sync: bool,
 }
@@ -88,20 +90,21 @@ impl Progress {
         }
     }
 
-    /// A relay has acknowledged own ops. Returns those it had not before. `relays` is how many
-    /// there are: an op that all have acknowledged is forgotten.
+    /// A link's other side has acknowledged own ops. Returns those it had not before. `links` is how
+    /// many links there are: an op that all have acknowledged is forgotten.
     pub fn acked(
         &mut self,
         room: RoomId,
-        relay: &str,
+        link: &str,
         position: Position,
-        relays: usize,
+        links: usize,
     ) -> Vec<OpId> {
         let room = self.rooms.entry(room).or_default();
-        let before = room.acked.insert(relay.to_owned(), position).unwrap_or_default();
+        room.relayed = room.relayed.max(position);
+        let before = room.acked.insert(link.to_owned(), position).unwrap_or_default();
         let news = room.own.iter().filter(|(own, _)| *own > before && *own <= position);
         let news = news.map(|(_, op)| *op).collect();
-        if room.acked.len() >= relays {
+        if room.acked.len() >= links {
             let by_all = room.acked.values().min().copied().unwrap_or_default();
             while room.own.front().is_some_and(|(own, _)| *own <= by_all) {
                 room.own.pop_front();
@@ -110,7 +113,14 @@ impl Progress {
         news
     }
 
-    /// A relay holds the same set.
+    /// A link is gone: what its other side has acknowledged stays so, and is waited for no more.
+    pub fn forget(&mut self, link: &str) {
+        for room in self.rooms.values_mut() {
+            room.acked.remove(link);
+        }
+    }
+
+    /// A relay or peer holds the same set.
     pub fn synced(&mut self, room: RoomId) {
         self.rooms.entry(room).or_default().in_sync = true;
     }
@@ -120,9 +130,9 @@ impl Progress {
         (self.refused, self.lines)
     }
 
-    /// Whether every line is answered and every own op acknowledged by some relay.
+    /// Whether every line is answered and every own op acknowledged by some relay or peer.
     pub fn all_relayed(&self) -> bool {
-        let relayed = |room: &Room| room.acked.values().any(|acked| *acked >= room.last_own);
+        let relayed = |room: &Room| room.relayed >= room.last_own;
         self.submitted == self.answered
             && self.rooms.values().all(|room| room.last_own == Position::START || relayed(room))
     }
@@ -143,7 +153,7 @@ impl Progress {
         } else if self.rooms.values().all(|room| room.in_sync) {
             "ops keep coming in"
         } else {
-            "no relay has announced the same set of ops"
+            "no relay or peer has announced the same set of ops"
         }
     }
 }
@@ -172,6 +182,19 @@ mod tests {
         assert_eq!(progress.acked(ROOM, "b", at(5), 2), [op(1), op(2)]);
         assert_eq!(progress.acked(ROOM, "a", at(9), 2), [op(2)]);
         assert!(progress.rooms[&ROOM].own.is_empty());
+    }
+
+    #[test]
+    fn what_a_link_that_is_gone_has_acknowledged_stays_acknowledged() {
+        let mut progress = Progress::new([ROOM]);
+        progress.durable(ROOM, op(1), at(1));
+        assert_eq!(progress.acked(ROOM, "a", at(1), 2), [op(1)]);
+        progress.forget("a");
+        assert!(progress.all_relayed());
+        progress.durable(ROOM, op(2), at(2));
+        assert!(!progress.all_relayed());
+        assert_eq!(progress.acked(ROOM, "b", at(2), 1), [op(1), op(2)]);
+        assert!(progress.rooms[&ROOM].own.is_empty(), "nobody else is waited for");
     }
 
     #[test]

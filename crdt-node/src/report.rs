@@ -167,7 +167,7 @@ fn warnings(report: &RoomReport) -> Vec<String> {
     if let (Some(since), [first, ..]) = (status.missing.since, status.missing.ops.as_slice()) {
         let more = if status.missing.ops.len() > 1 { " and others" } else { "" };
         lines.push(format!(
-            "MISSING  op {}{more} since {}: named by others, and no relay sends it",
+            "MISSING  op {}{more} since {}: named by others, and nobody sends it",
             show::short(first),
             show::clock(since.as_ms()),
         ));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,14 +18,14 @@ use crate::control::Control;
 use crate::error::NodeError;
 use crate::feed::{Fed, Feeder, Read};
 use crate::input::LINES_WAITING_MAX;
-use crate::links::Links;
+use crate::links::Kind;
 use crate::node::{Node, NodeConfig, Trust, Unsigned};
 use crate::progress::Progress;
 use crate::screen::Screen;
 use crate::state::State;
 use crate::watch::Watch;
 
-/// Time that leaving the console waits for relays.
+/// Time that leaving the console waits for relays and peers.
 pub const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Time between being asked to stop and the end of the process.
@@ -39,8 +40,10 @@ pub struct RunConfig {
     pub store: PathBuf,
     /// Its key.
     pub key: SecretKey,
-    /// Where it connects to.
-    pub relays: Vec<String>,
+    /// What it connects to.
+    pub dialled: Vec<(Kind, String)>,
+    /// Where it accepts connections of others.
+    pub listen: Option<SocketAddr>,
     /// What it takes part in; lines go to the first.
     pub rooms: Vec<RoomName>,
     /// When it ends.
@@ -60,7 +63,7 @@ pub enum Until {
     Complete(Duration),
     /// Once input ended and everything is relayed, or this time after input ended.
     Relayed(Duration),
-    /// When the user leaves; then relays get this long.
+    /// When the user leaves; then relays and peers get this long.
     Left(Duration),
 }
 
@@ -107,7 +110,7 @@ pub struct Run {
     feeder: Feeder,
     fed: mpsc::Receiver<Fed>,
     watch: Watch,
-    relays: Vec<String>,
+    dialled: Vec<(Kind, String)>,
     until: Until,
     home: PathBuf,
     _control: Option<Control>,
@@ -129,12 +132,13 @@ impl Run {
             rooms: config.rooms,
             marks: config.marks,
             trust: config.trust,
-            relays: config.relays.len(),
+            routes: config.dialled.len(),
+            listen: config.listen,
         })
         .await?;
         let (fed_sender, fed) = mpsc::channel(LINES_WAITING_MAX);
-        let links = Links::default();
-        let state = State { driver: node.driver().clone(), author, links: Arc::clone(&links) };
+        let (routes, links) = (node.routes().clone(), node.routes().links());
+        let state = State { driver: node.driver().clone(), author, links: links.clone() };
         let control = Control::listen(&config.home, state.clone());
         let feeder = Feeder {
             state,
@@ -142,23 +146,19 @@ impl Run {
             fed: fed_sender,
             store: config.store,
             current: Arc::new(Mutex::new(current)),
-            online: node.switch(),
+            routes,
             line: 0,
         };
         let watch = Watch {
             author,
             progress: Progress::new(rooms),
-            peers: HashMap::new(),
-            connected: HashSet::new(),
             links,
-            relays: config.relays.len(),
-            reason: "no relay is configured".into(),
             told: HashSet::new(),
             liars: BTreeSet::new(),
             names: HashMap::new(),
         };
-        let (home, relays, until) = (config.home, config.relays, config.until);
-        Ok(Self { node, screen, feeder, fed, watch, relays, until, home, _control: control })
+        let (home, dialled, until) = (config.home, config.dialled, config.until);
+        Ok(Self { node, screen, feeder, fed, watch, dialled, until, home, _control: control })
     }
 
     /// The room lines go to.
@@ -171,13 +171,16 @@ impl Run {
     /// # Errors
     /// The store failed, lines were refused, or the run did not complete in time.
     pub async fn go(self, lines: mpsc::Receiver<Read>) -> Result<(), NodeError> {
-        let Self { mut node, screen, feeder, mut fed, mut watch, relays, until, home, _control } =
+        let Self { mut node, screen, feeder, mut fed, mut watch, dialled, until, home, _control } =
             self;
         let mut signals = Signals::listen()?;
         tokio::spawn(give_up_after(Signals::listen()?));
         watch.ready(&screen, node.driver()).await?;
-        for url in relays {
-            node.connect(url);
+        if let Some((address, url)) = node.listen() {
+            watch.listening(&screen, address, &url).await;
+        }
+        for (kind, url) in dialled {
+            node.routes().add(kind, &url)?;
         }
         let feeding = tokio::spawn(feeder.run(lines));
         let ended = watch.run(&mut node, &mut fed, &screen, &mut signals, until).await;

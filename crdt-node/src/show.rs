@@ -111,7 +111,7 @@ pub fn learning(learning: Learning, unsigned: usize) -> String {
     };
     format!(
         "LEARNING {why}.\n         Lines are kept ({unsigned} so far) and signed once your own ops have \
-         come from a relay.\n         --trust-store signs at once, and forks your log if it is not whole."
+         come from a relay or peer.\n         --trust-store signs at once, and forks your log if it is not whole."
     )
 }
 

@@ -6,7 +6,7 @@ use crdt_core::id::AuthorId;
 use crdt_relayer::driver::Driver;
 
 use crate::error::NodeError;
-use crate::links::{self, Links};
+use crate::links::Links;
 use crate::report::{self, RoomReport};
 use crate::screen::Format;
 
@@ -38,7 +38,7 @@ impl State {
 
     /// For people.
     pub fn text(&self, rooms: &[RoomReport]) -> String {
-        let links = links::text(&peek(&self.links));
+        let links = self.links.text(None);
         format!("{}{links}", report::status_text(self.author, rooms))
     }
 
@@ -46,8 +46,16 @@ impl State {
     pub fn json(&self, rooms: &[RoomReport]) -> serde_json::Value {
         let mut fields = report::status_json(self.author, rooms);
         fields["running"] = serde_json::json!(true);
-        fields["links"] = links::json(&peek(&self.links));
+        fields["links"] = self.links.json(None);
         fields
+    }
+
+    /// What `peers` prints of a node that runs.
+    pub fn peers(&self, format: Format) -> String {
+        match format {
+            Format::Json => self.links.peers_json().to_string(),
+            Format::Text => self.links.text(None),
+        }
     }
 
     /// What `status` prints of a node that runs.

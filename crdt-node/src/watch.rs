@@ -1,6 +1,7 @@
 //! Shows what happens to a running node and keeps account of it, until the run is over.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crdt_core::Replica;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::error::NodeError;
 use crate::evidence;
 use crate::feed::{Fed, refusal};
-use crate::links::{self, LinkState, Links};
+use crate::links::{Kind, Links, Named, Phase};
 use crate::node::{Happening, Node};
 use crate::progress::Progress;
 use crate::report;
@@ -27,18 +28,16 @@ use crate::show::{self, Signer};
 /// Time between two looks at whether a run is complete.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Said where others than this machine can connect.
+const PLAIN_TEXT: &str = "connections are plain text: whoever is on the way can read what passes; \
+     use a trusted network, or a proxy that adds TLS";
+
 /// What is known of a run.
 #[derive(Debug)]
 pub(crate) struct Watch {
     pub(crate) author: AuthorId,
     pub(crate) progress: Progress,
-    /// The relay behind each connection, also behind the last ones that have ended.
-    pub(crate) peers: HashMap<PeerId, String>,
-    /// Relays that are connected.
-    pub(crate) connected: HashSet<String>,
     pub(crate) links: Links,
-    pub(crate) relays: usize,
-    pub(crate) reason: String,
     /// Rooms whose being in sync was told to a person since the last connection.
     pub(crate) told: HashSet<RoomId>,
     /// Authors who signed two different ops at one place.
@@ -128,6 +127,12 @@ impl Watch {
                         self.event(screen, event).await;
                     }
                     Happening::Link(link) => self.link(screen, link).await,
+                    Happening::Left(left) => {
+                        if let Some(named) = self.links.left(left.peer) {
+                            self.progress.forget(&named.name);
+                            self.left(screen, &named, &show::safe(&left.reason)).await;
+                        }
+                    }
                     Happening::Ended(how) => return how,
                 },
                 Some(fed) = fed.recv() => match fed {
@@ -137,6 +142,7 @@ impl Watch {
                         self.progress.joined(name.id());
                         self.names.insert(name.id(), name.to_string());
                     }
+                    Fed::Removed(url) => self.progress.forget(&url),
                     Fed::Quit if until == Until::Stopped => return self.refusals(),
                     Fed::End | Fed::Quit => ended = Some(Instant::now()),
                 },
@@ -176,9 +182,11 @@ impl Watch {
             Err(error) => return Some(Err(error)),
         };
         let seconds = max.as_secs();
-        let connected = !self.connected.is_empty();
-        let reason =
-            if connected { self.progress.lacking().to_owned() } else { self.reason.clone() };
+        let reason = if self.links.any_connected() {
+            self.progress.lacking().to_owned()
+        } else {
+            self.links.why_alone()
+        };
         Some(Err(match until {
             Until::Relayed(_) => NodeError::NotRelayed { seconds, reason, unsent },
             Until::Stopped | Until::Complete(_) | Until::Left(_) => {
@@ -243,19 +251,21 @@ impl Watch {
                 screen.show(refusal(screen.format(), token.0, error.code(), &error)).await;
             }
             Event::Acked { room, peer, position } => {
-                let Some(relay) = self.peers.get(&peer) else { return };
-                for op in self.progress.acked(room, relay, position, self.relays) {
-                    let fields = json!({"event": "relayed", "op": op.to_string(), "relay": relay});
+                let Named { kind, name } = self.links.of(peer);
+                for op in self.progress.acked(room, &name, position, self.links.count()) {
+                    let mut fields = json!({"event": "relayed", "op": op.to_string()});
+                    fields[kind.word()] = json!(name);
                     only_json(screen, &fields).await;
                 }
             }
             Event::Synced { room, peer, set, name, entries } => {
                 self.progress.synced(room);
                 let name = name.map_or_else(|| room.to_string(), |name| name.to_string());
-                let fields = json!({
+                let mut fields = json!({
                     "event": "synced", "room": name, "set": set.to_string(), "entries": entries,
-                    "relay": self.peers.get(&peer),
                 });
+                let with = self.links.of(peer);
+                fields[with.kind.word()] = json!(with.name);
                 only_json(screen, &fields).await;
                 if self.told.insert(room) && screen.format() == Format::Text {
                     let set = show::short(&set);
@@ -264,14 +274,22 @@ impl Watch {
                         .await;
                 }
             }
+            Event::PeerReady { peer, agent, store } => {
+                if let Some(named) = self.links.introduced(peer, &agent, store) {
+                    self.told.clear();
+                    self.connected(screen, &named).await;
+                }
+            }
             // What is withdrawn comes after the end.
-            Event::PeerReady { .. } | Event::Withdrawn { .. } => {}
+            Event::Withdrawn { .. } => {}
             Event::PeerProblem { peer, code, message } => {
                 let (code, message) = (show::safe(&code), show::safe(&message));
-                self.problem(screen, peer, &format!("a relay says: {message} ({code})")).await;
+                let who = self.links.of(peer).kind.word();
+                self.problem(screen, peer, &format!("a {who} says: {message} ({code})")).await;
             }
             Event::Blamed { peer, code } => {
-                let what = format!("refused what a relay sent ({code}); nothing was lost");
+                let who = self.links.of(peer).kind.word();
+                let what = format!("refused what a {who} sent ({code}); nothing was lost");
                 self.problem(screen, peer, &what).await;
             }
         }
@@ -304,51 +322,73 @@ impl Watch {
 
     /// Who has several relays must know which one to do without.
     async fn problem(&self, screen: &Screen, peer: PeerId, what: &str) {
-        let relay = self.peers.get(&peer);
-        let fields = json!({"event": "problem", "message": what, "relay": relay});
-        let relay = relay.map(|relay| format!("   {relay}")).unwrap_or_default();
-        self.tell(screen, &fields, || format!("WARNING  {what}{relay}")).await;
+        let Named { kind, name } = self.links.of(peer);
+        let mut fields = json!({"event": "problem", "message": what});
+        fields[kind.word()] = json!(name);
+        self.tell(screen, &fields, || format!("WARNING  {what}   {name}")).await;
     }
 
-    async fn link(&mut self, screen: &Screen, event: LinkEvent) {
-        let (url, state) = match event {
-            LinkEvent::Up { url, peer } => {
-                // The connection before is still heard of for a moment.
-                let before = self.peers.iter().filter(|(_, other)| **other == url);
-                let last = before.map(|(id, _)| *id).max();
-                self.peers.retain(|id, other| *other != url || Some(*id) == last);
-                self.peers.insert(peer, url.clone());
-                self.connected.insert(url.clone());
-                self.told.clear();
-                (url, LinkState::Connected)
+    /// What becomes of a link that this node dials.
+    async fn link(&self, screen: &Screen, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { url, peer } => self.links.answered(&url, peer),
+            LinkEvent::Down { url, reason, retry_ms, refused } => {
+                let phase = if refused { Phase::Refused } else { Phase::Down };
+                let news = self.links.down(&url, phase, &reason, retry_ms);
+                // Still the same: told once.
+                let Some(link) = news else { return };
+                let reason = link.reason.as_deref().unwrap_or_default();
+                let mut fields = json!({
+                    "event": "link", "state": phase.word(), "reason": reason, "retry_ms": retry_ms,
+                });
+                fields[link.kind.word()] = json!(url);
+                let text = || match phase {
+                    Phase::Refused => format!("{url} is refused: {reason}; you can keep writing"),
+                    Phase::Connecting | Phase::Connected | Phase::Down => {
+                        format!("no connection to {url} ({reason}); you can keep writing")
+                    }
+                };
+                self.tell(screen, &fields, text).await;
             }
-            LinkEvent::Down { url, reason, retry_ms } => {
-                self.connected.remove(&url);
-                let reason = show::safe(&reason);
-                self.reason = format!("{url}: {reason}");
-                (url, LinkState::Down { reason, retry_ms })
-            }
-        };
-        let before = links::note(&self.links, &url, &state);
-        if before.is_some_and(|before| before.is_like(&state)) {
-            // Still the same: told once.
-            return;
         }
-        let line = match screen.format() {
-            Format::Json => {
-                let mut fields = state.json();
-                fields["event"] = json!("link");
-                fields["relay"] = json!(url);
-                fields.to_string()
-            }
-            Format::Text => match state {
-                LinkState::Connected => format!("connected to {url}"),
-                LinkState::Down { reason, .. } => {
-                    format!("no connection to {url} ({reason}); you can keep writing")
-                }
-            },
+    }
+
+    async fn connected(&self, screen: &Screen, Named { kind, name }: &Named) {
+        let mut fields = json!({"event": "link", "state": Phase::Connected.word()});
+        fields[kind.word()] = json!(name);
+        let text = || match kind {
+            Kind::Relay => format!("connected to {name}"),
+            Kind::Peer => format!("connected to peer {name}"),
         };
-        screen.show(line).await;
+        self.tell(screen, &fields, text).await;
+    }
+
+    /// Somebody who had connected has gone.
+    async fn left(&self, screen: &Screen, Named { kind, name }: &Named, reason: &str) {
+        let mut fields = json!({"event": "link", "state": "gone", "reason": reason});
+        fields[kind.word()] = json!(name);
+        self.tell(screen, &fields, || format!("peer {name} has gone ({reason})")).await;
+    }
+
+    /// This node lets others in.
+    pub(crate) async fn listening(&self, screen: &Screen, address: SocketAddr, url: &str) {
+        let mut fields = json!({"event": "listening", "addr": address.to_string(), "url": url});
+        let warning = (!address.ip().is_loopback()).then_some(PLAIN_TEXT);
+        if let Some(warning) = warning {
+            fields["warning"] = json!(warning);
+        }
+        let text = || {
+            let whole = if address.ip().is_unspecified() {
+                format!(
+                    "listening on {address}   others dial ws://THIS-MACHINE:{}/websocket",
+                    address.port()
+                )
+            } else {
+                format!("listening   others dial {url}")
+            };
+            warning.map_or(whole.clone(), |warning| format!("{whole}\nWARNING  {warning}"))
+        };
+        self.tell(screen, &fields, text).await;
     }
 }
 

@@ -13,7 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::driver::Driver;
-use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire};
+use crate::ended::Ended;
+use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire, offline};
 
 /// Time to connect and upgrade.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -24,7 +25,10 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// A connection that held this long was good: the next pause is the first again.
+/// Longest pause where one side does not want the other: what a rule forbids is rarely allowed soon.
+const PAUSE_REFUSED_MAX: Duration = Duration::from_mins(1);
+
+/// A connection that held this long was good, unless it was refused: the next pause is the first again.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
 /// Why an address cannot be dialled.
@@ -69,6 +73,8 @@ pub enum LinkEvent {
         reason: String,
         /// The pause.
         retry_ms: u64,
+        /// One side does not want the other; the pause grows to a minute.
+        refused: bool,
     },
 }
 
@@ -81,7 +87,8 @@ pub struct Route {
     pub link: Link,
 }
 
-/// Dials until `online` ends. While it says `false` nothing is dialled and a connection is dropped.
+/// Dials until `online` ends: its sender is gone. While it says `false` nothing is dialled, and a
+/// connection is dropped; when it says `true` again, it is dialled at once.
 pub async fn keep(
     driver: Driver,
     route: Route,
@@ -94,36 +101,47 @@ pub async fn keep(
             return;
         }
         let started = tokio::time::Instant::now();
-        let ending = serve(&driver, &route, &events, online.clone()).await;
-        let reason = match ending.kept {
-            None => ending.reason,
+        let Ending { how, kept } = serve(&driver, &route, &events, online.clone()).await;
+        let Ended { why: reason, refused } = match kept {
+            None => how,
             Some(kept) => {
                 let up = LinkEvent::Up { url: route.url.clone(), peer: kept.peer };
                 if events.send(up).await.is_err() {
                     return;
                 }
-                kept.outbound.ended().await;
-                "connection lost".to_owned()
+                tokio::select! {
+                    () = kept.outbound.ended() => Ended::lost("connection lost"),
+                    () = offline(online.clone()) => Ended::lost("offline"),
+                }
             }
         };
-        if started.elapsed() >= GOOD_AFTER {
-            pause = PAUSE_FIRST;
+        if online.has_changed().is_err() {
+            // Whoever wanted this link wants to hear no more of it.
+            return;
         }
+        pause = starting(pause, started.elapsed(), refused);
         let wait = jittered(pause);
         let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let down = LinkEvent::Down { url: route.url.clone(), reason, retry_ms };
+        let down = LinkEvent::Down { url: route.url.clone(), reason, retry_ms, refused };
         if events.send(down).await.is_err() {
             return;
         }
-        tokio::time::sleep(wait).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        pause = tokio::select! {
+            () = tokio::time::sleep(wait) => pause * 2,
+            () = offline(online.clone()) => PAUSE_FIRST,
+        };
     }
 }
 
-/// Waits until the switch says offline or is gone.
-async fn offline(mut online: watch::Receiver<bool>) {
-    // Gone is as good as off.
-    let _gone = online.wait_for(|online| !*online).await.is_err();
+/// The pause after a connection that held so long, where the last pause was doubled to `pause`.
+fn starting(pause: Duration, held: Duration, refused: bool) -> Duration {
+    if refused {
+        pause.min(PAUSE_REFUSED_MAX)
+    } else if held >= GOOD_AFTER {
+        PAUSE_FIRST
+    } else {
+        pause.min(PAUSE_MAX)
+    }
 }
 
 /// Between half of a pause and all of it.
@@ -133,7 +151,7 @@ fn jittered(pause: Duration) -> Duration {
     pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
 }
 
-/// One connection from dialling to its end; returns why it ended.
+/// One connection from dialling to its end; returns how it ended.
 async fn serve(
     driver: &Driver,
     route: &Route,
@@ -145,14 +163,18 @@ async fn serve(
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
     let connecting = connect_async_with_config(&route.url, Some(config), true);
-    let socket = match timeout(CONNECT_MAX, connecting).await {
+    let connected = tokio::select! {
+        connected = timeout(CONNECT_MAX, connecting) => connected,
+        () = offline(online.clone()) => return Ended::lost("offline").into(),
+    };
+    let socket = match connected {
         Ok(Ok((socket, _))) => socket,
-        Ok(Err(error)) => return Ending::of(describe(&error)),
-        Err(_) => return Ending::of("no answer within 10 s".to_owned()),
+        Ok(Err(error)) => return describe(&error).into(),
+        Err(_) => return Ended::lost("no answer within 10 s").into(),
     };
     let peer = driver.next_peer();
     if events.send(LinkEvent::Up { url: route.url.clone(), peer }).await.is_err() {
-        return Ending::of("stopping".to_owned());
+        return Ended::lost("stopping").into();
     }
     let (write, read) = socket.split();
     let read = read.map(|message| match message {
@@ -160,7 +182,9 @@ async fn serve(
         Ok(Message::Binary(_)) => Ok(Incoming::Binary),
         Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(Incoming::Alive),
         Ok(Message::Close(close)) => {
-            Ok(Incoming::Close(close.map(|close| close.reason.to_string()).unwrap_or_default()))
+            let close = close.map(|close| (close.code.into(), close.reason.to_string()));
+            let (code, reason) = close.unwrap_or_default();
+            Ok(Incoming::Close(code, reason))
         }
         Err(error) => Err(ReadError::of(&error)),
     });
@@ -181,11 +205,50 @@ fn message(wire: Wire) -> Result<Message, Error> {
     })
 }
 
-fn describe(error: &Error) -> String {
+fn describe(error: &Error) -> Ended {
     if let Error::Io(error) = error
         && error.kind() == std::io::ErrorKind::ConnectionRefused
     {
-        return "connection refused".to_owned();
+        return Ended::lost("connection refused");
     }
-    error.to_string()
+    if let Error::Http(response) = error {
+        let status = response.status();
+        // Too early and too often are about time, and a server's own fault may be mended.
+        let passing = matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error();
+        let why = format!("the other side answers HTTP {status}");
+        return Ended { why, refused: !passing };
+    }
+    Ended::lost(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pauses after as many connections that each held so long.
+    fn pauses(count: usize, held: Duration, refused: bool) -> Vec<Duration> {
+        let mut pause = PAUSE_FIRST;
+        let next = |_| {
+            let now = starting(pause, held, refused);
+            pause = now * 2;
+            now
+        };
+        (0..count).map(next).collect()
+    }
+
+    #[test]
+    fn pauses_grow_to_five_seconds_and_for_a_refusal_to_a_minute() {
+        let ms = |pauses: &[Duration]| pauses.iter().map(Duration::as_millis).collect::<Vec<_>>();
+        let lost = pauses(12, Duration::ZERO, false);
+        assert_eq!(ms(&lost[..4]), [100, 200, 400, 800]);
+        assert_eq!(lost.last(), Some(&PAUSE_MAX));
+        let refused = pauses(12, Duration::ZERO, true);
+        assert_eq!(refused.last(), Some(&PAUSE_REFUSED_MAX));
+    }
+
+    #[test]
+    fn a_good_connection_is_dialled_again_soon_and_one_that_was_refused_late_is_not() {
+        assert_eq!(pauses(9, GOOD_AFTER, false).last(), Some(&PAUSE_FIRST));
+        assert_eq!(pauses(12, GOOD_AFTER, true).last(), Some(&PAUSE_REFUSED_MAX));
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod dial;
 pub mod driver;
+mod ended;
 pub mod error;
 pub mod escape;
 pub mod home;

@@ -14,7 +14,7 @@ use crate::dial::{self, LinkEvent, Route};
 use crate::driver::{Driver, Ended, Events, Stopped};
 use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
-use crate::http;
+use crate::http::{self, Service};
 use crate::server::Server;
 use crate::store::Store;
 
@@ -119,8 +119,14 @@ impl Relayer {
         let (address, url) = (server.address(), server.url());
         let (driver, ended) = Driver::spawn(replica, store, events);
         let (running, watch) = watch::channel(true);
-        tokio::spawn(server.run(http::app(driver.clone()), watch));
         let (online, switch) = watch::channel(true);
+        let service = Service {
+            name: "crdt-relayer",
+            version: env!("CARGO_PKG_VERSION"),
+            online: switch.clone(),
+            guests: None,
+        };
+        tokio::spawn(server.run(http::app(driver.clone(), service), watch));
         let links = links.unwrap_or_else(unheard);
         for url in peers {
             let route = Route { url, link: Link::PEERED };

@@ -8,10 +8,12 @@ use crdt_core::effect::{Link, PeerId};
 use crdt_core::message::Frame;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
 
 use crate::driver::Driver;
+use crate::ended::Ended;
 use crate::outbound::{Kept, Level, Outbound, Outgoing};
 
 /// Largest websocket message, in bytes.
@@ -42,8 +44,8 @@ pub(crate) enum Incoming {
     Binary,
     /// A ping or pong: a sign of life.
     Alive,
-    /// A close frame with this reason.
-    Close(String),
+    /// A close frame with this code and reason.
+    Close(u16, String),
 }
 
 /// What goes out, whichever library writes it.
@@ -86,17 +88,23 @@ impl AsRef<[u8]> for Shared {
     }
 }
 
-/// How a connection ended.
+/// Waits until the switch says offline or is gone.
+pub(crate) async fn offline(mut online: watch::Receiver<bool>) {
+    // Gone is as good as off.
+    let _gone = online.wait_for(|online| !*online).await.is_err();
+}
+
+/// The end of a connection.
 pub(crate) struct Ending {
-    /// Why, in words.
-    pub(crate) reason: String,
+    /// How it ended.
+    pub(crate) how: Ended,
     /// The connection to the same peer that is kept instead.
     pub(crate) kept: Option<Kept>,
 }
 
-impl Ending {
-    pub(crate) fn of(reason: String) -> Self {
-        Self { reason, kept: None }
+impl From<Ended> for Ending {
+    fn from(how: Ended) -> Self {
+        Self { how, kept: None }
     }
 }
 
@@ -114,15 +122,15 @@ where
 {
     let (outbound, outgoing, level) = Outbound::new();
     if driver.connected(peer, link, outbound.clone()).await.is_err() {
-        return Ending::of("stopping".to_owned());
+        return Ended::lost("stopping").into();
     }
-    let mut reason = None;
+    let mut how = None;
     let reading = async {
-        let (code, word, why) = tokio::select! {
+        let (code, word, ended) = tokio::select! {
             ended = reader(driver, peer, read, &level) => ended,
-            () = stop => (1000, "bye", "offline".to_owned()),
+            () = stop => (1000, "bye", Ended::lost("offline")),
         };
-        reason = Some(why);
+        how = Some(ended);
         outbound.close(code, word);
         // Gives the writer time to say so.
         std::future::pending().await
@@ -133,14 +141,14 @@ where
     };
     // A stopped driver has forgotten the peer already.
     let _stopped = driver.disconnected(peer).await;
-    Ending { reason: reason.unwrap_or_else(|| written.in_words()), kept: level.kept() }
+    Ending { how: how.unwrap_or_else(|| written.ended()), kept: level.kept() }
 }
 
 /// How writing ended.
 #[derive(Clone, Copy, Debug)]
 enum Written {
-    /// With a close frame for this reason.
-    Closed(&'static str),
+    /// With a close frame of this code and reason.
+    Closed(u16, &'static str),
     /// The peer took nothing for too long.
     Stalled,
     /// The connection failed.
@@ -148,22 +156,24 @@ enum Written {
 }
 
 impl Written {
-    fn in_words(self) -> String {
+    fn ended(self) -> Ended {
         match self {
-            Self::Closed(reason) => format!("ended by this side: {reason}"),
-            Self::Stalled => format!("the peer took nothing for {} s", WRITE_STALL_MAX.as_secs()),
-            Self::Lost => "connection lost".to_owned(),
+            Self::Closed(code, reason) => Ended::by_this_side(code, reason),
+            Self::Stalled => {
+                Ended::lost(format!("the peer took nothing for {} s", WRITE_STALL_MAX.as_secs()))
+            }
+            Self::Lost => Ended::lost("connection lost"),
         }
     }
 }
 
-/// Reads until the connection ends. Returns how to close it, and why in words.
+/// Reads until the connection ends. Returns how to close it, and how it ended.
 async fn reader<R>(
     driver: &Driver,
     peer: PeerId,
     mut read: R,
     level: &Level,
-) -> (u16, &'static str, String)
+) -> (u16, &'static str, Ended)
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
 {
@@ -175,18 +185,18 @@ where
         let silence = Instant::now() + SILENCE_MAX;
         let deadline = if introduced { silence } else { hello_by };
         let taken = match timeout_at(deadline, read.next()).await {
-            Err(_) => return (1001, "silence", "the peer fell silent".to_owned()),
+            Err(_) => return (1001, "silence", Ended::lost("the peer fell silent")),
             Ok(None | Some(Err(ReadError::Lost))) => {
-                return (1000, "bye", "connection lost".to_owned());
+                return (1000, "bye", Ended::lost("connection lost"));
             }
-            Ok(Some(Ok(Incoming::Close(reason)))) => {
-                return (1000, "bye", format!("closed by the peer: {reason}"));
+            Ok(Some(Ok(Incoming::Close(code, reason)))) => {
+                return (1000, "bye", Ended::by_the_peer(code, &reason));
             }
             Ok(Some(Err(ReadError::TooLarge))) => {
-                return (1009, "size", "the peer sent too large a message".to_owned());
+                return (1009, "size", Ended::lost("the peer sent too large a message"));
             }
             Ok(Some(Err(ReadError::Utf8))) => {
-                return (1007, "utf8", "the peer sent text that is not UTF-8".to_owned());
+                return (1007, "utf8", Ended::lost("the peer sent text that is not UTF-8"));
             }
             Ok(Some(Ok(Incoming::Alive))) => Ok(()),
             Ok(Some(Ok(Incoming::Binary))) => driver.received_binary(peer).await,
@@ -196,7 +206,7 @@ where
             }
         };
         if taken.is_err() {
-            return (1001, "going-away", "stopping".to_owned());
+            return (1001, "going-away", Ended::lost("stopping"));
         }
     }
 }
@@ -223,21 +233,21 @@ where
         let Some(first) = next else { return Written::Lost };
         match timeout(WRITE_STALL_MAX, write_batch(&mut write, first, &mut queue, level)).await {
             Ok(Ok(None)) => {}
-            Ok(Ok(Some(reason))) => return Written::Closed(reason),
+            Ok(Ok(Some((code, reason)))) => return Written::Closed(code, reason),
             Ok(Err(())) => return Written::Lost,
             Err(_) => return Written::Stalled,
         }
     }
 }
 
-/// Writes one frame and those queued behind it. Returns the reason of a close frame, which is the
-/// last.
+/// Writes one frame and those queued behind it. Returns code and reason of a close frame, which is
+/// the last.
 async fn write_batch<W>(
     write: &mut W,
     first: Outgoing,
     queue: &mut UnboundedReceiver<Outgoing>,
     level: &Level,
-) -> Result<Option<&'static str>, ()>
+) -> Result<Option<(u16, &'static str)>, ()>
 where
     W: Sink<Wire> + Unpin,
 {
@@ -251,7 +261,7 @@ where
                 if write.send(Wire::Close(code, reason)).await.is_err() {
                     write.close().await.map_err(|_| ())?;
                 }
-                return Ok(Some(reason));
+                return Ok(Some((code, reason)));
             }
             Some(Outgoing::Frame(frame)) => {
                 let bytes = frame.len();

@@ -13,6 +13,7 @@ mod own_chain;
 mod partition;
 mod relayers;
 mod restart;
+mod routes;
 mod simulation;
 mod tidy;
 mod wire;

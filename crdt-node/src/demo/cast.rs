@@ -22,9 +22,11 @@ use super::{ROOM, STEP_MAX};
 use crate::error::NodeError;
 use crate::home::{Home, Settings};
 use crate::identity::{self, Passphrase};
+use crate::links::Kind;
 use crate::marks::{self, Marks};
 use crate::node::{Happening, Node, NodeConfig, Trust};
 use crate::report::{self, RoomReport};
+use crate::routes::Routes;
 use crate::show;
 
 /// Where what the keys have signed is noted.
@@ -170,8 +172,13 @@ fn make_home(
     let path = folder.join(name);
     crdt_relayer::home::make(&path)?;
     let home = Home::of(name, Some(&path))?;
-    let relays = relays.to_vec();
-    home.write_settings(&Settings { name: name.into(), relays, rooms: vec![ROOM.into()] })?;
+    home.write_settings(&Settings {
+        name: name.into(),
+        relays: relays.to_vec(),
+        peers: Vec::new(),
+        listen: None,
+        rooms: vec![ROOM.into()],
+    })?;
     drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);
     identity::write(&home.key(), &seed, None)?;
     let author = SecretKey::from_seed(&seed).author();
@@ -189,7 +196,7 @@ pub(super) struct Inside {
     pub(super) author: AuthorId,
     home: Home,
     driver: crdt_relayer::driver::Driver,
-    online: watch::Sender<bool>,
+    routes: Routes,
     entries: watch::Receiver<u64>,
     stop: watch::Sender<bool>,
     task: JoinHandle<Result<(), NodeError>>,
@@ -215,13 +222,14 @@ impl Inside {
             rooms,
             marks,
             trust: Trust::Marks,
-            relays: relays.len(),
+            routes: relays.len(),
+            listen: None,
         };
         let mut node = Node::spawn(config).await?;
         for url in relays {
-            node.connect(url);
+            node.routes().add(Kind::Relay, &url)?;
         }
-        let (driver, online) = (node.driver().clone(), node.switch());
+        let (driver, routes) = (node.driver().clone(), node.routes().clone());
         let (count, entries) = watch::channel(0);
         let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
@@ -235,12 +243,12 @@ impl Inside {
                     Some(Happening::Event(Event::Admitted { op, .. })) => {
                         count.send_modify(|count| *count += op.entry_count() as u64);
                     }
-                    Some(Happening::Event(_) | Happening::Link(_)) => {}
+                    Some(Happening::Event(_) | Happening::Link(_) | Happening::Left(_)) => {}
                     Some(Happening::Ended(how)) => return how,
                 }
             }
         });
-        Ok(Self { name, author, home, driver, online, entries, stop, task, token: 0 })
+        Ok(Self { name, author, home, driver, routes, entries, stop, task, token: 0 })
     }
 
     pub(super) async fn pay(&mut self, number: u64) -> Result<(), NodeError> {
@@ -253,7 +261,7 @@ impl Inside {
     }
 
     pub(super) fn set_online(&self, online: bool) {
-        self.online.send_replace(online);
+        self.routes.set_online(online);
     }
 
     async fn wait_for_entries(&mut self, entries: u64) -> Result<(), NodeError> {

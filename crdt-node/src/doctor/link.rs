@@ -9,7 +9,7 @@ use hyper::{StatusCode, Uri};
 use super::http::{self, Answer, Failure};
 use super::{Check, NETWORK};
 use crate::error::NodeError;
-use crate::home::{Settings, check_relay};
+use crate::home::{Settings, check_address};
 
 const RELAY: &str = "relay";
 
@@ -75,7 +75,7 @@ struct Target {
 
 impl Target {
     fn parse(url: &str) -> Result<Self, NodeError> {
-        check_relay(url)?;
+        check_address(url)?;
         let none = || NodeError::Url { url: url.to_owned() };
         let uri: Uri = url.parse().map_err(|_| none())?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(none)?;

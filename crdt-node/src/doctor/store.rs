@@ -43,7 +43,7 @@ pub(super) type Log = BTreeMap<RoomId, Held>;
 /// Whether a node runs in the home, and whether one elsewhere signs with its key.
 pub(super) fn lock(home: &Home, marks: &Path, author: Option<AuthorId>) -> (Check, Running) {
     let shown = home.path().display();
-    if control::ask(home.path(), Format::Json).is_some() {
+    if control::ask(home.path(), "status", Format::Json).is_some() {
         return (Check::ok("lock", format!("a node runs in {shown} and answers")), Running::Yes);
     }
     match is_locked(home.path()) {

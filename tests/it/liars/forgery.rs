@@ -42,8 +42,8 @@ fn a_forged_op_is_never_shown_and_the_user_is_told() {
     assert!(problems.all(|problem| problem["relay"] == stage.liar.url("bob")), "{seen:?}");
     let down = seen
         .iter()
-        .find(|event| event["state"] == "down" && event["relay"] == stage.liar.url("bob"));
-    assert_eq!(down.unwrap()["reason"], "ended by this side: strikes");
+        .find(|event| event["state"] == "refused" && event["relay"] == stage.liar.url("bob"));
+    assert_eq!(down.unwrap()["reason"], "refused: the other side broke the protocol too often");
 
     stage.open_the_way();
     stage.all_agree(vec![("alice", alice), ("bob", bob)], 21);
