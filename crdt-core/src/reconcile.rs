@@ -118,7 +118,7 @@ impl NegentropyStorageBase for Items {
 
 #[cfg(test)]
 mod tests {
-    use std::vec;
+    use alloc::vec;
 
     use proptest::prelude::*;
 

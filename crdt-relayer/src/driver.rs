@@ -6,15 +6,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crdt_core::Replica;
 use crdt_core::effect::{CloseReason, Command, Effect, Event, Input, Link, Load, PeerId, Record};
-use crdt_core::time::{Span, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::clock::Clock;
 use crate::error::StoreError;
 use crate::outbound::{Kept, Outbound};
 use crate::store::Store;
@@ -224,32 +224,6 @@ impl Inlet {
 async fn take(share: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Stopped> {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     Arc::clone(share).acquire_many_owned(bytes).await.map_err(|_| Stopped)
-}
-
-/// Time that follows the wall clock forwards and never goes back, so timers always fire.
-struct Clock {
-    last: Timestamp,
-    at: Instant,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self { last: wall_clock(), at: Instant::now() }
-    }
-
-    fn now(&mut self) -> Timestamp {
-        let elapsed = self.at.elapsed();
-        let whole_ms = Duration::from_millis(elapsed.as_millis().try_into().unwrap_or(u64::MAX));
-        self.at += whole_ms;
-        let span = Span::from_ms(whole_ms.as_millis().try_into().unwrap_or(i64::MAX));
-        self.last = self.last.after(span).max(wall_clock());
-        self.last
-    }
-}
-
-fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 struct Task {
