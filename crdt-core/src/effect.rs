@@ -236,6 +236,8 @@ pub enum Event {
         op: Arc<Op>,
         /// Its place in the order of arrival.
         position: Position,
+        /// The store it came from; `None` if this node wrote it.
+        source: Option<StoreId>,
         /// The fork of its author's chain that it brought to light, if it is the first to do so.
         equivocation: Option<Equivocation>,
     },

@@ -12,9 +12,9 @@ use crate::room::Room;
 use crate::status::{Bounds, Missing, RoomStatus};
 
 impl Replica {
-    /// The author that own transactions are signed as.
+    /// The author that own transactions are signed as, by this replica or elsewhere.
     pub fn author(&self) -> Option<AuthorId> {
-        self.config.key.as_ref().map(SecretKey::author)
+        self.config.key.as_ref().map(SecretKey::author).or(self.follows)
     }
 
     /// The rooms taken part in.

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use crate::effect::{
     CloseReason, Command, Effect, Event, Input, PeerId, Record, Scope, SubmitError, Token,
 };
-use crate::id::{Position, RoomId, RoomName, StoreId};
+use crate::id::{AuthorId, Position, RoomId, RoomName, StoreId};
 use crate::introduce::Allowed;
 use crate::json::Canonical;
 use crate::key::SecretKey;
@@ -59,6 +59,8 @@ pub struct Replica {
     pub(crate) dirty: BTreeSet<RoomId>,
     /// Bytes of parked ops in all rooms.
     pub(crate) parked_bytes: usize,
+    /// Whose chain is the own one where there is no key.
+    pub(crate) follows: Option<AuthorId>,
     /// What the key is known to have signed; `None` if the store is taken at its word.
     signed: Option<Signed>,
     /// The time of the input at hand.
@@ -78,11 +80,20 @@ impl Replica {
             effects: Vec::new(),
             dirty: BTreeSet::new(),
             parked_bytes: 0,
+            follows: None,
             signed: None,
             now: Timestamp::default(),
             timers: BTreeMap::new(),
             timer_order: BTreeSet::new(),
         }
+    }
+
+    /// Takes the chain of this author for the own one though there is no key to continue it: nothing
+    /// is signed, and what is signed and what others have of it is accounted for as if it were.
+    ///
+    /// Call it before the first [`Replica::restore`].
+    pub fn follow(&mut self, author: AuthorId) {
+        self.follows = Some(author);
     }
 
     /// Puts back one record of the store: rooms first, then ops in order of arrival.

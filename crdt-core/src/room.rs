@@ -161,6 +161,7 @@ impl Room {
                 room: self.id(),
                 op: Arc::clone(&entered.op),
                 position: entered.position,
+                source: entered.source,
                 equivocation: entered.equivocation,
             }));
             let written_here = entered.source.is_none();

@@ -59,6 +59,19 @@ pub(crate) enum Command {
     Export(Export),
     /// Look for what would keep a node from working; works beside a running node.
     Doctor(Doctor),
+    /// Take the ops of a file into the log, each checked like one from a peer; works beside a running
+    /// node, which passes them on at once.
+    ///
+    /// The file is what `export` of any node wrote. Taking it again changes nothing. Lines that are
+    /// damaged or forged are named and left out, and so are ops of rooms that the node does not take
+    /// part in, unless --room names them. Ops that depend on some that are neither in the log nor in
+    /// the file wait in a running node until it stops, else they are left out.
+    Import(Import),
+    /// Connect to one or two relays or nodes, exchange ops until all hold the same, and end.
+    ///
+    /// Nothing is signed, so no passphrase is needed. With two routes, what one has and the other
+    /// lacks passes through this node. Not beside a running node: that is in sync by itself.
+    Sync(Sync),
     /// About the node's key.
     #[command(subcommand)]
     Key(Key),
@@ -236,6 +249,32 @@ pub(crate) struct Doctor {
     /// Open an encrypted key with the passphrase in the first line of a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The node.
+    pub(crate) name: String,
+    /// The file; `-` reads standard input.
+    pub(crate) file: PathBuf,
+    /// Room to take part in from now on, besides those kept already; repeatable.
+    #[arg(long, value_name = "ROOM")]
+    pub(crate) room: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sync {
+    /// The node.
+    pub(crate) name: String,
+    /// Address of a relay or a node, such as `ws://127.0.0.1:8080/websocket`.
+    #[arg(value_name = "ROUTE", required = true, num_args = 1..=2)]
+    pub(crate) routes: Vec<String>,
+    /// Only this room; it is taken part in from now on [default: all rooms of the node].
+    #[arg(long, value_name = "ROOM")]
+    pub(crate) room: Option<String>,
+    /// Seconds after which it ends though not all hold the same.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) timeout: u64,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,10 @@ use crdt_relayer::driver::Stopped;
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::HomeError;
 
+use crate::shortfall::Shortfall;
+
+mod hint;
+
 /// Everything that ends a command early.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -196,6 +200,9 @@ pub enum NodeError {
         /// How many.
         count: u64,
     },
+    /// Something is left to do.
+    #[error(transparent)]
+    Short(#[from] Shortfall),
     /// The demo did not end as it should; its report says so too.
     #[error("the demo failed: {0}")]
     DemoFailed(String),
@@ -238,6 +245,7 @@ impl NodeError {
                 | Self::NoProof(_)
                 | Self::Equivocation { .. }
                 | Self::DemoFailed(_)
+                | Self::Short(_)
         )
     }
 
@@ -274,6 +282,7 @@ impl NodeError {
                 | StoreError::Layout { .. }
                 | StoreError::NoRoom(_),
             ) => 3,
+            Self::Short(shortfall) => shortfall.exit_code(),
             Self::NotRelayed { .. } | Self::Listen(..) => 4,
             Self::Unverified(_) | Self::NoProof(_) | Self::Store(StoreError::Damaged(_)) => 5,
             Self::Equivocation { .. } => 6,
@@ -289,6 +298,7 @@ impl NodeError {
     /// The code for searching and for support.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Short(shortfall) => shortfall.code(),
             Self::Usage(_) => "E0201",
             Self::RoomName(_) => "E0202",
             Self::LinesRefused { .. } => "E0203",
@@ -323,77 +333,6 @@ impl NodeError {
             Self::Unsigned { .. } => "E0703",
             Self::Demo(_) | Self::DemoFailed(_) => "E0702",
             Self::Random(_) | Self::Stdio(_) | Self::Terminal(_) | Self::Stopped(_) => "E0101",
-        }
-    }
-
-    /// What to do next.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Usage(_) => "crdt-node --help lists commands and flags".into(),
-            Self::RoomName(_) => "for example: main, ledger-2, team.eu".into(),
-            Self::NoIdentity { name, .. } => format!("crdt-node init {name}"),
-            Self::KeyExists { name, .. } => format!("crdt-node run {name}, or choose another name"),
-            Self::OtherName { owner, .. } => {
-                format!("use the name {owner}, or another --home for another node")
-            }
-            Self::KeyMode { key, .. } => format!("chmod 600 {}", key.display()),
-            Self::KeyFormat { .. } => "put the right file back; openssl pkey reads it".into(),
-            Self::NoPassphrase { .. } => "give it with --passphrase-file FILE".into(),
-            Self::Passphrase { .. } => "try again; nothing was changed".into(),
-            Self::Config { .. } => {
-                "mend the file; it knows `name`, `relays`, `peers`, `listen` and `rooms`".into()
-            }
-            Self::NoSubject { .. } => "name an exported file, or a node made with init".into(),
-            Self::Exists { .. } => "choose another file name".into(),
-            Self::Tls { .. } => "use ws:// on this machine or behind a proxy that adds TLS".into(),
-            Self::Url { .. } => "it looks like ws://127.0.0.1:8080/websocket".into(),
-            Self::Listen(..) => "is it taken? choose another address with --listen".into(),
-            Self::File { .. } | Self::Home(HomeError::Io { .. }) => {
-                "check owner, permissions and free space; nothing was lost".into()
-            }
-            Self::Home(HomeError::Busy(_)) => {
-                "log, status, evidence, export and verify work beside it".into()
-            }
-            Self::KeyBusy { .. } => {
-                "stop that process: two that write would fork your chain".into()
-            }
-            Self::Marks { .. } => "check owner, permissions and space, then start again".into(),
-            Self::NoProof(_) => "it proves nothing against anybody; ask for the file again".into(),
-            Self::Store(StoreError::Missing { .. }) => {
-                "put it back: signing without it could contradict what this key has signed before; \
-                 or make a node with a new name and key"
-                    .into()
-            }
-            Self::Store(StoreError::Full) => "free some space and start again".into(),
-            Self::Unverified(_) | Self::Store(StoreError::Damaged(_)) => {
-                "keep the file as evidence; a node with a new name and key gets a good copy".into()
-            }
-            Self::Store(StoreError::Open { .. } | StoreError::Io(_)) => {
-                "check the disk and its permissions, then start again".into()
-            }
-            Self::Store(StoreError::Layout { .. }) => "use the version that wrote it".into(),
-            Self::Store(StoreError::NoRoom(_)) => "crdt-node status lists the rooms".into(),
-            Self::NotRelayed { unsent: 0, .. } | Self::NotSynced { unsent: 0, .. } => {
-                "nothing was lost and nothing waits to be sent; is the other side up?".into()
-            }
-            Self::NotRelayed { unsent, .. } | Self::NotSynced { unsent, .. } => format!(
-                "nothing was lost: {unsent} of your ops are safe here and will be sent by the next \
-                 run; is the other side up?"
-            ),
-            Self::Unsigned { file, .. } => format!(
-                "once a relay or peer can be reached, run the node with < {}; when that has ended well, \
-                 remove the file; --trust-store signs without asking anybody",
-                file.display()
-            ),
-            Self::NoEvidence { .. } => "crdt-node evidence NAME list names all".into(),
-            Self::LinesRefused { .. } => "each refusal was reported with its line".into(),
-            Self::Equivocation { .. } => "--allow-forks accepts that; both ops are kept".into(),
-            Self::Demo(_) | Self::DemoFailed(_) => {
-                "run it again with --keep and look at the folder it names".into()
-            }
-            Self::Random(_) | Self::Stdio(_) | Self::Terminal(_) | Self::Stopped(_) => {
-                "everything acknowledged is safe; please report this".into()
-            }
         }
     }
 }

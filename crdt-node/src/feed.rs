@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::NodeError;
 use crate::evidence;
+use crate::import::{self, Readings, Source};
 use crate::line::{self, Line, LineError};
 use crate::links::Kind;
 use crate::report;
@@ -68,12 +69,13 @@ any other text         record a note
 /evidence [ID [FILE]]  proofs against liars: all, one, or one written to a file
 /verify                check every hash, signature and rule again
 /export FILE           write this room's ops to a file
+/import FILE           take the ops of an exported file, each checked
 /offline, /online      disconnect, connect again; writing goes on either way
 /quit                  leave";
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "help", "status", "log", "join", "rooms", "peers", "relay", "peer", "evidence", "verify",
-    "export", "offline", "online", "quit",
+    "export", "import", "offline", "online", "quit",
 ];
 
 /// Carries out lines in order.
@@ -204,6 +206,7 @@ impl Feeder {
             }
             "evidence" => self.evidence(word, rest).await?,
             "export" => self.export(word, rest).await?,
+            "import" => self.import(word, rest).await?,
             "offline" | "online" => {
                 self.routes.set_online(word == "online");
                 self.answer(word, &format!("{word} from now on"), json!({"ok": true})).await;
@@ -313,6 +316,23 @@ impl Feeder {
         let ops = blocking(move || report::export_to(&Store::open_read(&store)?, room.id(), &path))
             .await?;
         self.answer(word, &format!("{ops} ops written"), json!({"ok": true, "ops": ops})).await;
+        Ok(())
+    }
+}
+
+impl Feeder {
+    async fn import(&self, word: &str, rest: &str) -> Result<(), NodeError> {
+        if rest.is_empty() {
+            return Err(NodeError::Usage("/import takes a file name".into()));
+        }
+        let mut readings = Readings::of(Source::file(rest.into()));
+        while let Some(bytes) = readings.open()? {
+            readings.took(import::once(&self.state.driver, bytes).await)?;
+        }
+        let report = readings.report();
+        let hint = report.outcome().err().map(|error| format!("\nHint: {}", error.hint()));
+        let text = report.text() + &hint.unwrap_or_default();
+        self.answer(word, &text, report.json()).await;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The node's command line.
 
 mod cli;
+mod launch;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -8,20 +9,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command, Connection, EvidenceCommand, Key};
+use cli::{Cli, Command, EvidenceCommand, Key};
 use crdt_core::id::{AuthorId, RoomName, StoreId};
-use crdt_node::console::{Console, restore_terminal};
 use crdt_node::doctor::{self, Mend, Patient};
 use crdt_node::error::NodeError;
 use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings, check_address};
 use crdt_node::identity::{self, Passphrase};
+use crdt_node::import::{Readings, Source};
+use crdt_node::keyless::Keyless;
 use crdt_node::marks::{self, Marks};
-use crdt_node::node::Trust;
 use crdt_node::report::{self, Wanted};
-use crdt_node::run::{LEAVE_MAX, Run, RunConfig, Until};
-use crdt_node::screen::{Format, Screen, Shown};
+use crdt_node::screen::Format;
+use crdt_node::sync;
 use crdt_node::verify::{self, Forks};
-use crdt_node::{control, demo, evidence, input, routes, show};
+use crdt_node::{control, demo, evidence, routes, show};
 use crdt_relayer::relayer::random;
 use crdt_relayer::store::Store;
 use serde_json::json;
@@ -62,8 +63,8 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, NodeError> {
     let folder = cli.global.home.as_deref();
     let done = match cli.command {
         Command::Init(init) => initialise(init, folder, format),
-        Command::Run(run) => run_node(run, folder, format).await,
-        Command::Send(send) => send_lines(send, folder, format).await,
+        Command::Run(run) => launch::run(run, folder, format).await,
+        Command::Send(send) => launch::send(send, folder, format).await,
         Command::Log(log) => {
             let home = Home::of(&log.name, folder)?;
             let room = home.room(log.room.as_deref())?;
@@ -98,6 +99,8 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, NodeError> {
         Command::Evidence(evidence) => show_evidence(evidence, folder, format),
         Command::Export(export) => exported(&export, folder, format),
         Command::Doctor(doctor) => return examined(doctor, folder, format).await,
+        Command::Import(import) => imported(import, folder, format).await,
+        Command::Sync(sync) => synced(sync, folder, format).await,
         Command::Key(Key::Show { name, public_pem }) => {
             let author = Home::of(&name, folder)?.author()?;
             let pem = identity::public_pem(author)?;
@@ -178,88 +181,6 @@ fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<
             init.name
         ),
     })
-}
-
-/// What a run takes from the configuration where no flag says otherwise.
-fn configured(
-    name: &str,
-    folder: Option<&Path>,
-    rooms: &[String],
-    connection: &Connection,
-    until: Until,
-) -> Result<(Home, RunConfig), NodeError> {
-    let home = Home::of(name, folder)?;
-    let settings = home.settings()?;
-    let rooms = if rooms.is_empty() { &settings.rooms } else { rooms };
-    let given = |flags: &[String], kept: Vec<String>| {
-        if flags.is_empty() { kept } else { flags.to_vec() }
-    };
-    let relays = given(&connection.relay, settings.relays);
-    let relays = if connection.no_relay { Vec::new() } else { relays };
-    let peers = given(&connection.peer, settings.peers);
-    relays.iter().chain(&peers).try_for_each(|url| check_address(url))?;
-    let dialled = routes::once(relays, peers);
-    let passphrase = connection.passphrase_file.clone().map_or(Passphrase::Ask, Passphrase::File);
-    let key = identity::load(&home.key(), &passphrase)?;
-    let config = RunConfig {
-        home: home.path().to_owned(),
-        store: home.store(),
-        marks: marks::folder()?,
-        trust: if connection.trust_store { Trust::Store } else { Trust::Marks },
-        key,
-        dialled,
-        listen: connection.listen.or(settings.listen),
-        rooms: rooms.iter().map(|room| RoomName::parse(room)).collect::<Result<_, _>>()?,
-        until,
-    };
-    Ok((home, config))
-}
-
-async fn run_node(run: cli::Run, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
-    let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let interactive = interactive && format == Format::Text && !run.headless;
-    let until = if run.headless {
-        Until::Stopped
-    } else if interactive {
-        Until::Left(LEAVE_MAX)
-    } else {
-        Until::Complete(Duration::from_secs(run.connection.timeout))
-    };
-    let (home, config) = configured(&run.name, folder, &run.room, &run.connection, until)?;
-    if interactive {
-        let mut console = Console::open(home.history())?;
-        let (screen, shown) = console.screen()?;
-        let started = Run::start(config, screen).await?;
-        let lines = console.read(run.name, started.current());
-        let outcome = finish(started.go(lines).await, shown);
-        restore_terminal();
-        return outcome;
-    }
-    let (screen, shown) = Screen::stdout(format);
-    let started = Run::start(config, screen).await?;
-    finish(started.go(input::read_stdin()).await, shown)
-}
-
-/// Waits until everything is shown.
-fn finish(outcome: Result<(), NodeError>, shown: Shown) -> Result<(), NodeError> {
-    // A screen that failed has nothing left to show.
-    let _shown = shown.join();
-    outcome
-}
-
-async fn send_lines(
-    send: cli::Send,
-    folder: Option<&Path>,
-    format: Format,
-) -> Result<(), NodeError> {
-    let until = Until::Relayed(Duration::from_secs(send.connection.timeout));
-    let rooms: Vec<String> = send.room.into_iter().collect();
-    let (_, config) = configured(&send.name, folder, &rooms, &send.connection, until)?;
-    let (screen, shown) = Screen::stdout(format);
-    let started = Run::start(config, screen).await?;
-    let from_stdin = send.transactions.is_empty() || send.transactions == ["-"];
-    let lines = if from_stdin { input::read_stdin() } else { input::given(send.transactions) };
-    finish(started.go(lines).await, shown)
 }
 
 fn verified(asked: &cli::Verify, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
@@ -362,4 +283,51 @@ fn exported(export: &cli::Export, folder: Option<&Path>, format: Format) -> Resu
         .to_string(),
         Format::Text => format!("{ops} ops written to {}", path.display()),
     })
+}
+
+/// Hands a file's ops to the node that runs in the home, or takes them in its place.
+async fn imported(
+    import: cli::Import,
+    folder: Option<&Path>,
+    format: Format,
+) -> Result<(), NodeError> {
+    let home = Home::of(&import.name, folder)?;
+    home.settings()?;
+    let source = Source::of(import.file);
+    let rooms = import.room.iter().map(|room| RoomName::parse(room));
+    let rooms: Vec<RoomName> = rooms.collect::<Result<_, _>>()?;
+    let mut readings = Readings::of(source);
+    if control::is_running(home.path()) {
+        while let Some(bytes) = readings.open()? {
+            readings.took(control::import(home.path(), &rooms, bytes))?;
+        }
+    } else {
+        // Before anything changes.
+        let mut bytes = readings.open()?;
+        let mut node = Keyless::start(&home, rooms, 0).await?;
+        while let Some(taken) = bytes {
+            readings.took(node.import(taken).await)?;
+            bytes = readings.open()?;
+        }
+        node.stop().await?;
+    }
+    let report = readings.report();
+    let printed = print(&match format {
+        Format::Json => show::safe_json(&report.json().to_string()),
+        Format::Text => report.text(),
+    });
+    report.outcome().and(printed)
+}
+
+async fn synced(asked: cli::Sync, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
+    let home = Home::of(&asked.name, folder)?;
+    asked.routes.iter().try_for_each(|url| check_address(url))?;
+    let room = asked.room.as_deref().map(RoomName::parse).transpose()?;
+    let timeout = Duration::from_secs(asked.timeout);
+    let report = sync::run(&home, sync::Wanted { routes: asked.routes, room, timeout }).await?;
+    let printed = print(&match format {
+        Format::Json => show::safe_json(&report.json().to_string()),
+        Format::Text => report.text(),
+    });
+    report.outcome().and(printed)
 }

@@ -36,8 +36,8 @@ const LINKS_WAITING_MAX: usize = 64;
 pub struct NodeConfig {
     /// Where its store and lock are.
     pub home: PathBuf,
-    /// Signs its transactions.
-    pub key: SecretKey,
+    /// Signs its transactions, or nothing.
+    pub key: Signer,
     /// What it takes part in.
     pub rooms: Vec<RoomName>,
     /// The folder in which it is noted how much each key has signed.
@@ -48,6 +48,32 @@ pub struct NodeConfig {
     pub routes: usize,
     /// Where it will accept connections of others.
     pub listen: Option<SocketAddr>,
+}
+
+/// Who signs a node's transactions.
+#[derive(Debug)]
+pub enum Signer {
+    /// This key.
+    Key(SecretKey),
+    /// Nobody: the node of this author only takes and gives ops, and needs no key for that.
+    Nobody(AuthorId),
+}
+
+impl Signer {
+    /// Whose node it is.
+    fn author(&self) -> AuthorId {
+        match self {
+            Self::Key(key) => key.author(),
+            Self::Nobody(author) => *author,
+        }
+    }
+
+    fn key(self) -> Option<SecretKey> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Nobody(_) => None,
+        }
+    }
 }
 
 /// What a node believes about its own chain when it starts.
@@ -71,6 +97,7 @@ pub struct Unsigned {
 
 /// What happens to a node.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, and none is kept")]
 pub enum Happening {
     /// In a room.
     Event(Event),
@@ -133,10 +160,11 @@ impl Node {
             store: store.id(),
             agent: concat!("crdt-node/", env!("CARGO_PKG_VERSION")).into(),
             rooms: Rooms::Joined,
-            key: Some(config.key),
+            key: config.key.key(),
             seed: random()?,
             allowed: None,
         });
+        replica.follow(author);
         store.replay(|record| replica.restore(record).map_err(NodeError::from))?;
         let mut marks = Marks::open(&config.marks, author)?;
         let held: Vec<(RoomId, u64)> =

@@ -19,7 +19,7 @@ use crate::error::NodeError;
 use crate::feed::{Fed, Feeder, Read};
 use crate::input::LINES_WAITING_MAX;
 use crate::links::Kind;
-use crate::node::{Node, NodeConfig, Trust, Unsigned};
+use crate::node::{Node, NodeConfig, Signer, Trust, Unsigned};
 use crate::progress::Progress;
 use crate::screen::Screen;
 use crate::state::State;
@@ -128,7 +128,7 @@ impl Run {
         let rooms: Vec<RoomId> = config.rooms.iter().map(RoomName::id).collect();
         let node = Node::spawn(NodeConfig {
             home: config.home.clone(),
-            key: config.key,
+            key: Signer::Key(config.key),
             rooms: config.rooms,
             marks: config.marks,
             trust: config.trust,

@@ -15,5 +15,7 @@ mod relayers;
 mod restart;
 mod routes;
 mod simulation;
+mod sneakernet;
+mod sync;
 mod tidy;
 mod wire;

@@ -24,7 +24,7 @@ use crate::home::{Home, Settings};
 use crate::identity::{self, Passphrase};
 use crate::links::Kind;
 use crate::marks::{self, Marks};
-use crate::node::{Happening, Node, NodeConfig, Trust};
+use crate::node::{Happening, Node, NodeConfig, Signer, Trust};
 use crate::report::{self, RoomReport};
 use crate::routes::Routes;
 use crate::show;
@@ -218,7 +218,7 @@ impl Inside {
 
         let config = NodeConfig {
             home: home.path().into(),
-            key,
+            key: Signer::Key(key),
             rooms,
             marks,
             trust: Trust::Marks,

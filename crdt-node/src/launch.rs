@@ -1,0 +1,105 @@
+//! `run` and `send`: what a run is made with, from flags and configuration.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::time::Duration;
+
+use crdt_core::id::RoomName;
+use crdt_node::console::{Console, restore_terminal};
+use crdt_node::error::NodeError;
+use crdt_node::home::{Home, check_address};
+use crdt_node::identity::{self, Passphrase};
+use crdt_node::node::Trust;
+use crdt_node::run::{LEAVE_MAX, Run, RunConfig, Until};
+use crdt_node::screen::{Format, Screen, Shown};
+use crdt_node::{input, marks, routes};
+
+use crate::cli::{self, Connection};
+
+/// What a run takes from the configuration where no flag says otherwise.
+fn configured(
+    name: &str,
+    folder: Option<&Path>,
+    rooms: &[String],
+    connection: &Connection,
+    until: Until,
+) -> Result<(Home, RunConfig), NodeError> {
+    let home = Home::of(name, folder)?;
+    let settings = home.settings()?;
+    let rooms = if rooms.is_empty() { &settings.rooms } else { rooms };
+    let given = |flags: &[String], kept: Vec<String>| {
+        if flags.is_empty() { kept } else { flags.to_vec() }
+    };
+    let relays = given(&connection.relay, settings.relays);
+    let relays = if connection.no_relay { Vec::new() } else { relays };
+    let peers = given(&connection.peer, settings.peers);
+    relays.iter().chain(&peers).try_for_each(|url| check_address(url))?;
+    let dialled = routes::once(relays, peers);
+    let passphrase = connection.passphrase_file.clone().map_or(Passphrase::Ask, Passphrase::File);
+    let key = identity::load(&home.key(), &passphrase)?;
+    let config = RunConfig {
+        home: home.path().to_owned(),
+        store: home.store(),
+        marks: marks::folder()?,
+        trust: if connection.trust_store { Trust::Store } else { Trust::Marks },
+        key,
+        dialled,
+        listen: connection.listen.or(settings.listen),
+        rooms: rooms.iter().map(|room| RoomName::parse(room)).collect::<Result<_, _>>()?,
+        until,
+    };
+    Ok((home, config))
+}
+
+/// `run`.
+pub(crate) async fn run(
+    run: cli::Run,
+    folder: Option<&Path>,
+    format: Format,
+) -> Result<(), NodeError> {
+    let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let interactive = interactive && format == Format::Text && !run.headless;
+    let until = if run.headless {
+        Until::Stopped
+    } else if interactive {
+        Until::Left(LEAVE_MAX)
+    } else {
+        Until::Complete(Duration::from_secs(run.connection.timeout))
+    };
+    let (home, config) = configured(&run.name, folder, &run.room, &run.connection, until)?;
+    if interactive {
+        let mut console = Console::open(home.history())?;
+        let (screen, shown) = console.screen()?;
+        let started = Run::start(config, screen).await?;
+        let lines = console.read(run.name, started.current());
+        let outcome = finish(started.go(lines).await, shown);
+        restore_terminal();
+        return outcome;
+    }
+    let (screen, shown) = Screen::stdout(format);
+    let started = Run::start(config, screen).await?;
+    finish(started.go(input::read_stdin()).await, shown)
+}
+
+/// Waits until everything is shown.
+fn finish(outcome: Result<(), NodeError>, shown: Shown) -> Result<(), NodeError> {
+    // A screen that failed has nothing left to show.
+    let _shown = shown.join();
+    outcome
+}
+
+/// `send`.
+pub(crate) async fn send(
+    send: cli::Send,
+    folder: Option<&Path>,
+    format: Format,
+) -> Result<(), NodeError> {
+    let until = Until::Relayed(Duration::from_secs(send.connection.timeout));
+    let rooms: Vec<String> = send.room.into_iter().collect();
+    let (_, config) = configured(&send.name, folder, &rooms, &send.connection, until)?;
+    let (screen, shown) = Screen::stdout(format);
+    let started = Run::start(config, screen).await?;
+    let from_stdin = send.transactions.is_empty() || send.transactions == ["-"];
+    let lines = if from_stdin { input::read_stdin() } else { input::given(send.transactions) };
+    finish(started.go(lines).await, shown)
+}
