@@ -172,6 +172,21 @@ fn a_relay_that_is_not_there_is_named_and_the_others_are_looked_at() {
 }
 
 #[test]
+fn peers_are_looked_at_like_relays() {
+    let cluster = Cluster::new();
+    cluster.init("bob");
+    let (bob, url) = cluster.listening_node("bob", &["--headless"]);
+    cluster.json("init", "alice", &["--peer", &url, "--peer", NOWHERE]);
+    let report = Report::of(&cluster, "alice", &[]);
+    assert_eq!((report.code(), report.wrong()), (4, vec!["peer.reach"]));
+    report.assert("peer.reach", "error", NOWHERE);
+    for check in ["tls", "reach", "health", "version", "clock"] {
+        report.assert(&format!("peer.{check}"), "ok", &url);
+    }
+    bob.stop();
+}
+
+#[test]
 fn who_does_not_answer_or_speaks_another_protocol_is_no_relay() {
     let cluster = Cluster::new();
     // Held open, so that not even its end is an answer.

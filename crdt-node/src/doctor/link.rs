@@ -10,8 +10,8 @@ use super::http::{self, Answer, Failure};
 use super::{Check, NETWORK};
 use crate::error::NodeError;
 use crate::home::{Settings, check_address};
-
-const RELAY: &str = "relay";
+use crate::links::Kind;
+use crate::routes;
 
 /// The port of an address that names none.
 const PORT_DEFAULT: u16 = 80;
@@ -29,14 +29,14 @@ const DATE_STEP_MS: i64 = 999;
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     /// What it is to the node.
-    role: &'static str,
+    kind: Kind,
     url: String,
 }
 
 /// Everybody whom a configuration names.
 pub(super) fn of(settings: &Settings) -> Vec<Link> {
-    let relays = settings.relays.iter().map(|url| Link { role: RELAY, url: url.clone() });
-    relays.collect()
+    let dialled = routes::once(settings.relays.clone(), settings.peers.clone());
+    dialled.into_iter().map(|(kind, url)| Link { kind, url }).collect()
 }
 
 /// Looks at everything about one address, as far as it can be got.
@@ -102,7 +102,7 @@ impl Target {
 
 impl Link {
     fn check(&self, what: &str) -> String {
-        format!("{}.{what}", self.role)
+        format!("{}.{what}", self.kind.word())
     }
 
     fn ok(&self, what: &str, message: &str) -> Check {
@@ -134,7 +134,7 @@ impl Link {
         let health = target.page("healthz");
         let curl = format!("curl -v http://{}{health}", target.authority);
         let fix = match addresses {
-            [first, ..] if self.role == RELAY && is_local(addresses) => {
+            [first, ..] if self.kind == Kind::Relay && is_local(addresses) => {
                 format!("start it: crdt-relayer --listen {first}")
             }
             _ => format!("is it up? {curl}"),
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use crate::doctor::Verdict;
 
-    const LINK: Link = Link { role: RELAY, url: String::new() };
+    const LINK: Link = Link { kind: Kind::Relay, url: String::new() };
 
     fn target(url: &str) -> Option<(String, u16, String, String)> {
         let target = Target::parse(url).ok()?;
