@@ -79,7 +79,7 @@ async fn answer(mut stream: tokio::net::UnixStream, state: State) -> io::Result<
             let format = if rest == "json" { Format::Json } else { Format::Text };
             let answer = match what {
                 "status" => state.status(format).await.unwrap_or_default(),
-                "peers" => state.peers(format),
+                "peers" => state.peers(format).await.unwrap_or_default(),
                 _ => String::new(),
             };
             timeout(ANSWER_MAX, stream.write_all(answer.as_bytes())).await?

@@ -181,8 +181,9 @@ impl Feeder {
             "help" => self.answer(word, HELP, json!({"help": HELP})).await,
             "status" => {
                 let reports = self.state.rooms().await?;
-                let text = self.state.text(&reports);
-                self.answer(word, &text, self.state.json(&reports)).await;
+                let links = self.state.links().await?;
+                let text = self.state.text(&reports, &links);
+                self.answer(word, &text, self.state.json(&reports, &links)).await;
             }
             "rooms" => {
                 let names: Vec<String> =
@@ -190,7 +191,7 @@ impl Feeder {
                 self.answer(word, &names.join("\n"), json!({"rooms": names})).await;
             }
             "peers" => {
-                let links = &self.state.links;
+                let links = self.state.links().await?;
                 self.answer(word, &links.text(None), json!({"links": links.json(None)})).await;
             }
             "relay" => self.route(Kind::Relay, rest).await?,
@@ -228,7 +229,7 @@ impl Feeder {
         let word = kind.word();
         let (text, fields) = match Change::parse(kind, rest)? {
             Change::List => {
-                let links = &self.state.links;
+                let links = self.state.links().await?;
                 (links.text(Some(kind)), json!({"links": links.json(Some(kind))}))
             }
             Change::Add(url) => {

@@ -25,6 +25,7 @@ pub mod run;
 pub mod screen;
 pub mod shortfall;
 pub mod show;
+pub mod standing;
 pub mod state;
 pub mod sync;
 pub mod verify;

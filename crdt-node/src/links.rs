@@ -1,13 +1,11 @@
-//! What is known of each link of a running node: what `/peers`, `peers` and `status` say of it.
+//! What is known of each link of a running node: where it leads, whether it is connected, and why not.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt_core::effect::PeerId;
 use crdt_core::id::StoreId;
 use crdt_relayer::http::Guests;
-use serde_json::json;
 
 use crate::show;
 
@@ -66,7 +64,7 @@ pub struct Link {
     pub kind: Kind,
     /// How it is.
     pub phase: Phase,
-    /// Why, where that needs a word.
+    /// Why it failed last.
     pub reason: Option<String>,
     /// Since when, in ms since 1970.
     pub since_ms: i64,
@@ -76,12 +74,14 @@ pub struct Link {
     pub agent: Option<String>,
     /// The other side's store.
     pub store: Option<StoreId>,
-    /// The connection, if the other side opened it.
-    accepted: Option<PeerId>,
+    /// Its connection, if there is one.
+    pub connection: Option<PeerId>,
+    /// The other side opened it.
+    accepted: bool,
 }
 
 impl Link {
-    fn new(kind: Kind, phase: Phase, accepted: Option<PeerId>) -> Self {
+    fn new(kind: Kind, phase: Phase) -> Self {
         Self {
             kind,
             phase,
@@ -90,54 +90,36 @@ impl Link {
             retry_ms: None,
             agent: None,
             store: None,
-            accepted,
+            connection: None,
+            accepted: false,
+        }
+    }
+
+    /// Whether the other side opened it.
+    pub fn is_accepted(&self) -> bool {
+        self.accepted
+    }
+
+    /// The word for which side opened it.
+    pub fn side(&self) -> &'static str {
+        if self.accepted { "accepted" } else { "dialled" }
+    }
+
+    fn turn(&mut self, phase: Phase) {
+        self.retry_ms = None;
+        if self.phase != phase {
+            (self.phase, self.since_ms) = (phase, now_ms());
         }
     }
 
     /// Whether a person was told all of this already; if not, it is so from now on.
-    fn turn(&mut self, phase: Phase, reason: Option<String>, retry_ms: Option<u64>) -> bool {
-        self.retry_ms = retry_ms;
-        let known = self.phase == phase && self.reason == reason;
+    fn fail(&mut self, phase: Phase, reason: String, retry_ms: u64) -> bool {
+        (self.retry_ms, self.connection) = (Some(retry_ms), None);
+        let known = self.phase == phase && self.reason.as_ref() == Some(&reason);
         if !known {
-            (self.phase, self.reason, self.since_ms) = (phase, reason, now_ms());
+            (self.phase, self.reason, self.since_ms) = (phase, Some(reason), now_ms());
         }
         known
-    }
-
-    /// For programs.
-    pub fn json(&self) -> serde_json::Value {
-        let mut fields = json!({
-            "kind": self.kind.word(),
-            "side": if self.accepted.is_some() { "accepted" } else { "dialled" },
-            "state": self.phase.word(),
-            "since": show::rfc3339(self.since_ms),
-        });
-        if let Some(reason) = &self.reason {
-            fields["reason"] = json!(reason);
-        }
-        if let Some(retry_ms) = self.retry_ms {
-            fields["retry_ms"] = json!(retry_ms);
-        }
-        if let (Some(agent), Some(store)) = (&self.agent, self.store) {
-            (fields["agent"], fields["store"]) = (json!(agent), json!(store.to_string()));
-        }
-        fields
-    }
-
-    /// For people.
-    fn text(&self, name: &str) -> String {
-        let since = show::clock(self.since_ms);
-        let mut line =
-            format!("{:<5}  {name}  {} since {since}", self.kind.word(), self.phase.word());
-        // Writing to a string cannot fail.
-        if let Some(reason) = &self.reason {
-            let _infallible = write!(line, ": {reason}");
-        } else if self.accepted.is_some() {
-            line.push_str("  (it dialled this node)");
-        } else if let Some(agent) = &self.agent {
-            let _infallible = write!(line, "  {agent}");
-        }
-        line
     }
 }
 
@@ -176,6 +158,26 @@ impl Known {
         }
     }
 
+    /// Another connection that a link's other side has opened, if there is one.
+    fn another(&self, named: &Named) -> Option<PeerId> {
+        let mut others = self.peers.iter().filter(|(other, _)| !self.ended.contains(other));
+        others.find(|(_, other)| *other == named).map(|(other, _)| *other)
+    }
+
+    /// A connection of somebody who had dialled this node is not that link's any more. Returns the
+    /// link's name if the link has gone with it.
+    fn parted(&mut self, named: &Named) -> Option<Named> {
+        let another = self.another(named);
+        match (another, self.links.get_mut(&named.name)?) {
+            (_, link) if !link.accepted => None,
+            (Some(other), link) => {
+                link.connection = Some(other);
+                None
+            }
+            (None, _) => self.links.remove(&named.name).map(|_| named.clone()),
+        }
+    }
+
     fn connection_ended(&mut self, url: &str) {
         let of_link = |(peer, named): (&PeerId, &Named)| (named.name == url).then_some(*peer);
         let peers: Vec<PeerId> = self.peers.iter().filter_map(of_link).collect();
@@ -208,15 +210,26 @@ impl Links {
 
     /// An address is dialled from now on.
     pub(crate) fn added(&self, kind: Kind, url: &str) {
-        let link = Link::new(kind, Phase::Connecting, None);
+        let link = Link::new(kind, Phase::Connecting);
         self.known().links.insert(url.to_owned(), link);
     }
 
-    /// An address is not dialled any more.
+    /// An address is not dialled any more. A connection that its other side opened stays a link.
     pub(crate) fn removed(&self, url: &str) {
         let mut known = self.known();
-        known.links.remove(url);
+        let link = known.links.remove(url);
+        let kept = link.as_ref().and_then(|link| link.connection);
+        let kept = kept.filter(|peer| self.guests.as_ref().is_some_and(|all| all.has(*peer)));
+        if let Some(peer) = kept {
+            known.peers.remove(&peer);
+        }
         known.connection_ended(url);
+        drop(known);
+        if let (Some(peer), Some(Link { agent: Some(agent), store: Some(store), .. })) =
+            (kept, link)
+        {
+            self.introduced(peer, &agent, store);
+        }
     }
 
     /// This node accepts connections there.
@@ -224,15 +237,27 @@ impl Links {
         self.known().listening = Some(url.to_owned());
     }
 
-    /// An address has answered; neither side has introduced itself yet.
-    pub(crate) fn answered(&self, url: &str, peer: PeerId) {
+    /// An address has answered; neither side has introduced itself yet. Or two have dialled each
+    /// other, and the connection that is kept is the one that the other side opened. Returns the name
+    /// that was known by until then.
+    pub(crate) fn answered(&self, url: &str, peer: PeerId) -> Option<Named> {
         let mut known = self.known();
         known.connection_ended(url);
-        let kind = known.links.get(url).map_or(Kind::Peer, |link| link.kind);
-        known.peers.insert(peer, Named { kind, name: url.to_owned() });
+        let link = known.links.get_mut(url)?;
+        link.connection = Some(peer);
+        let named = Named { kind: link.kind, name: url.to_owned() };
+        let before = known.peers.insert(peer, named)?;
+        let guest = known.links.get(&before.name).map(|link| (link.agent.clone(), link.store));
+        let parted = known.parted(&before);
+        if let (Some((agent, store)), Some(link)) = (guest, known.links.get_mut(url)) {
+            (link.agent, link.store) = (agent, store);
+            link.turn(Phase::Connected);
+        }
+        parted
     }
 
-    /// A peer has introduced itself. Returns its link, unless that is gone already.
+    /// A peer has introduced itself. Returns its link, unless that is gone already, or was refused
+    /// last: then it is not told of again before it is heard.
     pub(crate) fn introduced(&self, peer: PeerId, agent: &str, store: StoreId) -> Option<Named> {
         let mut known = self.known();
         let agent = show::safe(agent);
@@ -242,7 +267,8 @@ impl Links {
             let named = Named { kind: Kind::Peer, name };
             known.peers.insert(peer, named.clone());
             if self.guests.as_ref().is_none_or(|guests| guests.has(peer)) {
-                let link = Link::new(Kind::Peer, Phase::Connecting, Some(peer));
+                let mut link = Link::new(Kind::Peer, Phase::Connecting);
+                link.accepted = true;
                 known.links.insert(named.name.clone(), link);
             } else {
                 // It has gone before it was heard.
@@ -250,10 +276,29 @@ impl Links {
             }
             named
         });
+        if known.ended.contains(&peer) {
+            return None;
+        }
         let link = known.links.get_mut(&named.name)?;
-        (link.agent, link.store) = (Some(agent), Some(store));
-        link.turn(Phase::Connected, None, None);
+        (link.agent, link.store, link.connection) = (Some(agent), Some(store), Some(peer));
+        if link.phase == Phase::Refused {
+            return None;
+        }
+        link.turn(Phase::Connected);
         Some(named)
+    }
+
+    /// A peer that may have been refused before speaks of rooms: it is let in. Returns its link if
+    /// that is news.
+    pub(crate) fn heard(&self, peer: PeerId) -> Option<Named> {
+        let mut known = self.known();
+        let named = known.peers.get(&peer).cloned()?;
+        let link = known.links.get_mut(&named.name)?;
+        let news = link.phase == Phase::Refused && link.connection == Some(peer);
+        news.then(|| {
+            link.turn(Phase::Connected);
+            named
+        })
     }
 
     /// A dialled link is down. Returns it if that is news.
@@ -267,7 +312,7 @@ impl Links {
         let mut known = self.known();
         known.connection_ended(url);
         let link = known.links.get_mut(url)?;
-        let told = link.turn(phase, Some(show::safe(reason)), Some(retry_ms));
+        let told = link.fail(phase, show::safe(reason), retry_ms);
         (!told).then(|| link.clone())
     }
 
@@ -277,15 +322,7 @@ impl Links {
         let named = known.peers.get(&peer).cloned()?;
         known.has_ended(peer);
         // The same node may have connected again meanwhile.
-        let Known { links, peers, ended, .. } = &mut *known;
-        let mut others = peers.iter().filter(|(other, _)| !ended.contains(other));
-        match others.find(|(_, other)| **other == named).map(|(other, _)| *other) {
-            Some(other) => {
-                links.get_mut(&named.name)?.accepted = Some(other);
-                None
-            }
-            None => links.remove(&named.name).map(|_| named),
-        }
+        known.parted(&named)
     }
 
     /// The link behind a connection.
@@ -320,39 +357,15 @@ impl Links {
         known.links.iter().map(of_link).collect::<Vec<_>>().join("; ")
     }
 
-    /// All links, for people; of one kind only if given.
-    pub fn text(&self, only: Option<Kind>) -> String {
+    /// All of them by name.
+    pub fn all(&self) -> Vec<(String, Link)> {
         let known = self.known();
-        let wanted = |(_, link): &(&String, &Link)| only.is_none_or(|kind| kind == link.kind);
-        let links = known.links.iter().filter(wanted).map(|(name, link)| link.text(name));
-        let listening = known.listening.iter().filter(|_| only.is_none());
-        let listening = listening.map(|url| format!("listens  {url}"));
-        let all: Vec<String> = listening.chain(links).collect();
-        match (all.is_empty(), only) {
-            (true, Some(kind)) => format!("no {}s", kind.word()),
-            (true, None) => "no relays and no peers".to_owned(),
-            (false, _) => all.join("\n"),
-        }
+        known.links.iter().map(|(name, link)| (name.clone(), link.clone())).collect()
     }
 
-    /// All links, for programs; of one kind only if given.
-    pub fn json(&self, only: Option<Kind>) -> serde_json::Value {
-        let known = self.known();
-        let wanted = |(_, link): &(&String, &Link)| only.is_none_or(|kind| kind == link.kind);
-        let entry = |(name, link): (&String, &Link)| (name.clone(), link.json());
-        serde_json::Value::Object(known.links.iter().filter(wanted).map(entry).collect())
-    }
-
-    /// What `peers` prints of a running node, for programs.
-    pub fn peers_json(&self) -> serde_json::Value {
-        json!({
-            "schema": "crdt-node/peers/1",
-            "ok": true,
-            "code": 0,
-            "running": true,
-            "listening": self.known().listening.clone(),
-            "links": self.json(None),
-        })
+    /// The websocket on which this node accepts connections, if it does.
+    pub fn listens(&self) -> Option<String> {
+        self.known().listening.clone()
     }
 }
 
@@ -385,7 +398,7 @@ mod tests {
         links.answered(URL, PeerId(1));
         links.introduced(PeerId(1), "crdt-node/1", STORE);
         links.removed(URL);
-        assert_eq!((links.count(), links.text(Some(Kind::Peer))), (0, "no peers".to_owned()));
+        assert_eq!(links.count(), 0);
         assert_eq!(links.of(PeerId(1)).name, URL);
         assert!(links.down(URL, Phase::Down, "offline", 100).is_none());
         assert_eq!(links.count(), 0);
@@ -423,5 +436,43 @@ mod tests {
         }
         let known = links.known();
         assert_eq!((known.links.len(), known.peers.len()), (0, ENDED_KNOWN_MAX));
+    }
+
+    #[test]
+    fn a_refused_link_is_connected_again_once_it_is_heard() {
+        let links = Links::default();
+        links.added(Kind::Peer, URL);
+        links.answered(URL, PeerId(1));
+        assert!(links.introduced(PeerId(1), "crdt-node/1", STORE).is_some());
+        assert!(links.down(URL, Phase::Refused, "not you", 100).is_some());
+        links.answered(URL, PeerId(2));
+        assert_eq!(links.introduced(PeerId(2), "crdt-node/1", STORE), None);
+        assert_eq!(links.heard(PeerId(1)), None, "of before");
+        assert!(links.down(URL, Phase::Refused, "not you", 200).is_none(), "told already");
+        links.answered(URL, PeerId(3));
+        links.introduced(PeerId(3), "crdt-node/1", STORE);
+        let named = Named { kind: Kind::Peer, name: URL.to_owned() };
+        assert_eq!((links.heard(PeerId(3)), links.heard(PeerId(3))), (Some(named), None));
+        assert!(links.any_connected());
+    }
+
+    #[test]
+    fn the_kept_one_of_two_connections_is_the_link_that_was_dialled() {
+        let links = Links::default();
+        links.added(Kind::Peer, URL);
+        links.answered(URL, PeerId(1));
+        links.introduced(PeerId(1), "crdt-node/1", STORE);
+        let guest = links.introduced(PeerId(2), "crdt-node/1", STORE).unwrap();
+        assert_eq!(links.count(), 2);
+        assert_eq!(links.answered(URL, PeerId(2)), Some(guest));
+        let all = links.all();
+        let [(name, link)] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!(
+            (name.as_str(), link.connection, link.side()),
+            (URL, Some(PeerId(2)), "dialled")
+        );
+        assert_eq!(links.left(PeerId(2)), None, "the one who dials tells");
+        assert!(links.down(URL, Phase::Down, "connection lost", 100).is_some());
+        assert_eq!(links.count(), 1);
     }
 }

@@ -3,12 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use crdt_core::id::AuthorId;
+use crdt_relayer::clock::wall_clock;
 use crdt_relayer::driver::Driver;
 
 use crate::error::NodeError;
 use crate::links::Links;
 use crate::report::{self, RoomReport};
 use crate::screen::Format;
+use crate::standing::{Peers, Standings};
 
 /// What can be asked of a running node.
 #[derive(Clone, Debug)]
@@ -36,26 +38,39 @@ impl State {
         Ok(self.driver.query(move |replica| report::rooms(replica, author)).await?)
     }
 
+    /// Every link as it is now.
+    ///
+    /// # Errors
+    /// The replica has stopped.
+    pub async fn links(&self) -> Result<Standings, NodeError> {
+        let now = wall_clock();
+        let peers = self.driver.query(move |replica| Peers::of(replica, now)).await?;
+        Ok(Standings::new(&self.links, peers))
+    }
+
     /// For people.
-    pub fn text(&self, rooms: &[RoomReport]) -> String {
-        let links = self.links.text(None);
-        format!("{}{links}", report::status_text(self.author, rooms))
+    pub fn text(&self, rooms: &[RoomReport], links: &Standings) -> String {
+        format!("{}{}", report::status_text(self.author, rooms), links.text(None))
     }
 
     /// For programs.
-    pub fn json(&self, rooms: &[RoomReport]) -> serde_json::Value {
+    pub fn json(&self, rooms: &[RoomReport], links: &Standings) -> serde_json::Value {
         let mut fields = report::status_json(self.author, rooms);
         fields["running"] = serde_json::json!(true);
-        fields["links"] = self.links.json(None);
+        fields["links"] = links.json(None);
         fields
     }
 
     /// What `peers` prints of a node that runs.
-    pub fn peers(&self, format: Format) -> String {
-        match format {
-            Format::Json => self.links.peers_json().to_string(),
-            Format::Text => self.links.text(None),
-        }
+    ///
+    /// # Errors
+    /// The replica has stopped.
+    pub async fn peers(&self, format: Format) -> Result<String, NodeError> {
+        let links = self.links().await?;
+        Ok(match format {
+            Format::Json => links.peers_json().to_string(),
+            Format::Text => links.text(None),
+        })
     }
 
     /// What `status` prints of a node that runs.
@@ -63,10 +78,10 @@ impl State {
     /// # Errors
     /// The replica has stopped.
     pub async fn status(&self, format: Format) -> Result<String, NodeError> {
-        let rooms = self.rooms().await?;
+        let (rooms, links) = (self.rooms().await?, self.links().await?);
         Ok(match format {
-            Format::Json => self.json(&rooms).to_string(),
-            Format::Text => self.text(&rooms),
+            Format::Json => self.json(&rooms, &links).to_string(),
+            Format::Text => self.text(&rooms, &links),
         })
     }
 }

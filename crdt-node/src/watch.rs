@@ -1,14 +1,12 @@
 //! Shows what happens to a running node and keeps account of it, until the run is over.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crdt_core::Replica;
 use crdt_core::effect::{Event, PeerId};
 use crdt_core::evidence::Equivocation;
 use crdt_core::id::{AuthorId, OpId, RoomId};
-use crdt_relayer::dial::LinkEvent;
 use crdt_relayer::driver::Driver;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -17,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::error::NodeError;
 use crate::evidence;
 use crate::feed::{Fed, refusal};
-use crate::links::{Kind, Links, Named, Phase};
+use crate::links::{Links, Named};
 use crate::node::{Happening, Node};
 use crate::progress::Progress;
 use crate::report;
@@ -25,12 +23,10 @@ use crate::run::{Signals, Until};
 use crate::screen::{Format, Screen};
 use crate::show::{self, Signer};
 
+mod links;
+
 /// Time between two looks at whether a run is complete.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// Said where others than this machine can connect.
-const PLAIN_TEXT: &str = "connections are plain text: whoever is on the way can read what passes; \
-     use a trusted network, or a proxy that adds TLS";
 
 /// What is known of a run.
 #[derive(Debug)]
@@ -251,6 +247,7 @@ impl Watch {
                 screen.show(refusal(screen.format(), token.0, error.code(), &error)).await;
             }
             Event::Acked { room, peer, position } => {
+                self.heard(screen, peer).await;
                 let Named { kind, name } = self.links.of(peer);
                 for op in self.progress.acked(room, &name, position, self.links.count()) {
                     let mut fields = json!({"event": "relayed", "op": op.to_string()});
@@ -259,6 +256,7 @@ impl Watch {
                 }
             }
             Event::Synced { room, peer, set, name, entries } => {
+                self.heard(screen, peer).await;
                 self.progress.synced(room);
                 let name = name.map_or_else(|| room.to_string(), |name| name.to_string());
                 let mut fields = json!({
@@ -326,69 +324,6 @@ impl Watch {
         let mut fields = json!({"event": "problem", "message": what});
         fields[kind.word()] = json!(name);
         self.tell(screen, &fields, || format!("WARNING  {what}   {name}")).await;
-    }
-
-    /// What becomes of a link that this node dials.
-    async fn link(&self, screen: &Screen, event: LinkEvent) {
-        match event {
-            LinkEvent::Up { url, peer } => self.links.answered(&url, peer),
-            LinkEvent::Down { url, reason, retry_ms, refused } => {
-                let phase = if refused { Phase::Refused } else { Phase::Down };
-                let news = self.links.down(&url, phase, &reason, retry_ms);
-                // Still the same: told once.
-                let Some(link) = news else { return };
-                let reason = link.reason.as_deref().unwrap_or_default();
-                let mut fields = json!({
-                    "event": "link", "state": phase.word(), "reason": reason, "retry_ms": retry_ms,
-                });
-                fields[link.kind.word()] = json!(url);
-                let text = || match phase {
-                    Phase::Refused => format!("{url} is refused: {reason}; you can keep writing"),
-                    Phase::Connecting | Phase::Connected | Phase::Down => {
-                        format!("no connection to {url} ({reason}); you can keep writing")
-                    }
-                };
-                self.tell(screen, &fields, text).await;
-            }
-        }
-    }
-
-    async fn connected(&self, screen: &Screen, Named { kind, name }: &Named) {
-        let mut fields = json!({"event": "link", "state": Phase::Connected.word()});
-        fields[kind.word()] = json!(name);
-        let text = || match kind {
-            Kind::Relay => format!("connected to {name}"),
-            Kind::Peer => format!("connected to peer {name}"),
-        };
-        self.tell(screen, &fields, text).await;
-    }
-
-    /// Somebody who had connected has gone.
-    async fn left(&self, screen: &Screen, Named { kind, name }: &Named, reason: &str) {
-        let mut fields = json!({"event": "link", "state": "gone", "reason": reason});
-        fields[kind.word()] = json!(name);
-        self.tell(screen, &fields, || format!("peer {name} has gone ({reason})")).await;
-    }
-
-    /// This node lets others in.
-    pub(crate) async fn listening(&self, screen: &Screen, address: SocketAddr, url: &str) {
-        let mut fields = json!({"event": "listening", "addr": address.to_string(), "url": url});
-        let warning = (!address.ip().is_loopback()).then_some(PLAIN_TEXT);
-        if let Some(warning) = warning {
-            fields["warning"] = json!(warning);
-        }
-        let text = || {
-            let whole = if address.ip().is_unspecified() {
-                format!(
-                    "listening on {address}   others dial ws://THIS-MACHINE:{}/websocket",
-                    address.port()
-                )
-            } else {
-                format!("listening   others dial {url}")
-            };
-            warning.map_or(whole.clone(), |warning| format!("{whole}\nWARNING  {warning}"))
-        };
-        self.tell(screen, &fields, text).await;
     }
 }
 

@@ -33,7 +33,7 @@ fn typed_lines_are_recorded_and_commands_answered() {
         ("/status", "1 entries in 1 ops"),
         ("/log 5", "pay bob 12.50 \"rent\""),
         ("/rooms", "main"),
-        ("/peers", "connected"),
+        ("/peers", "0 behind"),
         ("/verify", "1 signatures"),
         ("/verfy", "did you mean /verify?"),
         ("/join side", "lines go to side from now on"),

@@ -45,7 +45,15 @@ fn two_nodes_without_a_relayer_replicate_both_ways() {
 
     let of_bob = links(&cluster, "bob");
     let dialled = &of_bob[&url];
-    assert_eq!((&dialled["kind"], &dialled["state"]), (&"peer".into(), &"connected".into()));
+    assert_eq!((&dialled["kind"], &dialled["state"]), (&"peer".into(), &"live".into()));
+    let room = &dialled["rooms"][0];
+    assert_eq!((&room["room"], &room["state"]), (&"main".into(), &"live".into()));
+    assert!(dialled["since"].as_str().unwrap().ends_with('Z'), "{dialled}");
+    let counts = (&room["same"], &room["ahead"], &room["behind"], &room["op"]);
+    assert_eq!(counts, (&true.into(), &0.into(), &0.into(), &Value::Null), "{room}");
+    let text = cluster.output("peers", "bob", &[]);
+    assert!(text.starts_with(&format!("peer   {url}  live since ")), "{text}");
+    assert!(text.contains("   in sync   0 ahead  0 behind"), "{text}");
     assert_eq!(dialled["side"], "dialled");
     assert!(dialled["agent"].as_str().unwrap().starts_with("crdt-node/"), "{dialled}");
     let of_alice = links(&cluster, "alice");
@@ -134,7 +142,8 @@ fn routes_are_added_and_removed_while_a_node_runs() {
     assert!(twice["message"].as_str().unwrap().contains("is a peer already"), "{twice}");
     let other = answer(&mut alice, &format!("/relay remove {url}"));
     assert!(other["message"].as_str().unwrap().contains("/peer remove"), "{other}");
-    assert_eq!(answer(&mut alice, "/peer")["links"][&url]["state"], "connected");
+    let state = answer(&mut alice, "/peer")["links"][&url]["state"].clone();
+    assert!(["catching-up", "live"].contains(&state.as_str().unwrap()), "{state}");
     assert_eq!(answer(&mut alice, "/relay")["links"], serde_json::json!({}));
 
     assert_eq!(answer(&mut alice, &format!("/peer remove {url}"))["ok"], true);

@@ -1,0 +1,92 @@
+//! Shows what becomes of the links of a running node.
+
+use std::net::SocketAddr;
+
+use crdt_core::effect::PeerId;
+use crdt_relayer::dial::LinkEvent;
+use serde_json::json;
+
+use super::Watch;
+use crate::links::{Kind, Named, Phase};
+use crate::screen::Screen;
+
+/// Said where others than this machine can connect.
+const PLAIN_TEXT: &str = "connections are plain text: whoever is on the way can read what passes; \
+     use a trusted network, or a proxy that adds TLS";
+
+impl Watch {
+    /// What becomes of a link that this node dials.
+    pub(super) async fn link(&mut self, screen: &Screen, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { url, peer } => {
+                if let Some(before) = self.links.answered(&url, peer) {
+                    self.progress.forget(&before.name);
+                }
+            }
+            LinkEvent::Down { url, reason, retry_ms, refused } => {
+                let phase = if refused { Phase::Refused } else { Phase::Down };
+                let news = self.links.down(&url, phase, &reason, retry_ms);
+                // Still the same: told once.
+                let Some(link) = news else { return };
+                let reason = link.reason.as_deref().unwrap_or_default();
+                let mut fields = json!({
+                    "event": "link", "state": phase.word(), "reason": reason, "retry_ms": retry_ms,
+                });
+                fields[link.kind.word()] = json!(url);
+                let text = || match phase {
+                    Phase::Refused => format!("{url} is refused: {reason}; you can keep writing"),
+                    Phase::Connecting | Phase::Connected | Phase::Down => {
+                        format!("no connection to {url} ({reason}); you can keep writing")
+                    }
+                };
+                self.tell(screen, &fields, text).await;
+            }
+        }
+    }
+
+    /// A peer that was refused before may have been let in.
+    pub(super) async fn heard(&mut self, screen: &Screen, peer: PeerId) {
+        if let Some(named) = self.links.heard(peer) {
+            self.told.clear();
+            self.connected(screen, &named).await;
+        }
+    }
+
+    pub(super) async fn connected(&self, screen: &Screen, Named { kind, name }: &Named) {
+        let mut fields = json!({"event": "link", "state": Phase::Connected.word()});
+        fields[kind.word()] = json!(name);
+        let text = || match kind {
+            Kind::Relay => format!("connected to {name}"),
+            Kind::Peer => format!("connected to peer {name}"),
+        };
+        self.tell(screen, &fields, text).await;
+    }
+
+    /// Somebody who had connected has gone.
+    pub(super) async fn left(&self, screen: &Screen, Named { kind, name }: &Named, reason: &str) {
+        let mut fields = json!({"event": "link", "state": "gone", "reason": reason});
+        fields[kind.word()] = json!(name);
+        self.tell(screen, &fields, || format!("peer {name} has gone ({reason})")).await;
+    }
+
+    /// This node lets others in.
+    pub(crate) async fn listening(&self, screen: &Screen, address: SocketAddr, url: &str) {
+        let mut fields = json!({"event": "listening", "addr": address.to_string(), "url": url});
+        let warning = (!address.ip().is_loopback()).then_some(PLAIN_TEXT);
+        if let Some(warning) = warning {
+            fields["warning"] = json!(warning);
+        }
+        let text = || {
+            let whole = if address.ip().is_unspecified() {
+                format!(
+                    "listening on {address}   others dial ws://THIS-MACHINE:{}/websocket",
+                    address.port()
+                )
+            } else {
+                format!("listening   others dial {url}")
+            };
+            warning.map_or(whole.clone(), |warning| format!("{whole}\nWARNING  {warning}"))
+        };
+        self.tell(screen, &fields, text).await;
+    }
+}
