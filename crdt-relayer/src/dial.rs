@@ -20,16 +20,16 @@ use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire,
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// First pause before dialling again; doubles up to [`PAUSE_MAX`].
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
 /// Longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Longest pause where one side does not want the other: what a rule forbids is rarely allowed soon.
 const PAUSE_REFUSED_MAX: Duration = Duration::from_mins(1);
 
 /// A connection that held this long was good, unless it was refused: the next pause is the first again.
-const GOOD_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const GOOD_AFTER: Duration = Duration::from_secs(5);
 
 /// Why an address cannot be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,7 +145,7 @@ fn starting(pause: Duration, held: Duration, refused: bool) -> Duration {
 }
 
 /// Between half of a pause and all of it.
-fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     // Without randomness the pause is only less spread.
     let random = getrandom::u32().unwrap_or(u32::MAX);
     pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)

@@ -3,6 +3,7 @@
 //!
 //! The protocol is `docs/PROTOCOL.md`; the structure is `docs/ARCHITECTURE.md`.
 
+pub mod backplane;
 pub mod clock;
 pub mod dial;
 pub mod driver;

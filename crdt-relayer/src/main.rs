@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "nats")]
+use crdt_relayer::backplane::{self, nats::Nats, notes::Notes};
 use crdt_relayer::dial::check_url;
 use crdt_relayer::driver::{Events, WhenFull};
 use crdt_relayer::error::StoreError;
@@ -30,7 +32,9 @@ struct Cli {
 
 const EXAMPLES: &str = "Examples:
   crdt-relayer                                  listen on 127.0.0.1:8080
-  crdt-relayer --listen 127.0.0.1:0 --json      any free port, one event per line";
+  crdt-relayer --listen 127.0.0.1:0 --json      any free port, one event per line
+  crdt-relayer --backplane nats --nats-url nats://127.0.0.1:4222
+                                                one of several relayers with the same rooms";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -49,9 +53,58 @@ struct Run {
     /// Another relayer to keep the same rooms with; repeatable. Give each of them the others.
     #[arg(long, value_name = "URL")]
     peer: Vec<String>,
+    #[command(flatten)]
+    bus: BusArguments,
     /// Print one JSON event per line.
     #[arg(long)]
     json: bool,
+}
+
+/// Built without a bus, a relayer has no options for one.
+#[cfg(not(feature = "nats"))]
+#[derive(Debug, Args)]
+struct BusArguments {}
+
+#[cfg(feature = "nats")]
+#[derive(Debug, Args)]
+struct BusArguments {
+    /// Keep the same rooms with every relayer on this bus. What is acknowledged is in this relayer's
+    /// own store all the same.
+    #[arg(long, value_name = "BUS", requires = "nats_url")]
+    backplane: Option<BusKind>,
+    /// NATS server that keeps streams, as nats://[USER:PASSWORD@]HOST:PORT or tls://…; several with
+    /// commas.
+    #[arg(long, value_name = "URL", env = "CRDT_NATS_URL", hide_env_values = true)]
+    nats_url: Option<String>,
+    /// The stream, which all relayers of a service share; made if there is none.
+    #[arg(long, value_name = "NAME", default_value = "crdt-log")]
+    nats_stream: String,
+    /// Bytes the stream may hold, if it is made now; the oldest ops leave it first [default: no limit].
+    #[arg(long, value_name = "BYTES")]
+    nats_max_bytes: Option<u64>,
+}
+
+#[cfg(feature = "nats")]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum BusKind {
+    /// A stream of NATS.
+    Nats,
+}
+
+#[cfg(feature = "nats")]
+impl BusArguments {
+    /// The bus that was asked for, if any.
+    fn engine(&self) -> Result<Option<Nats>, Failure> {
+        let (Some(BusKind::Nats), Some(url)) = (self.backplane, &self.nats_url) else {
+            return Ok(None);
+        };
+        let engine = Nats::new(url, &self.nats_stream, self.nats_max_bytes);
+        engine.map(Some).map_err(|error| Failure {
+            sentence: format!("--backplane nats: {error}"),
+            hint: "an address looks like nats://bus.example:4222",
+            code: 2,
+        })
+    }
 }
 
 /// Events that may wait to be printed.
@@ -149,6 +202,8 @@ async fn serve(run: Run) -> Result<(), Failure> {
         })?;
     }
     let (links, link_events) = mpsc::channel(LINKS_WAITING_MAX);
+    #[cfg(feature = "nats")]
+    let (bus, bus_links) = (run.bus.engine()?, links.clone());
     let config = RelayerConfig {
         data: data.clone(),
         listen: run.listen,
@@ -157,6 +212,11 @@ async fn serve(run: Run) -> Result<(), Failure> {
         links: Some(links),
     };
     let mut relayer = Relayer::start(config).await?;
+    #[cfg(feature = "nats")]
+    if let Some(bus) = bus {
+        let notes = Notes::open(&data).map_err(RelayerError::from)?;
+        tokio::spawn(backplane::keep(relayer.driver().clone(), bus, notes, bus_links));
+    }
     let mut out = io::stdout();
     if run.json {
         let address = relayer.address().to_string();
