@@ -61,15 +61,19 @@ impl Cluster {
 
     /// Starts another relayer, with a folder of its own, on a free port. Returns its websocket too.
     pub fn another_relayer(&self, folder: &str) -> (Process, String) {
-        self.relayer_with(folder, "127.0.0.1:0", &[])
+        self.relayer_with(folder, &[])
     }
 
-    /// Starts a relayer with a folder of its own, on this address, that keeps the same rooms as these.
-    pub fn relayer_with(&self, folder: &str, listen: &str, peers: &[&str]) -> (Process, String) {
+    /// Starts another relayer with more arguments.
+    pub fn relayer_with(&self, folder: &str, more: &[&str]) -> (Process, String) {
+        self.relayer_on("127.0.0.1:0", folder, more)
+    }
+
+    /// The same on an address.
+    pub fn relayer_on(&self, listen: &str, folder: &str, more: &[&str]) -> (Process, String) {
         let data = self.path().join(folder).into_os_string();
         let arguments = ["--listen".into(), listen.into(), "--data".into(), data, "--json".into()];
-        let peers = peers.iter().flat_map(|url| [OsString::from("--peer"), (*url).into()]);
-        let arguments = arguments.into_iter().chain(peers);
+        let arguments = arguments.into_iter().chain(more.iter().map(OsString::from));
         let mut relayer = Process::start("crdt-relayer", arguments);
         let ready = relayer.event("ready");
         let url = format!("ws://{}/websocket", ready["addr"].as_str().unwrap());

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod flood;
 pub mod fuzz;
 pub mod liar;
+pub mod nats;
 pub mod process;
 pub mod sim;
 pub mod tap;

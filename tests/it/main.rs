@@ -1,6 +1,7 @@
 //! Real programs, real sockets, real disks.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod backplane;
 mod command_line;
 mod console;
 mod convergence;

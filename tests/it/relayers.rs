@@ -78,10 +78,11 @@ fn three_relayers_in_a_triangle_pass_each_op_at_most_once_each_way() {
     let cluster = Cluster::new();
     let (first, a) = cluster.another_relayer("first");
     let tap_ba = Tap::to(&a);
-    let (second, b) = cluster.relayer_with("second", "127.0.0.1:0", &[&tap_ba.url()]);
+    let (second, b) = cluster.relayer_on("127.0.0.1:0", "second", &["--peer", &tap_ba.url()]);
     let (tap_ca, tap_cb) = (Tap::to(&a), Tap::to(&b));
     let peers = [tap_ca.url(), tap_cb.url()];
-    let (third, c) = cluster.relayer_with("third", "127.0.0.1:0", &[&peers[0], &peers[1]]);
+    let (third, c) =
+        cluster.relayer_on("127.0.0.1:0", "third", &["--peer", &peers[0], "--peer", &peers[1]]);
     let taps = [&tap_ba, &tap_ca, &tap_cb];
     for tap in taps {
         tap.wait_for("hello", [1, 1]);
@@ -143,9 +144,9 @@ fn relayers_that_were_given_each_other_keep_all_rooms_though_one_is_away_for_a_w
     // Only an address that is used again can be given before it is listened on.
     let (first, a) = cluster.another_relayer("first");
     let address = a.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).unwrap();
-    let (second, b) = cluster.relayer_with("second", "127.0.0.1:0", &[&a]);
+    let (second, b) = cluster.relayer_on("127.0.0.1:0", "second", &["--peer", &a]);
     first.stop();
-    let (mut first, _) = cluster.relayer_with("first", address, &[&b]);
+    let (mut first, _) = cluster.relayer_on(address, "first", &["--peer", &b]);
     first.event_with("link", |event| event["state"] == "connected");
     let mut nodes = start(&cluster, &[("alice", &[&a])]);
     nodes[0].try_write(&lines("alice", 0, 50));
@@ -158,7 +159,7 @@ fn relayers_that_were_given_each_other_keep_all_rooms_though_one_is_away_for_a_w
     bob.try_write(&lines("bob", 0, 50));
     bob.event_with("synced", |event| event["entries"] == 100);
     // It comes back, and so does what it missed.
-    let (first, _) = cluster.relayer_with("first", address, &[&b]);
+    let (first, _) = cluster.relayer_on(address, "first", &["--peer", &b]);
     all_hold(&mut nodes, 100);
     for node in nodes.into_iter().chain([bob]) {
         node.stop();
