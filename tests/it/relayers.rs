@@ -77,13 +77,13 @@ fn assert_once(passed: &Passed, way: &str) {
 fn three_relayers_in_a_triangle_pass_each_op_at_most_once_each_way() {
     let cluster = Cluster::new();
     let (first, a) = cluster.another_relayer("first");
-    let tap_ba = Tap::to(&a);
-    let (second, b) = cluster.relayer_on("127.0.0.1:0", "second", &["--peer", &tap_ba.url()]);
-    let (tap_ca, tap_cb) = (Tap::to(&a), Tap::to(&b));
-    let peers = [tap_ca.url(), tap_cb.url()];
+    let from_second = Tap::to(&a);
+    let (second, b) = cluster.relayer_on("127.0.0.1:0", "second", &["--peer", &from_second.url()]);
+    let (from_third, third_to_second) = (Tap::to(&a), Tap::to(&b));
+    let peers = [from_third.url(), third_to_second.url()];
     let (third, c) =
         cluster.relayer_on("127.0.0.1:0", "third", &["--peer", &peers[0], "--peer", &peers[1]]);
-    let taps = [&tap_ba, &tap_ca, &tap_cb];
+    let taps = [&from_second, &from_third, &third_to_second];
     for tap in taps {
         tap.wait_for("hello", [1, 1]);
     }
