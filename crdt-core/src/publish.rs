@@ -98,6 +98,7 @@ impl Replica {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.changed(now);
         let mut from = Position::of_len(index_of(&fresh));
+        let end = room.log.graph().end();
         for chunk in chunks(&fresh) {
             let to = chunk.last().map_or(from, |entered| entered.position);
             let mut shared: Option<Frame> = None;
@@ -105,6 +106,8 @@ impl Replica {
                 let Some(session) = self.sessions.get_mut(peer) else { continue };
                 let Some(outgoing) = session.outgoing(id) else { continue };
                 if !outgoing.is_live(from) {
+                    // It may have been set forward since, and then nobody reads for it.
+                    session.at(now).load_page(*peer, id, end, &mut self.effects);
                     continue;
                 }
                 // By connection, not by the store it claims: a liar could claim another's.

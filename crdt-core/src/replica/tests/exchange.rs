@@ -248,3 +248,35 @@ fn who_compares_without_end_or_names_ids_that_do_not_exist_is_not_followed() {
         Ok(Received::Message(Message::Reconcile { .. }))
     ));
 }
+
+/// What is written in the very batch in which two come to hold the same is sent on.
+#[test]
+fn an_op_written_when_two_come_to_agree_is_sent() {
+    let ops = history(20, 0);
+    let mut net = Net::new(2);
+    net.nodes[1] = Node::start(1, disk_with(&ops[..10]));
+    net.nodes[2] = Node::start(2, disk_with(&ops));
+    net.link(1, 2);
+    // All that node 1 is told until both hold the same, in one batch with a line of its own.
+    while let Some((to, peer, frame)) = net.wire.pop_front() {
+        if to == 1 && net.status(1).set != net.status(2).set {
+            let frame = frame.as_bytes().to_vec();
+            let effects = net.nodes[1].replica.handle(net.now, Input::Received(peer, frame));
+            net.carry_out(1, effects);
+            if net.status(1).set == net.status(2).set {
+                let entry = crate::json::Canonical::parse(b"{\"n\":1}").unwrap();
+                let (room, token) = (room("main"), crate::effect::Token(1));
+                let append = Command::Append { room, token, entry };
+                let effects = net.nodes[1].replica.handle(net.now, Input::Command(append));
+                net.carry_out(1, effects);
+            }
+            let effects = net.nodes[1].replica.handle(net.now, Input::Flush);
+            net.carry_out(1, effects);
+        } else {
+            net.input(to, Input::Received(peer, frame.as_bytes().to_vec()));
+        }
+    }
+    net.settle();
+    assert_same(&mut net);
+    assert_eq!(net.status(2).entries, 21);
+}

@@ -153,8 +153,14 @@ impl Net {
     }
 
     pub(super) fn input(&mut self, node: usize, input: Input) {
-        let mut effects: VecDeque<Effect> = self.nodes[node].replica.handle(self.now, input).into();
+        let mut effects = self.nodes[node].replica.handle(self.now, input);
         effects.extend(self.nodes[node].replica.handle(self.now, Input::Flush));
+        self.carry_out(node, effects);
+    }
+
+    /// Does what a node wants done.
+    pub(super) fn carry_out(&mut self, node: usize, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Persist(record) => self.nodes[node].disk.0.push(record),
