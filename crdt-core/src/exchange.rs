@@ -12,7 +12,7 @@ use crate::log::Verdict;
 use crate::message::Message;
 use crate::reconcile::{Difference, Items};
 use crate::replica::Replica;
-use crate::session::Channel;
+use crate::session::{Channel, Outgoing};
 use crate::time::Timestamp;
 
 /// What this replica began to compare with a peer.
@@ -30,8 +30,9 @@ pub(crate) struct Exchange {
 enum Stage {
     /// Messages go to and fro.
     Comparing { found: Difference, rounds: u32 },
-    /// What was found is on its way. `more` if that was too much to be moved at once.
-    Moving { need: BTreeSet<OpId>, more: bool },
+    /// What was found is on its way. `more` if that was too much to be moved at once; `fruitful` if
+    /// it is not what was moved in vain before.
+    Moving { need: BTreeSet<OpId>, more: bool, fruitful: bool },
 }
 
 impl Replica {
@@ -48,6 +49,7 @@ impl Replica {
         channel.tries = channel.tries.saturating_add(1);
         if let Some(outgoing) = channel.outgoing.as_mut().filter(|o| o.is_live(end)) {
             outgoing.filling = Some(now);
+            room.give_up_at.get_or_insert(now.after(limits::FILLING_MAX));
         }
         self.rooms.get_mut(&id).map(|room| room.exchanging.insert(peer));
         self.send(peer, &Message::Reconcile { room: id, answer: false, frame });
@@ -124,12 +126,10 @@ impl Replica {
         channel.conduct.asked(self.now, &named);
         // Who says time and again that it stored the same ops moves nothing.
         let again = pushes.is_some_and(|(count, op)| channel.conduct.pushed(self.now, count, op));
-        if !need.is_empty() || pushes.is_some() && !again {
-            channel.tries = 0;
-        }
+        let fruitful = !need.is_empty() || pushes.is_some() && !again;
         let Some(exchange) = &mut channel.exchange else { return };
         let ids: Vec<OpId> = need.iter().copied().collect();
-        exchange.stage = Stage::Moving { need, more: more || !fits };
+        exchange.stage = Stage::Moving { need, more: more || !fits, fruitful };
         for ids in ids.chunks(limits::GET_IDS_MAX) {
             self.send(peer, &Message::Get { room: id, ids: ids.to_vec() });
         }
@@ -151,19 +151,21 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let quiet = !session.serving.is_serving(id) && session.all_acked(id);
         let Some(exchange) = session.exchange(id) else { return };
-        let Stage::Moving { need, more } = &mut exchange.stage else { return };
+        let Stage::Moving { need, more, fruitful } = &mut exchange.stage else { return };
         if need.len() <= limits::BATCH_OPS_MAX {
             need.retain(|op| !room.log.graph().contains(*op));
         }
         if !need.is_empty() || !quiet {
             return;
         }
-        let (pulled, through, more) = (exchange.pulled, exchange.through, *more);
+        let (pulled, through) = (exchange.pulled, exchange.through);
+        let (more, fruitful) = (*more, *fruitful);
         if more {
             return self.compare(now, peer, id, pulled);
         }
         let Some(channel) = session.channels.get_mut(&id) else { return };
         channel.exchange = None;
+        channel.tries = if fruitful { 0 } else { channel.tries };
         let sound = channel.outgoing.as_ref().is_some_and(|outgoing| !outgoing.doubtful);
         if let Some(room) = self.rooms.get_mut(&id) {
             room.exchanging.remove(&peer);
@@ -197,9 +199,13 @@ impl Replica {
         }
     }
 
-    /// Goes on with streams to peers that let a comparison hang: what they lack is their own affair.
+    /// Sends everything to peers that let a comparison hang: nobody knows what they lack.
     pub(crate) fn give_up_filling(&mut self, now: Timestamp, id: RoomId) {
-        let Some(room) = self.rooms.get(&id) else { return };
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        if room.give_up_at.is_none_or(|at| at > now) {
+            return;
+        }
+        room.give_up_at = None;
         let peers: Vec<PeerId> = room.subscribers.iter().copied().collect();
         for peer in peers {
             let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
@@ -207,10 +213,19 @@ impl Replica {
             let moves = channel.exchange.as_ref().is_some_and(|exchange| exchange.moved);
             let goes_on = moves || channel.answers.is_recent(now);
             let Some(outgoing) = &mut channel.outgoing else { continue };
-            let hangs = |since: &mut Timestamp| now >= since.after(limits::FILLING_MAX);
-            if !goes_on && outgoing.filling.take_if(hangs).is_some() {
-                outgoing.doubtful = true;
-                self.pump(peer);
+            let hangs = |since: Timestamp| now >= since.after(limits::FILLING_MAX) && !goes_on;
+            match outgoing.filling {
+                Some(since) if hangs(since) => {
+                    *outgoing = Outgoing::from(Position::START);
+                    outgoing.again = true;
+                    self.pump(peer);
+                }
+                Some(_) => {
+                    if let Some(room) = self.rooms.get_mut(&id) {
+                        room.give_up_at = Some(now.after(limits::FILLING_MAX));
+                    }
+                }
+                None => {}
             }
         }
     }

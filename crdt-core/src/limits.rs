@@ -86,8 +86,8 @@ pub const RECONCILE_TRIES_MAX: u32 = 2;
 /// last message that a comparison counts as going on.
 pub const RECONCILE_WAIT: Span = Span::from_ms(5_000);
 
-/// Time after which a peer that lets a comparison hang is sent new ops all the same.
-pub const FILLING_MAX: Span = Span::from_ms(20_000);
+/// Time after which a peer that lets a comparison hang is sent everything.
+pub const FILLING_MAX: Span = Span::from_ms(10_000);
 
 /// Ops that one peer named, was asked for and has not sent, of which it is remembered since when.
 pub const OWED_MAX: usize = 64;

@@ -145,7 +145,6 @@ impl Replica {
                 self.effects.push(Effect::Send(*peer, frame.clone()));
             }
         }
-        self.give_up_filling(now, id);
     }
 }
 

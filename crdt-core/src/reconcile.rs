@@ -1,6 +1,6 @@
 //! Finds what two replicas' sets of ops differ in, by comparing fingerprints of ranges over (depth,
 //! id) and splitting those that differ: negentropy, version 1.
-//! Source: `docs/PROTOCOL.md`, "Reconciliation"; Meyer, "Range-Based Set Reconciliation", 2023.
+//! Source: `docs/PROTOCOL.md`, "Reconciliation"; A. Meyer, Range-Based Set Reconciliation, SRDS 2023.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;

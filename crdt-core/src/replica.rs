@@ -233,6 +233,7 @@ impl Replica {
             self.sign(now, id);
             self.publish(now, id);
             self.settle_due(now, id);
+            self.give_up_filling(now, id);
             self.caught_up(now, id);
             self.announce(now, id);
             self.fetch_due(now, id);

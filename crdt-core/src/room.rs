@@ -57,6 +57,8 @@ pub(crate) struct Room {
     pub(crate) items: Option<Items>,
     /// Peers with which this side compares.
     pub(crate) exchanging: BTreeSet<PeerId>,
+    /// When streams that stand still for a comparison are looked at.
+    pub(crate) give_up_at: Option<Timestamp>,
     /// When very many heads are compared next.
     compare_at: Timestamp,
     recorded: bool,
@@ -80,6 +82,7 @@ impl Room {
             announce_at: None,
             announced_at: Timestamp::default(),
             items: None,
+            give_up_at: None,
             exchanging: BTreeSet::new(),
             compare_at: Timestamp::default(),
             recorded: false,
@@ -365,6 +368,6 @@ impl Room {
     pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let announce = self.announce_at.filter(|_| !self.subscribers.is_empty());
         let learn = self.own.as_ref().and_then(|own| own.due_at(now));
-        [announce, self.fetch.due_at(), learn].into_iter().flatten().min()
+        [announce, self.fetch.due_at(), learn, self.give_up_at].into_iter().flatten().min()
     }
 }

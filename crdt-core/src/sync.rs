@@ -173,7 +173,8 @@ impl Replica {
         let known = cursor.filter(|cursor| *cursor <= end);
         let cursor = known.unwrap_or(end);
         let mut outgoing = Outgoing::from(if planted(Bug::OutboxForgotten) { end } else { cursor });
-        outgoing.filling = (known.is_none() && end != Position::START).then_some(now);
+        let filling = known.is_none() && end != Position::START;
+        outgoing.filling = filling.then_some(now);
         let channel = session.channels.entry(id).or_default();
         if let Some(before) = &channel.outgoing {
             outgoing.doubtful = before.doubtful;
@@ -185,6 +186,9 @@ impl Replica {
         channel.outgoing = Some(outgoing);
         room.subscribers.insert(peer);
         room.keep_announcing(now);
+        if filling {
+            room.give_up_at.get_or_insert(now.after(limits::FILLING_MAX));
+        }
         self.dirty.insert(id);
         self.subscribe(peer, id);
         if let Some(known) = known {

@@ -81,8 +81,8 @@ fn heads_that_are_not_served_are_asked_for_and_come_another_way() {
     let mut bob = stage.fooled("bob");
     stage.liar.wait_for("bob", "get", 1);
     bob.line("bob's own");
-    // The next announcement: bob asks for all once more, and once only.
-    stage.liar.wait_for("bob", "sub", 2);
+    // The next announcements: bob compares, is told what it lacks, and does not get it.
+    stage.liar.wait_for("bob", "reconcile", 1);
     alice.line("announced too");
     stage.liar.wait_for("bob", "get", 2);
     let seen = bob.events_until(|event| event["event"] == "relayed");
