@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::Instant;
 
 use crdt_tests::cluster::Cluster;
-use crdt_tests::process::Process;
+use crdt_tests::process::{Process, WAIT_MAX};
 use serde_json::Value;
 
 use crate::command_line::assert_fails;
@@ -29,6 +30,32 @@ fn links(cluster: &Cluster, name: &str) -> serde_json::Map<String, Value> {
     let peers = cluster.json("peers", name, &[]);
     assert_eq!(peers["running"], true);
     peers["links"].as_object().unwrap().clone()
+}
+
+/// The links that a running node names, once they are as wanted.
+pub(crate) fn links_once(
+    cluster: &Cluster,
+    name: &str,
+    wanted: impl Fn(&serde_json::Map<String, Value>) -> bool,
+) -> serde_json::Map<String, Value> {
+    let start = Instant::now();
+    loop {
+        let links = links(cluster, name);
+        if wanted(&links) {
+            return links;
+        }
+        assert!(start.elapsed() < WAIT_MAX, "{name}: {links:?}");
+    }
+}
+
+/// A link of a running node, once it is as wanted.
+pub(crate) fn link_once(
+    cluster: &Cluster,
+    name: &str,
+    url: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> Value {
+    links_once(cluster, name, |links| wanted(&links[url]))[url].clone()
 }
 
 #[test]
