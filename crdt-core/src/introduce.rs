@@ -64,9 +64,12 @@ impl Replica {
             let author = key.author();
             self.send(peer, &Message::Auth { author, sig });
         }
-        self.effects.push(Effect::Notify(Event::PeerReady { peer, agent, store }));
+        let let_in = self.sessions.get(&peer).is_some_and(|session| self.is_let_in(session));
+        if let_in {
+            self.effects.push(Effect::Notify(Event::PeerReady { peer, agent, store }));
+        }
         self.tell_twin(peer);
-        if self.sessions.get(&peer).is_some_and(|session| self.is_let_in(session)) {
+        if let_in {
             self.let_in(peer);
         }
     }
@@ -87,7 +90,9 @@ impl Replica {
             return self.refuse(peer, "this key is not on the list of those let in");
         }
         let (before, side) = (session.proved.replace(author), session.link.side);
+        let agent = session.agent.clone();
         if before.is_none() && self.demands_proof(side) {
+            self.effects.push(Effect::Notify(Event::PeerReady { peer, agent, store }));
             self.let_in(peer);
         }
     }

@@ -135,6 +135,10 @@ pub(crate) struct Connection {
     /// Address to accept other nodes on, instead of the configured one; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Let in only nodes that prove that they have this key, instead of the configured ones;
+    /// repeatable, needs --listen.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) allow: Vec<String>,
     /// Read the key's passphrase from the first line of a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,

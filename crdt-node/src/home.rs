@@ -33,6 +33,9 @@ pub struct Settings {
     /// Where to accept connections of other nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
+    /// Keys of those who may connect, if not everybody may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
     /// Rooms to take part in; the first is the one lines are written to.
     pub rooms: Vec<String>,
 }

@@ -38,6 +38,7 @@ impl Keyless {
             trust: Trust::Marks,
             routes: relays,
             listen: None,
+            allowed: None,
         };
         Ok(Self { node: Node::spawn(config).await? })
     }

@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
-use crdt_core::id::RoomName;
+use crdt_core::id::{AuthorId, RoomName};
+use crdt_core::introduce::Allowed;
 use crdt_node::console::{Console, restore_terminal};
 use crdt_node::error::NodeError;
 use crdt_node::home::{Home, check_address};
@@ -35,6 +36,12 @@ fn configured(
     let peers = given(&connection.peer, settings.peers);
     relays.iter().chain(&peers).try_for_each(|url| check_address(url))?;
     let dialled = routes::once(relays, peers);
+    let listen = connection.listen.or(settings.listen);
+    let allowed = allowed(&given(&connection.allow, settings.allow))?;
+    if allowed.is_some() && listen.is_none() {
+        let message = "--allow is about those who connect: it needs --listen ADDR";
+        return Err(NodeError::Usage(message.into()));
+    }
     let passphrase = connection.passphrase_file.clone().map_or(Passphrase::Ask, Passphrase::File);
     let key = identity::load(&home.key(), &passphrase)?;
     let config = RunConfig {
@@ -44,11 +51,21 @@ fn configured(
         trust: if connection.trust_store { Trust::Store } else { Trust::Marks },
         key,
         dialled,
-        listen: connection.listen.or(settings.listen),
+        listen,
+        allowed,
         rooms: rooms.iter().map(|room| RoomName::parse(room)).collect::<Result<_, _>>()?,
         until,
     };
     Ok((home, config))
+}
+
+/// The keys of those who may connect; `None` if everybody may.
+fn allowed(keys: &[String]) -> Result<Option<Allowed>, NodeError> {
+    let key = |text: &String| {
+        AuthorId::parse(text).map_err(|error| NodeError::Usage(format!("allow {text}: {error}")))
+    };
+    let keys: Allowed = keys.iter().map(key).collect::<Result<_, _>>()?;
+    Ok((!keys.is_empty()).then_some(keys))
 }
 
 /// `run`.

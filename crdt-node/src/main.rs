@@ -160,6 +160,7 @@ fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<
         relays,
         peers: init.peer,
         listen: init.listen,
+        allow: Vec::new(),
         rooms,
     })?;
     drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crdt_core::Replica;
 use crdt_core::effect::{Command, Event};
 use crdt_core::id::{AuthorId, RoomId, RoomName, StoreId};
+use crdt_core::introduce::Allowed;
 use crdt_core::json::Canonical;
 use crdt_core::key::SecretKey;
 use crdt_core::replica::{Config, Rooms};
@@ -48,6 +49,8 @@ pub struct NodeConfig {
     pub routes: usize,
     /// Where it will accept connections of others.
     pub listen: Option<SocketAddr>,
+    /// Whoever connects there must prove that it has one of these keys, if any are given.
+    pub allowed: Option<Allowed>,
 }
 
 /// Who signs a node's transactions.
@@ -162,7 +165,7 @@ impl Node {
             rooms: Rooms::Joined,
             key: config.key.key(),
             seed: random()?,
-            allowed: None,
+            allowed: config.allowed,
         });
         replica.follow(author);
         store.replay(|record| replica.restore(record).map_err(NodeError::from))?;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crdt_core::id::{RoomId, RoomName};
+use crdt_core::introduce::Allowed;
 use crdt_core::key::SecretKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -44,6 +45,8 @@ pub struct RunConfig {
     pub dialled: Vec<(Kind, String)>,
     /// Where it accepts connections of others.
     pub listen: Option<SocketAddr>,
+    /// Who may connect, if not everybody may.
+    pub allowed: Option<Allowed>,
     /// What it takes part in; lines go to the first.
     pub rooms: Vec<RoomName>,
     /// When it ends.
@@ -134,6 +137,7 @@ impl Run {
             trust: config.trust,
             routes: config.dialled.len(),
             listen: config.listen,
+            allowed: config.allowed,
         })
         .await?;
         let (fed_sender, fed) = mpsc::channel(LINES_WAITING_MAX);

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use crdt_core::Replica;
-use crdt_core::effect::{Event, PeerId};
+use crdt_core::effect::{CloseReason, Event, PeerId};
 use crdt_core::evidence::Equivocation;
 use crdt_core::id::{AuthorId, OpId, RoomId};
 use crdt_relayer::driver::Driver;
@@ -280,6 +280,8 @@ impl Watch {
             }
             // What is withdrawn comes after the end.
             Event::Withdrawn { .. } => {}
+            // Told as what becomes of the link.
+            Event::PeerProblem { code, .. } if code == CloseReason::Auth.as_str() => {}
             Event::PeerProblem { peer, code, message } => {
                 let (code, message) = (show::safe(&code), show::safe(&message));
                 let who = self.links.of(peer).kind.word();

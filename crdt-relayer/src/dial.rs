@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::driver::Driver;
-use crate::ended::Ended;
+use crate::ended::{Cause, Ended};
 use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire, offline};
 
 /// Time to connect and upgrade.
@@ -73,8 +73,8 @@ pub enum LinkEvent {
         reason: String,
         /// The pause.
         retry_ms: u64,
-        /// One side does not want the other; the pause grows to a minute.
-        refused: bool,
+        /// What kind of end it was. After a refusal the pause grows to a minute.
+        cause: Cause,
     },
 }
 
@@ -102,7 +102,7 @@ pub async fn keep(
         }
         let started = tokio::time::Instant::now();
         let Ending { how, kept } = serve(&driver, &route, &events, online.clone()).await;
-        let Ended { why: reason, refused } = match kept {
+        let Ended { why: reason, cause } = match kept {
             None => how,
             Some(kept) => {
                 let up = LinkEvent::Up { url: route.url.clone(), peer: kept.peer };
@@ -119,10 +119,10 @@ pub async fn keep(
             // Whoever wanted this link wants to hear no more of it.
             return;
         }
-        pause = starting(pause, started.elapsed(), refused);
+        pause = starting(pause, started.elapsed(), cause.is_refusal());
         let wait = jittered(pause);
         let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let down = LinkEvent::Down { url: route.url.clone(), reason, retry_ms, refused };
+        let down = LinkEvent::Down { url: route.url.clone(), reason, retry_ms, cause };
         if events.send(down).await.is_err() {
             return;
         }
@@ -216,7 +216,7 @@ fn describe(error: &Error) -> Ended {
         // Too early and too often are about time, and a server's own fault may be mended.
         let passing = matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error();
         let why = format!("the other side answers HTTP {status}");
-        return Ended { why, refused: !passing };
+        return if passing { Ended::lost(why) } else { Ended::refused(why) };
     }
     Ended::lost(error.to_string())
 }

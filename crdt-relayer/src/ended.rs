@@ -1,28 +1,54 @@
 //! Why a connection ended, in words, and whether dialling again soon is of any use.
 
-use crdt_core::effect::CloseReason;
+use crdt_core::effect::{CloseReason, PeerId};
 
 /// The websocket close code for what a rule forbids (RFC 6455, section 7.4).
 const POLICY: u16 = 1008;
+
+/// Said of one of two connections; which one is not part of it.
+const TWIN: CloseReason = CloseReason::Twin(PeerId(0));
+
+/// What kind of end it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The network or a process failed, or somebody left.
+    Lost,
+    /// Another connection to the same peer is kept.
+    Twin,
+    /// One of the two sides does not want the other. That seldom changes within seconds.
+    Refused,
+    /// The other side lets in only keys it knows, and this side's is none of them.
+    UnknownKey,
+}
+
+impl Cause {
+    /// Whether dialling again soon is of no use.
+    pub fn is_refusal(self) -> bool {
+        match self {
+            Self::Refused | Self::UnknownKey => true,
+            Self::Lost | Self::Twin => false,
+        }
+    }
+}
 
 /// How a connection ended, or why there was none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     /// In words.
     pub(crate) why: String,
-    /// One of the two sides does not want the other. That seldom changes within seconds.
-    pub(crate) refused: bool,
+    /// In kind.
+    pub(crate) cause: Cause,
 }
 
 impl Ended {
     /// The network or a process failed, or somebody left.
     pub(crate) fn lost(why: impl Into<String>) -> Self {
-        Self { why: why.into(), refused: false }
+        Self { why: why.into(), cause: Cause::Lost }
     }
 
     /// One side does not want the other.
     pub(crate) fn refused(why: impl Into<String>) -> Self {
-        Self { why: why.into(), refused: true }
+        Self { why: why.into(), cause: Cause::Refused }
     }
 
     /// This side closed it.
@@ -47,7 +73,11 @@ impl Ended {
                 Self::refused("the other side says that this one broke the protocol too often")
             }
             None if is_policy(code, word, CloseReason::Auth) => {
-                Self::refused("the peer lets in only keys it knows")
+                let why = "the peer lets in only keys it knows".to_owned();
+                Self { why, cause: Cause::UnknownKey }
+            }
+            None if code == TWIN.code() && word == TWIN.as_str() => {
+                Self { why: "another connection to it is kept".to_owned(), cause: Cause::Twin }
             }
             // Too slow a reader may be faster next time.
             None if code == POLICY && word != "slow" => {
@@ -81,13 +111,18 @@ mod tests {
     #[test]
     fn what_a_rule_forbids_is_a_refusal_and_nothing_else_is() {
         for word in ["own-store", "version", "hello", "strikes", "auth"] {
-            assert!(Ended::by_this_side(1008, word).refused, "{word}");
-            assert!(Ended::by_the_peer(1008, word).refused, "{word}");
+            assert!(Ended::by_this_side(1008, word).cause.is_refusal(), "{word}");
+            assert!(Ended::by_the_peer(1008, word).cause.is_refusal(), "{word}");
         }
-        assert!(Ended::by_the_peer(1008, "quota").refused, "a reason of a later version");
-        for (code, word) in [(1008, "slow"), (1001, "going-away"), (1000, "bye"), (1009, "size")] {
-            assert!(!Ended::by_this_side(code, word).refused, "{word}");
-            assert!(!Ended::by_the_peer(code, word).refused, "{word}");
+        assert!(
+            Ended::by_the_peer(1008, "quota").cause.is_refusal(),
+            "a reason of a later version"
+        );
+        for (code, word) in
+            [(1008, "slow"), (1001, "going-away"), (1000, "bye"), (1009, "size"), (1000, "twin")]
+        {
+            assert!(!Ended::by_this_side(code, word).cause.is_refusal(), "{word}");
+            assert!(!Ended::by_the_peer(code, word).cause.is_refusal(), "{word}");
         }
     }
 }

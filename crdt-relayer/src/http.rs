@@ -15,6 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 
 use crate::driver::Driver;
+use crate::ended::Cause;
 use crate::server::Place;
 use crate::session::{
     self, Incoming, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, ReadError, Wire, offline,
@@ -65,6 +66,8 @@ pub struct Left {
     pub peer: PeerId,
     /// Why.
     pub reason: String,
+    /// What kind of end it was.
+    pub cause: Cause,
 }
 
 #[derive(Debug)]
@@ -157,8 +160,9 @@ async fn serve(host: &Host, socket: WebSocket) {
     let ended = session::run(driver, read, write, stop, (peer, Link::ACCEPTED)).await;
     if let Some(guests) = &service.guests {
         guests.open().remove(&peer);
+        let left = Left { peer, reason: ended.how.why, cause: ended.how.cause };
         // Whoever wanted to know may have stopped.
-        let _stopped = guests.left.send(Left { peer, reason: ended.how.why }).await;
+        let _stopped = guests.left.send(left).await;
     }
 }
 

@@ -7,7 +7,7 @@ pub mod backplane;
 pub mod clock;
 pub mod dial;
 pub mod driver;
-mod ended;
+pub mod ended;
 pub mod error;
 pub mod escape;
 pub mod home;

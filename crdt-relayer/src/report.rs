@@ -80,9 +80,9 @@ fn link_line(event: &LinkEvent, as_json: bool) -> String {
             json!({"event": "link", "relay": url, "state": "connected"}).to_string()
         }
         (LinkEvent::Up { url, .. }, false) => format!("connected to {}", safe(url)),
-        (LinkEvent::Down { url, reason, retry_ms, refused }, true) => {
+        (LinkEvent::Down { url, reason, retry_ms, cause }, true) => {
             let line = json!({
-                "event": "link", "relay": url, "state": if *refused { "refused" } else { "down" },
+                "event": "link", "relay": url, "state": if cause.is_refusal() { "refused" } else { "down" },
                 "reason": reason, "retry_ms": retry_ms,
             });
             safe_json(&line.to_string())

@@ -8,6 +8,7 @@ mod convergence;
 mod corpus;
 mod disk;
 mod doctor;
+mod doors;
 mod faults;
 mod liars;
 mod own_chain;

@@ -15,7 +15,7 @@ use crate::convergence::{assert_converged, lines};
 /// A port on which nobody listens.
 const DEAD: &str = "ws://127.0.0.1:1/websocket";
 
-fn synced(node: &mut Process, entries: usize) {
+pub(crate) fn synced(node: &mut Process, entries: usize) {
     node.event_with("synced", |event| event["entries"] == entries);
 }
 
@@ -26,7 +26,7 @@ fn answer(node: &mut Process, line: &str) -> Value {
 }
 
 /// The links that the running node names, by name.
-fn links(cluster: &Cluster, name: &str) -> serde_json::Map<String, Value> {
+pub(crate) fn links(cluster: &Cluster, name: &str) -> serde_json::Map<String, Value> {
     let peers = cluster.json("peers", name, &[]);
     assert_eq!(peers["running"], true);
     peers["links"].as_object().unwrap().clone()

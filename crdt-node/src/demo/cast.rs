@@ -177,6 +177,7 @@ fn make_home(
         relays: relays.to_vec(),
         peers: Vec::new(),
         listen: None,
+        allow: Vec::new(),
         rooms: vec![ROOM.into()],
     })?;
     drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);
@@ -224,6 +225,7 @@ impl Inside {
             trust: Trust::Marks,
             routes: relays.len(),
             listen: None,
+            allowed: None,
         };
         let mut node = Node::spawn(config).await?;
         for url in relays {

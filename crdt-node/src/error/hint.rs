@@ -22,7 +22,8 @@ impl NodeError {
             Self::NoPassphrase { .. } => "give it with --passphrase-file FILE".into(),
             Self::Passphrase { .. } => "try again; nothing was changed".into(),
             Self::Config { .. } => {
-                "mend the file; it knows `name`, `relays`, `peers`, `listen` and `rooms`".into()
+                "mend the file; it knows `name`, `relays`, `peers`, `listen`, `allow` and `rooms`"
+                    .into()
             }
             Self::NoSubject { .. } => "name an exported file, or a node made with init".into(),
             Self::Exists { .. } => "choose another file name".into(),

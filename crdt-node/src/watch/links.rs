@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crdt_core::effect::PeerId;
 use crdt_relayer::dial::LinkEvent;
+use crdt_relayer::ended::Cause;
 use serde_json::json;
 
 use super::Watch;
@@ -23,8 +24,12 @@ impl Watch {
                     self.progress.forget(&before.name);
                 }
             }
-            LinkEvent::Down { url, reason, retry_ms, refused } => {
-                let phase = if refused { Phase::Refused } else { Phase::Down };
+            LinkEvent::Down { url, reason, retry_ms, cause } => {
+                let phase = if cause.is_refusal() { Phase::Refused } else { Phase::Down };
+                let reason = match cause {
+                    Cause::UnknownKey => format!("{reason}; give it yours: {}", self.author),
+                    Cause::Lost | Cause::Twin | Cause::Refused => reason,
+                };
                 let news = self.links.down(&url, phase, &reason, retry_ms);
                 // Still the same: told once.
                 let Some(link) = news else { return };

@@ -41,8 +41,8 @@ fn one_authors_ops_kept_back_are_missed_and_come_another_way() {
     assert!(told.contains("MISSING  op "), "{told}");
     // In time it says who has named it and does not send it.
     let relay = stage.liar.url("bob");
-    let state = |link: &Value| link["state"] == "withholding";
-    let link = crate::routes::link_once(&stage.cluster, "bob", &relay, state);
+    let withholds = |link: &Value| link["state"] == "withholding";
+    let link = crate::routes::link_once(&stage.cluster, "bob", &relay, withholds);
     assert_eq!(link["rooms"][0]["op"], missing["ops"][0], "{link}");
     assert!(
         link["reason"].as_str().unwrap().ends_with("it named it and does not send it"),
