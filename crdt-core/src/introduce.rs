@@ -124,13 +124,16 @@ impl Replica {
         if store.is_none_or(|store| store < self.config.store) {
             return;
         }
-        let of_side = |side: Side| {
-            let of = |(_, s): &(&PeerId, &Session)| s.store == store && s.link.side == side;
-            self.sessions.iter().find(of).map(|(peer, session)| (*peer, session.peer_nonce))
+        let of_side = |wanted: Side| {
+            let of = move |(_, s): &(&PeerId, &Session)| s.store == store && s.link.side == wanted;
+            self.sessions.iter().filter(of)
         };
-        if let (Some((dialled, _)), Some((_, Some(nonce)))) =
-            (of_side(Side::Dialled), of_side(Side::Accepted))
-        {
+        let Some((&dialled, _)) = of_side(Side::Dialled).next() else { return };
+        // Of several that the peer has opened, some may be dead already.
+        let opened =
+            of_side(Side::Accepted).filter(|(other, _)| peer == dialled || **other == peer);
+        let nonces: Vec<Nonce> = opened.filter_map(|(_, session)| session.peer_nonce).collect();
+        for nonce in nonces {
             self.send(dialled, &Message::Twin { nonce });
         }
     }
@@ -140,9 +143,10 @@ impl Replica {
         let Some(session) = self.sessions.get(&peer) else { return };
         let (store, side) = (session.store, session.link.side);
         let twin = self.sessions.iter().find(|(other, session)| {
+            // What the peer says there may be on its way; it has heard the nonce there.
             **other != peer
                 && session.nonce == nonce
-                && session.store == store
+                && (session.store.is_none() || session.store == store)
                 && session.link.side == Side::Dialled
         });
         let Some((twin, scope)) = twin.map(|(twin, session)| (*twin, session.link.scope)) else {

@@ -175,6 +175,32 @@ fn two_that_dial_each_other_keep_one_connection() {
     }
 }
 
+#[test]
+fn which_connection_is_kept_may_be_said_before_the_other_one_is_answered() {
+    let (mut small, mut large) = (replica(1, None), replica(2, None));
+    let call = sent(large.handle(NOW, Input::PeerUp(PeerId(1), Link::DIALLED)), PeerId(1));
+    // What the smaller store answers there is on its way.
+    small.handle(NOW, Input::PeerUp(PeerId(1), Link::ACCEPTED));
+    for frame in call {
+        small.handle(NOW, Input::Received(PeerId(1), frame.as_bytes().to_vec()));
+    }
+    let second =
+        talk((&mut small, PeerId(2), Link::DIALLED), (&mut large, PeerId(2), Link::ACCEPTED));
+    assert_eq!(second, [Vec::new(), alloc::vec![(PeerId(1), CloseReason::Twin(PeerId(2)))]]);
+}
+
+#[test]
+fn a_connection_that_is_dead_on_one_side_hides_no_twin() {
+    let (mut small, mut large) = (replica(1, None), replica(2, None));
+    talk((&mut large, PeerId(1), Link::DIALLED), (&mut small, PeerId(1), Link::ACCEPTED));
+    // The larger one starts anew; the smaller one has not noticed yet.
+    large = replica(2, None);
+    talk((&mut large, PeerId(5), Link::DIALLED), (&mut small, PeerId(5), Link::ACCEPTED));
+    let second =
+        talk((&mut small, PeerId(6), Link::DIALLED), (&mut large, PeerId(6), Link::ACCEPTED));
+    assert_eq!(second, [Vec::new(), alloc::vec![(PeerId(5), CloseReason::Twin(PeerId(6)))]]);
+}
+
 /// A liar that claims to be a peer cannot have the connection to the real one closed.
 #[test]
 fn who_only_claims_a_store_closes_no_connection() {
