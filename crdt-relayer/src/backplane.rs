@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::dial::{GOOD_AFTER, LinkEvent, PAUSE_FIRST, PAUSE_MAX, jittered};
 use crate::driver::Driver;
+use crate::ended::Cause;
 use crate::local::LocalPeer;
 
 mod ask;
@@ -67,7 +68,7 @@ pub async fn keep<E: Engine>(
         let wait = jittered(pause);
         let news = told.len() < REASONS_MAX && told.insert(reason.clone());
         let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let down = LinkEvent::Down { url: url.clone(), reason, retry_ms, refused: false };
+        let down = LinkEvent::Down { url: url.clone(), reason, retry_ms, cause: Cause::Lost };
         if events.is_closed() || (news && events.send(down).await.is_err()) {
             return;
         }
