@@ -22,8 +22,9 @@ pub(crate) struct Exchange {
     /// Where the peer's stream stood when it began, and this side's.
     pulled: Position,
     through: Position,
-    /// Something happened since the peer announced its heads last.
+    /// Something happened since the peer announced its heads last, and when.
     pub(crate) moved: bool,
+    pub(crate) moved_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -45,7 +46,8 @@ impl Replica {
         let (Some(frame), Some(channel)) = (frame, channel) else { return };
         let found = Difference::default();
         let stage = Stage::Comparing { found, rounds: 1 };
-        channel.exchange = Some(Exchange { stage, pulled, through: end, moved: true });
+        channel.exchange =
+            Some(Exchange { stage, pulled, through: end, moved: true, moved_at: now });
         channel.tries = channel.tries.saturating_add(1);
         if let Some(outgoing) = channel.outgoing.as_mut().filter(|o| o.is_live(end)) {
             outgoing.filling = Some(now);
@@ -80,7 +82,7 @@ impl Replica {
         // An answer that comes late is to a question that was given up.
         let Some(exchange) = &mut channel.exchange else { return };
         let Stage::Comparing { found, rounds } = &mut exchange.stage else { return };
-        exchange.moved = true;
+        (exchange.moved, exchange.moved_at) = (true, self.now);
         let much = |found: &Difference| found.have.len() + found.need.len() > limits::SERVED_MAX;
         match room.items().compare(frame, found) {
             Err(_) => {
@@ -210,7 +212,8 @@ impl Replica {
         for peer in peers {
             let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
             let Some(channel) = channel else { continue };
-            let moves = channel.exchange.as_ref().is_some_and(|exchange| exchange.moved);
+            let recent = |exchange: &Exchange| now < exchange.moved_at.after(limits::FILLING_MAX);
+            let moves = channel.exchange.as_ref().is_some_and(recent);
             let goes_on = moves || channel.answers.is_recent(now);
             let Some(outgoing) = &mut channel.outgoing else { continue };
             let hangs = |since: Timestamp| now >= since.after(limits::FILLING_MAX) && !goes_on;
@@ -245,14 +248,14 @@ impl Replica {
         for (op, _) in came {
             channel.conduct.sent(*op);
         }
-        let Some(Exchange { stage: Stage::Moving { need, .. }, moved, .. }) = &mut channel.exchange
-        else {
-            return;
-        };
+        let Some(exchange) = &mut channel.exchange else { return };
+        let Stage::Moving { need, .. } = &mut exchange.stage else { return };
         // One that waits for others is here only when they are.
         let done = came.iter().filter(|(_, verdict)| *verdict != Verdict::Parked);
         for op in done.map(|(op, _)| op).chain(denied) {
-            *moved |= need.remove(op);
+            if need.remove(op) {
+                (exchange.moved, exchange.moved_at) = (true, now);
+            }
         }
     }
 }

@@ -304,7 +304,7 @@ impl Replica {
             }
         }
         if let Some(exchange) = self.sessions.get_mut(&peer).and_then(|s| s.exchange(id)) {
-            exchange.moved = true;
+            (exchange.moved, exchange.moved_at) = (true, self.now);
             self.dirty.insert(id);
         }
     }

@@ -118,6 +118,9 @@ fn a_relayer_that_forgets_its_store_each_time_gets_all_again_and_keeps_nothing_f
         stage.liar.cut();
         let is_down = |event: &Value| event["event"] == "link" && event["state"] != "connected";
         seen.extend(bob.events_until(is_down));
+        // Only a connection that is open again can be cut once more.
+        let is_up = |event: &Value| event["event"] == "link" && event["state"] == "connected";
+        seen.extend(bob.events_until(is_up));
     }
     assert!(
         seen.iter().all(|event| event["event"] != "synced" || event["entries"] == 0),
