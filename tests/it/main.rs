@@ -20,4 +20,5 @@ mod simulation;
 mod sneakernet;
 mod sync;
 mod tidy;
+mod twins;
 mod wire;

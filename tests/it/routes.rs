@@ -40,11 +40,12 @@ pub(crate) fn links_once(
 ) -> serde_json::Map<String, Value> {
     let start = Instant::now();
     loop {
-        let links = links(cluster, name);
-        if wanted(&links) {
-            return links;
+        let peers = cluster.json("peers", name, &[]);
+        let links = peers["links"].as_object().unwrap();
+        if peers["running"] == true && wanted(links) {
+            return links.clone();
         }
-        assert!(start.elapsed() < WAIT_MAX, "{name}: {links:?}");
+        assert!(start.elapsed() < WAIT_MAX, "{name}: {peers}");
     }
 }
 
