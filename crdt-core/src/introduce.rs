@@ -157,7 +157,7 @@ impl Replica {
         }
         if let Some(session) = self.sessions.get_mut(&peer) {
             // What the other one was for, this one is for now.
-            session.link.scope = scope;
+            (session.link.scope, session.chosen) = (scope, true);
         }
         self.close(twin, CloseReason::Twin(peer));
         if scope == Scope::Every {

@@ -68,6 +68,7 @@ impl Replica {
 
     /// A peer told what it holds: ask for what is unknown here, send what it lacks.
     pub(crate) fn heads(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: &Announced) {
+        let teaches = self.sessions.get(&peer).is_some_and(|session| self.teaches(session));
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let (all_acked, store) = (session.all_acked(id), session.store);
@@ -83,7 +84,8 @@ impl Replica {
         let all_admitted = || told.heads.iter().all(|head| room.log.graph().contains(*head));
         incoming.complete = agreed || (all_admitted() && all_named());
         incoming.told = Some((told.set, told.count));
-        if incoming.complete
+        if teaches
+            && incoming.complete
             && let Some(own) = &mut room.own
         {
             own.complete(now);
@@ -197,13 +199,14 @@ impl Replica {
         set: SetDigest,
         cursor: Position,
     ) {
+        let teaches = self.sessions.get(&peer).is_some_and(|session| self.teaches(session));
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(store) = session.store else { return };
         let Some(incoming) = session.incoming(id) else { return };
         (incoming.announced, incoming.complete) = (None, true);
         incoming.unsettled = false;
-        if let Some(own) = &mut room.own {
+        if let (true, Some(own)) = (teaches, &mut room.own) {
             own.complete(now);
         }
         let news = incoming.agreed.replace(set) != Some(set);

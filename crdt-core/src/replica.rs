@@ -247,14 +247,22 @@ impl Replica {
 
     /// Signs what waits to be signed, unless the own chain is still to be learnt.
     fn sign(&mut self, now: Timestamp, id: RoomId) {
+        let Some(key) = &self.config.key else { return };
+        let asked = self.signed.as_ref().map_or(0, |signed| signed.peers);
+        let teachers = || self.sessions.values().filter(|session| self.teaches(session));
+        let complete = teachers().filter(|session| session.is_complete(id)).count();
+        let all_complete = complete >= asked.max(teachers().count());
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        if let Some(key) = &self.config.key {
-            let asked = self.signed.as_ref().map_or(0, |signed| signed.peers);
-            let complete = self.sessions.values().filter(|session| session.is_complete(id)).count();
-            let all_complete = complete >= asked.max(self.sessions.len());
-            room.learn(now, all_complete, &mut self.effects);
-            room.sign_writes(now, key, &mut self.effects);
-        }
+        room.learn(now, all_complete, &mut self.effects);
+        room.sign_writes(now, key, &mut self.effects);
+    }
+
+    /// Whether what a peer holds tells how far the own chain goes. While any is to be asked, it is
+    /// those that the user chose: whoever connects could end the learning before they have told.
+    pub(crate) fn teaches(&self, session: &Session) -> bool {
+        let asked = self.signed.as_ref().map_or(0, |signed| signed.peers);
+        let listed = self.config.allowed.is_some() && session.proved.is_some();
+        asked == 0 || session.chosen || listed
     }
 
     fn set_timer(&mut self, now: Timestamp, id: RoomId) {

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::effect::{Effect, Link, Load, PeerId, Scope, Select};
+use crate::effect::{Effect, Link, Load, PeerId, Scope, Select, Side};
 use crate::exchange::{Allowance, Exchange};
 use crate::id::{AuthorId, Nonce, OpId, Position, RoomId, SetDigest, StoreId};
 use crate::limits;
@@ -18,6 +18,8 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) link: Link,
+    /// The user chose the peer: it was dialled, also if this is the connection that is kept instead.
+    pub(crate) chosen: bool,
     /// What this side said in its `hello`, and the peer in its own.
     pub(crate) nonce: Nonce,
     pub(crate) peer_nonce: Option<Nonce>,
@@ -138,6 +140,7 @@ impl Session {
     pub(crate) fn new(link: Link, nonce: Nonce) -> Self {
         Self {
             link,
+            chosen: link.side == Side::Dialled,
             nonce,
             peer_nonce: None,
             proved: None,

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::net::{Disk, MAIN, Net, Node};
-use crate::effect::{Event, Input};
+use crate::effect::{Event, Input, Link};
 use crate::evidence::Equivocation;
 use crate::fixtures::room;
 use crate::id::StoreId;
@@ -19,6 +19,11 @@ fn restore(net: &mut Net, node: usize, copy: &Node, signed: Option<u64>) -> bool
     net.nodes[node] = Node::start(copy.key, copy.disk.clone());
     let rooms = signed.map(|signed| (room(MAIN), signed)).into_iter().collect();
     net.nodes[node].replica.doubt_if_behind(Signed { rooms, others: None, peers: 1 }, FRESH)
+}
+
+/// Connects two, each of which chose the other.
+fn dial(net: &mut Net, a: usize, b: usize) {
+    net.link_as(a, b, Link::DIALLED);
 }
 
 fn copy(net: &Net, node: usize) -> Node {
@@ -51,7 +56,7 @@ fn a_restored_copy_learns_its_chain_before_it_signs() {
         net.settle();
         assert!(is_learning(&net, 1), "time alone teaches nothing");
 
-        net.link(0, 1);
+        dial(&mut net, 0, 1);
         net.settle();
         assert_eq!(net.nodes[1].durable(), [6, 7], "all that was typed is recorded");
         net.assert_converged(7);
@@ -73,7 +78,7 @@ fn a_store_that_holds_all_its_key_signed_signs_at_once() {
     assert!(!net.nodes[1].replica.doubt_if_behind(signed, FRESH));
     net.write(1, 2);
     assert_eq!(net.nodes[1].durable(), [2], "offline");
-    net.link(0, 1);
+    dial(&mut net, 0, 1);
     net.settle();
     net.assert_converged(2);
 }
@@ -85,7 +90,7 @@ fn what_was_signed_and_is_nowhere_keeps_the_chain_in_doubt() {
     net.settle();
     let old = copy(&net, 1);
     assert!(restore(&mut net, 1, &old, Some(2)));
-    net.link(0, 1);
+    dial(&mut net, 0, 1);
     net.write(1, 3);
     net.settle();
     assert_eq!(net.status(1).learning.unwrap().signed, Some(2));
@@ -105,9 +110,9 @@ fn a_peer_that_claims_to_know_more_is_waited_for_and_not_for_ever() {
     net.cut(0);
     let stale = Node::start(0, old.disk.clone());
     net.nodes.push(stale);
-    net.link(3, 1);
+    dial(&mut net, 3, 1);
     net.quiet();
-    net.link(2, 1);
+    dial(&mut net, 2, 1);
     net.wire.retain(|(to, _, frame)| *to != 1 || !frame.contains("\"ops\""));
     net.write(1, 3);
     net.now = net.now.after(limits::LEARN_WAIT);
@@ -131,7 +136,7 @@ fn a_copied_key_forks_once_and_both_branches_go_on() {
         net.nodes[3].replica.doubt_if_behind(Signed::default(), FRESH),
         "it takes an id of its own"
     );
-    net.link(0, 3);
+    dial(&mut net, 0, 3);
     net.settle();
     assert!(!is_learning(&net, 3));
     net.cut(1);
@@ -140,8 +145,8 @@ fn a_copied_key_forks_once_and_both_branches_go_on() {
         net.write(1, 10 + round);
         net.write(3, 20 + round);
     }
-    net.link(0, 1);
-    net.link(0, 3);
+    dial(&mut net, 0, 1);
+    dial(&mut net, 0, 3);
     net.settle();
     for round in 0..3 {
         net.write(1, 30 + round);
@@ -197,12 +202,12 @@ fn while_fewer_peers_have_told_all_than_are_asked_the_chain_is_not_known() {
     carried(&mut net, 1, &old, 2);
     // The first of two peers is empty, or says that it is.
     net.nodes.push(Node::start(0, Disk::default()));
-    net.link(2, 1);
+    dial(&mut net, 2, 1);
     net.quiet();
     net.write(1, 3);
     later(&mut net, 1, limits::LEARN_WAIT);
     assert!(is_learning(&net, 1), "the other may know more");
-    net.link(0, 1);
+    dial(&mut net, 0, 1);
     net.settle();
     assert!(!is_learning(&net, 1));
     net.quiet();
@@ -220,9 +225,9 @@ fn what_a_slow_peer_still_tells_keeps_the_chain_in_doubt() {
     let old = Node::start(1, Disk(net.nodes[1].disk.0[..3].to_vec()));
     carried(&mut net, 1, &old, 2);
     net.nodes.push(Node::start(0, Disk::default()));
-    net.link(3, 1);
+    dial(&mut net, 3, 1);
     net.quiet();
-    net.link(0, 1);
+    dial(&mut net, 0, 1);
     net.write(1, 1_000);
     // Its stream is slow, but it does not stop.
     while net.status(1).ops < 600 {
@@ -233,4 +238,35 @@ fn what_a_slow_peer_still_tells_keeps_the_chain_in_doubt() {
     net.settle();
     assert_eq!(net.nodes[1].durable(), [1_000]);
     assert!((0..3).all(|node| evidence(&net, node).is_empty()));
+}
+
+/// Whoever connects to a node that has somebody to ask cannot end its learning: with a room that is as
+/// old as the copy, it has nothing more to tell.
+#[test]
+fn a_stranger_who_connects_does_not_end_the_learning_of_a_chain() {
+    let mut net = Net::connected(2);
+    net.write(1, 1);
+    net.settle();
+    let old = copy(&net, 1);
+    net.write(1, 2);
+    net.settle();
+    restore(&mut net, 1, &old, None);
+    net.cut(0);
+    net.nodes.push(Node::start(0, old.disk.clone()));
+    net.write(1, 3);
+    // The stranger is known to hold what the copy holds; the time for others to tell passes.
+    net.link(3, 1);
+    net.settle();
+    net.now = net.now.after(limits::LEARN_WAIT_MAX);
+    net.input(1, Input::Flush);
+    net.settle();
+    assert!(is_learning(&net, 1));
+    dial(&mut net, 2, 1);
+    net.settle();
+    net.now = net.now.after(limits::LEARN_WAIT_MAX);
+    net.input(1, Input::Flush);
+    net.settle();
+    assert!(!is_learning(&net, 1));
+    assert_eq!(net.nodes[1].durable(), [3]);
+    assert!((1..3).all(|node| evidence(&net, node).is_empty()), "no fork");
 }
