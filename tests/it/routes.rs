@@ -104,13 +104,13 @@ fn two_nodes_without_a_relayer_replicate_both_ways() {
 /// In a line a - b - c, a and c write, and b passes on.
 fn forward(cluster: &Cluster, nodes: [Process; 3]) {
     let [mut a, mut b, mut c] = nodes;
-    a.try_write(&lines("a", 0, 1_000));
-    c.try_write(&lines("c", 0, 1_000));
+    a.try_write(&lines("a", 0, 10_000));
+    c.try_write(&lines("c", 0, 10_000));
     for node in [&mut a, &mut b, &mut c] {
-        synced(node, 2_000);
+        synced(node, 20_000);
     }
     [a, b, c].into_iter().for_each(Process::stop);
-    assert_converged(cluster, &["a", "b", "c"], 2_000);
+    assert_converged(cluster, &["a", "b", "c"], 20_000);
 }
 
 #[test]
