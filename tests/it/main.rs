@@ -11,6 +11,7 @@ mod doctor;
 mod doors;
 mod faults;
 mod liars;
+mod namespaces;
 mod own_chain;
 mod partition;
 mod relayers;
