@@ -7,6 +7,7 @@ use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId};
 use crate::key::SecretKey;
 use crate::limits;
 use crate::own::Own;
+use crate::reconcile::Items;
 use crate::replica::Replica;
 use crate::room::Room;
 use crate::status::{Bounds, Missing, RoomStatus};
@@ -45,6 +46,13 @@ impl Replica {
             unsigned: room.unsigned(),
             bounds: bounds(room),
         })
+    }
+
+    /// A room's ops in the order in which sets are compared.
+    pub fn items(&self, room: RoomId) -> Option<Items> {
+        let mut items = Items::default();
+        items.update(self.rooms.get(&room)?.log.graph());
+        Some(items)
     }
 
     /// Every point at which an author's chain forks, by author and place.

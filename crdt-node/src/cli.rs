@@ -279,6 +279,9 @@ pub(crate) struct Sync {
     /// Seconds after which it ends though not all hold the same.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) timeout: u64,
+    /// Only compare: say how many ops would be sent and received, and move none.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -325,7 +325,16 @@ async fn synced(asked: cli::Sync, folder: Option<&Path>, format: Format) -> Resu
     asked.routes.iter().try_for_each(|url| check_address(url))?;
     let room = asked.room.as_deref().map(RoomName::parse).transpose()?;
     let timeout = Duration::from_secs(asked.timeout);
-    let report = sync::run(&home, sync::Wanted { routes: asked.routes, room, timeout }).await?;
+    let wanted = sync::Wanted { routes: asked.routes, room, timeout };
+    if asked.dry_run {
+        let preview = sync::preview(&home, wanted).await?;
+        let printed = print(&match format {
+            Format::Json => show::safe_json(&preview.json().to_string()),
+            Format::Text => preview.text(),
+        });
+        return preview.outcome().and(printed);
+    }
+    let report = sync::run(&home, wanted).await?;
     let printed = print(&match format {
         Format::Json => show::safe_json(&report.json().to_string()),
         Format::Text => report.text(),

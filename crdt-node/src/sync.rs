@@ -1,6 +1,7 @@
 //! One synchronisation from end to end: connects to one or two relays or nodes, and ends once each has
 //! announced what this node holds. Source: `docs/PROTOCOL.md`, "Heads".
 
+mod dry;
 mod report;
 mod route;
 
@@ -20,6 +21,7 @@ use crate::keyless::Keyless;
 use crate::node::Happening;
 use crate::report as rooms;
 use crate::show;
+pub use dry::{Preview, preview};
 use report::State;
 pub use report::{Moved, Report, Room};
 use route::{Counted, Happened, Route};

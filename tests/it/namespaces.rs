@@ -153,7 +153,7 @@ fn two_sides_that_wrote_for_five_minutes_hold_the_same_soon_after_the_line_is_me
         node.event_with("synced", |event| event["entries"] == entries);
     }
     let (time, bytes) = (mended.elapsed(), wires.bytes() - before);
-    println!("{entries} entries, the same {time:?} after mending, {bytes} bytes for {missing}");
+    eprintln!("{entries} entries, the same {time:?} after mending, {bytes} bytes for {missing}");
     assert!(
         bytes <= missing + missing / 2,
         "{bytes} bytes crossed for {missing} that were missing"

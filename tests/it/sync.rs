@@ -35,7 +35,9 @@ fn sync(cluster: &Cluster, name: &str, more: &[&str], code: i32) -> Value {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{errors}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&report["schema"], &report["code"]), (&"crdt-node/sync/1".into(), &code.into()));
+    let schema = if more.contains(&"--dry-run") { "sync-preview" } else { "sync" };
+    assert_eq!(report["schema"], format!("crdt-node/{schema}/1"));
+    assert_eq!(report["code"], code);
     report
 }
 
@@ -203,4 +205,26 @@ fn a_route_that_ends_early_is_named() {
     let report = sync(&cluster, "bob", &[&liar.url("bob")], 4);
     assert_eq!(report["routes"][0]["state"], "unreachable");
     relayer.stop();
+}
+
+/// A dry run says what would move, and moves nothing: not here, not there.
+#[test]
+fn a_dry_run_counts_and_moves_nothing() {
+    let cluster = Cluster::new();
+    let (relayer, relay) = cluster.another_relayer("relayer");
+    author(&cluster, "alice", &relay, 30);
+    loner(&cluster, "bob", 7);
+    let preview = sync(&cluster, "bob", &[&relay, "--dry-run"], 0);
+    let room = &preview["routes"][0]["rooms"][0];
+    let (here, there) = (cluster.room("bob")["ops"].clone(), cluster.room("alice")["ops"].clone());
+    assert_eq!((&room["send"], &room["receive"]), (&here, &there), "{preview}");
+    // Nothing has changed, so it says the same again; and after a synchronisation that all is there.
+    assert_eq!(sync(&cluster, "bob", &[&relay, "--dry-run"], 0), preview);
+    sync(&cluster, "bob", &[&relay], 0);
+    let after = sync(&cluster, "bob", &[&relay, "--dry-run"], 0);
+    let room = &after["routes"][0]["rooms"][0];
+    assert_eq!((&room["send"], &room["receive"]), (&0.into(), &0.into()), "{after}");
+    relayer.stop();
+    let gone = sync(&cluster, "bob", &[&relay, "--dry-run"], 4);
+    assert!(gone["routes"][0]["reason"].is_string(), "{gone}");
 }

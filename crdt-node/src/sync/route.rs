@@ -82,7 +82,7 @@ impl Route {
         driver: &Driver,
         happened: &mpsc::Sender<Happened>,
     ) -> Result<&'static str, String> {
-        let mut socket = self.connect().await?;
+        let mut socket = connect(&self.url).await?;
         let stopped = |_| "this node stopped".to_owned();
         let mut peer = LocalPeer::connect(driver, Link::DIALLED).await.map_err(stopped)?;
         // Before the other side is heard, so that it is known whose words are told.
@@ -122,19 +122,6 @@ impl Route {
         };
         peer.close().await;
         ended
-    }
-
-    async fn connect(&self) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, String> {
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(FRAME_BYTES_MAX))
-            .max_frame_size(Some(FRAME_BYTES_MAX));
-        let connecting = connect_async_with_config(&self.url, Some(config), true);
-        match timeout(CONNECT_MAX, connecting).await {
-            Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(Error::Io(error))) => Err(error.to_string()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", CONNECT_MAX.as_secs())),
-        }
     }
 
     /// Counts a frame of this side. Whether it may pass.
@@ -182,4 +169,21 @@ fn is_sub(frame: &str) -> bool {
 /// What a frame says. One that is no message is for the replica to refuse.
 fn said(frame: &str) -> Option<Said> {
     serde_json::from_str(frame).ok()
+}
+
+/// A connection to another program.
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Dials, once.
+pub(super) async fn connect(url: &str) -> Result<Socket, String> {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(FRAME_BYTES_MAX))
+        .max_frame_size(Some(FRAME_BYTES_MAX));
+    let connecting = connect_async_with_config(url, Some(config), true);
+    match timeout(CONNECT_MAX, connecting).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(Error::Io(error))) => Err(error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", CONNECT_MAX.as_secs())),
+    }
 }
