@@ -200,7 +200,7 @@ impl World {
         for end in [0, 1] {
             let (who, peer) = (ends[end], self.links[link].halves[end].peer);
             if who < self.parties.len() {
-                self.input(who, Input::PeerUp(peer, Link::ACCEPTED));
+                self.input(who, Input::PeerUp(peer, Link::DIALLED));
             } else {
                 let hello = self.liars[who - self.parties.len()].hello();
                 self.fly(link, 1 - end, Flight { frame: hello, said: Said::Other });
