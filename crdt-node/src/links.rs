@@ -331,6 +331,12 @@ impl Links {
         self.known().peers.get(&peer).cloned().unwrap_or_else(gone)
     }
 
+    /// Whether a link is, or was until it went, one that its other side opened.
+    pub(crate) fn is_accepted(&self, named: &Named) -> bool {
+        let known = self.known();
+        named.kind == Kind::Peer && known.links.get(&named.name).is_none_or(Link::is_accepted)
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.known().links.len()

@@ -24,7 +24,7 @@ use crate::node::{Node, NodeConfig, Signer, Trust, Unsigned};
 use crate::progress::Progress;
 use crate::screen::Screen;
 use crate::state::State;
-use crate::watch::Watch;
+use crate::watch::{Guests, Watch};
 
 /// Time that leaving the console waits for relays and peers.
 pub const LEAVE_MAX: Duration = Duration::from_secs(2);
@@ -158,6 +158,7 @@ impl Run {
             progress: Progress::new(rooms),
             links,
             told: HashSet::new(),
+            guests: Guests::default(),
             liars: BTreeSet::new(),
             names: HashMap::new(),
         };

@@ -10,7 +10,7 @@ use crdt_core::id::{AuthorId, OpId, RoomId};
 use crdt_relayer::driver::Driver;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::error::NodeError;
 use crate::evidence;
@@ -23,7 +23,11 @@ use crate::run::{Signals, Until};
 use crate::screen::{Format, Screen};
 use crate::show::{self, Signer};
 
+mod guests;
 mod links;
+
+pub(crate) use guests::Guests;
+use guests::Knock;
 
 /// Time between two looks at whether a run is complete.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -34,6 +38,8 @@ pub(crate) struct Watch {
     pub(crate) author: AuthorId,
     pub(crate) progress: Progress,
     pub(crate) links: Links,
+    /// What a person is not told yet of those who connect.
+    pub(crate) guests: Guests,
     /// Rooms whose being in sync was told to a person since the last connection.
     pub(crate) told: HashSet<RoomId>,
     /// Authors who signed two different ops at one place.
@@ -124,10 +130,11 @@ impl Watch {
                     }
                     Happening::Link(link) => self.link(screen, link).await,
                     Happening::Left(left) => {
-                        if let Some(named) = self.links.left(left.peer) {
+                        let named = self.links.left(left.peer);
+                        if let Some(named) = &named {
                             self.progress.forget(&named.name);
-                            self.left(screen, &named, &show::safe(&left.reason)).await;
                         }
+                        self.left(screen, named.as_ref(), &left).await;
                     }
                     Happening::Ended(how) => return how,
                 },
@@ -142,6 +149,10 @@ impl Watch {
                     Fed::Quit if until == Until::Stopped => return self.refusals(),
                     Fed::End | Fed::Quit => ended = Some(Instant::now()),
                 },
+                () = until_due(self.guests.due()) => {
+                    let sum = self.guests.sum(Instant::now());
+                    screen.show(sum).await;
+                }
                 _ = look.tick(), if ended.is_some() => {
                     let waited = ended.map_or(Duration::ZERO, |at| at.elapsed());
                     if let Some(over) = self.over(node, until, waited).await {
@@ -274,8 +285,12 @@ impl Watch {
             }
             Event::PeerReady { peer, agent, store } => {
                 if let Some(named) = self.links.introduced(peer, &agent, store) {
-                    self.told.clear();
-                    self.connected(screen, &named).await;
+                    if self.links.is_accepted(&named) {
+                        self.came(screen, &named).await;
+                    } else {
+                        self.told.clear();
+                        self.connected(screen, &named).await;
+                    }
                 }
             }
             // What is withdrawn comes after the end.
@@ -321,11 +336,24 @@ impl Watch {
     }
 
     /// Who has several relays must know which one to do without.
-    async fn problem(&self, screen: &Screen, peer: PeerId, what: &str) {
-        let Named { kind, name } = self.links.of(peer);
+    async fn problem(&mut self, screen: &Screen, peer: PeerId, what: &str) {
+        let named = self.links.of(peer);
+        let accepted = self.links.is_accepted(&named);
+        if accepted && !self.may_tell(screen, Knock::Problem) {
+            return;
+        }
+        let Named { kind, name } = named;
         let mut fields = json!({"event": "problem", "message": what});
         fields[kind.word()] = json!(name);
         self.tell(screen, &fields, || format!("WARNING  {what}   {name}")).await;
+    }
+}
+
+/// Waits until then; for ever if there is no such time.
+async fn until_due(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,12 +1,15 @@
 //! A node that listens decides who comes in, and is not shouted down by those who knock.
 
+use std::time::Instant;
+
 use crdt_tests::client::{Client, Said, hello, sub};
 use crdt_tests::cluster::Cluster;
+use crdt_tests::process::Process;
 use serde_json::Value;
 
 use crate::command_line::assert_fails;
 use crate::convergence::{assert_converged, lines};
-use crate::routes::{link_once, links, synced};
+use crate::routes::{link_once, links, links_once, synced};
 
 #[test]
 fn a_node_lets_in_only_the_keys_it_is_given_and_tells_the_others_so() {
@@ -97,5 +100,62 @@ fn whom_to_let_in_is_configured_and_needs_a_door() {
     let mut eve = cluster.node_by("eve", &["--peer", &url, "--headless"]);
     eve.event_with("link", |event| event["state"] == "refused");
     eve.stop();
+    alice.stop();
+}
+
+/// A node that prints for people; returns where it listens.
+fn shown(cluster: &Cluster, name: &str) -> (Process, String) {
+    let mut program = cluster.program(name);
+    program.args(["run", name, "--headless", "--no-relay", "--listen", "127.0.0.1:0", "--home"]);
+    program.arg(cluster.home(name));
+    let mut node = Process::spawn(program);
+    loop {
+        let line = node.next_event();
+        if let Some((_, url)) = line.as_str().unwrap().split_once("others dial ") {
+            return (node, url.to_owned());
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_who_come_and_go_do_not_fill_the_screen() {
+    const VISITS: u8 = 40;
+    let cluster = Cluster::new();
+    cluster.init("alice");
+    let start = Instant::now();
+    let (mut alice, url) = shown(&cluster, "alice");
+    for store in 0..VISITS {
+        let mut visitor = Client::introduced(&url, store).await;
+        // Let in, asked, and answered for what it does wrong.
+        visitor.message("sub").await;
+        visitor.say("no message").await;
+        visitor.message("err").await;
+    }
+    links_once(&cluster, "alice", serde_json::Map::is_empty);
+    alice.line("the last line");
+    let mut lines = Vec::new();
+    while !lines.iter().any(|line: &String| line.contains("the last line")) {
+        lines.push(alice.next_event().as_str().unwrap().to_owned());
+    }
+    let told = lines.iter().filter(|line| line.contains("peer")).count();
+    let sums = usize::try_from(start.elapsed().as_secs() / 60).unwrap();
+    assert!((1..=1 + sums).contains(&told), "{lines:?}");
+    alice.stop();
+}
+
+/// Programs are told of each.
+#[tokio::test]
+async fn each_who_comes_and_goes_is_told_to_programs() {
+    let cluster = Cluster::new();
+    cluster.init("alice");
+    let (mut alice, url) = cluster.listening_node("alice", &["--headless"]);
+    for store in 0..5 {
+        let mut visitor = Client::introduced(&url, store).await;
+        visitor.message("sub").await;
+        let came = alice.event_with("link", |event| event["state"] == "connected");
+        drop(visitor);
+        let left = alice.event_with("link", |event| event["state"] == "gone");
+        assert_eq!((&left["peer"], &left["side"]), (&came["peer"], &"accepted".into()));
+    }
     alice.stop();
 }

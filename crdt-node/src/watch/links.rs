@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use crdt_core::effect::PeerId;
 use crdt_relayer::dial::LinkEvent;
 use crdt_relayer::ended::Cause;
+use crdt_relayer::http::Left;
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::Watch;
+use super::{Knock, Watch};
 use crate::links::{Kind, Named, Phase};
-use crate::screen::Screen;
+use crate::screen::{Format, Screen};
+use crate::show;
 
 /// Said where others than this machine can connect.
 const PLAIN_TEXT: &str = "connections are plain text: whoever is on the way can read what passes; \
@@ -67,10 +70,32 @@ impl Watch {
         self.tell(screen, &fields, text).await;
     }
 
-    /// Somebody who had connected has gone.
-    pub(super) async fn left(&self, screen: &Screen, Named { kind, name }: &Named, reason: &str) {
-        let mut fields = json!({"event": "link", "state": "gone", "reason": reason});
-        fields[kind.word()] = json!(name);
+    /// Whether to tell of somebody who connects: programs always, people at most once a minute.
+    pub(super) fn may_tell(&mut self, screen: &Screen, knock: Knock) -> bool {
+        screen.format() == Format::Json || self.guests.may_tell(knock, Instant::now())
+    }
+
+    /// Somebody has connected and is let in.
+    pub(super) async fn came(&mut self, screen: &Screen, named: &Named) {
+        if self.may_tell(screen, Knock::Came) {
+            self.connected(screen, named).await;
+        }
+    }
+
+    /// Somebody who had connected has gone, with this link, if it had one.
+    pub(super) async fn left(&mut self, screen: &Screen, named: Option<&Named>, left: &Left) {
+        let refused = left.cause.is_refusal();
+        let (knock, state) =
+            if refused { (Knock::Refused, "refused") } else { (Knock::Left, "gone") };
+        // Who was never let in has no name, and is worth a word only if that is why.
+        if (named.is_none() && !refused) || !self.may_tell(screen, knock) {
+            return;
+        }
+        let reason = show::safe(&left.reason);
+        let mut fields = json!({"event": "link", "state": state, "reason": reason});
+        fields["side"] = json!("accepted");
+        let name = named.map_or("a stranger", |named| &named.name);
+        fields[Kind::Peer.word()] = json!(name);
         self.tell(screen, &fields, || format!("peer {name} has gone ({reason})")).await;
     }
 
