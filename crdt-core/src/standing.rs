@@ -157,7 +157,7 @@ impl Replica {
             rooms: session
                 .channels
                 .iter()
-                .filter(|(_, channel)| channel.incoming.is_some())
+                .filter(|(_, channel)| channel.is_shared())
                 .filter_map(|(id, channel)| {
                     Some(peer_room(now, self.rooms.get(id)?, session, channel))
                 })
@@ -182,6 +182,14 @@ impl Replica {
                 room.fetch.denied(now, peer, *op);
             }
         }
+    }
+}
+
+impl Channel {
+    /// Whether the peer takes part in the room too, as far as it has shown.
+    fn is_shared(&self) -> bool {
+        let heard = self.conduct.heard_at != Timestamp::default();
+        self.incoming.is_some() && (self.outgoing.is_some() || heard)
     }
 }
 

@@ -144,3 +144,13 @@ fn honest_peers_are_live_and_nothing_else() {
         }
     }
 }
+
+#[test]
+fn who_takes_no_part_in_a_room_withholds_nothing_of_it() {
+    let room = crate::id::RoomName::parse("other").unwrap();
+    // A client that never asks for the room.
+    let mut client = Client::new();
+    client.input(Input::Command(crate::effect::Command::Join(room)));
+    let after = Timestamp::from_ms(0).after(limits::DIFFERS_MAX);
+    assert!(client.replica.peers(after).iter().all(|peer| peer.rooms.is_empty()));
+}
