@@ -41,9 +41,14 @@ impl Replica {
     pub(crate) fn compare(&mut self, now: Timestamp, peer: PeerId, id: RoomId, pulled: Position) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let end = room.log.graph().end();
-        let frame = room.items().ask();
         let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
-        let (Some(frame), Some(channel)) = (frame, channel) else { return };
+        // A peer that makes this side compare again and again is waited for.
+        let Some(channel) = channel else { return };
+        if !channel.questions.allow(now) {
+            return;
+        }
+        let Some(frame) = room.items().ask() else { return };
+        self.dirty.insert(id);
         let found = Difference::default();
         let stage = Stage::Comparing { found, rounds: 1 };
         channel.exchange =
@@ -89,7 +94,11 @@ impl Replica {
                 channel.exchange = None;
                 self.strike(peer, "reconcile", "not a message of negentropy, version 1");
             }
-            Ok(Some(frame)) if *rounds < limits::RECONCILE_ROUNDS_MAX && !much(found) => {
+            Ok(Some(frame))
+                if *rounds < limits::RECONCILE_ROUNDS_MAX
+                    && !much(found)
+                    && channel.questions.allow(self.now) =>
+            {
                 *rounds += 1;
                 self.send(peer, &Message::Reconcile { room: id, answer: false, frame });
             }
@@ -127,6 +136,7 @@ impl Replica {
         let named: Vec<OpId> = need.iter().copied().take(limits::OWED_MAX).collect();
         channel.conduct.asked(self.now, &named);
         // Who says time and again that it stored the same ops moves nothing.
+        let pushes = pushes.filter(|_| fits);
         let again = pushes.is_some_and(|(count, op)| channel.conduct.pushed(self.now, count, op));
         let fruitful = !need.is_empty() || pushes.is_some() && !again;
         let Some(exchange) = &mut channel.exchange else { return };
@@ -162,11 +172,17 @@ impl Replica {
         }
         let (pulled, through) = (exchange.pulled, exchange.through);
         let (more, fruitful) = (*more, *fruitful);
-        if more {
+        if more && fruitful {
             return self.compare(now, peer, id, pulled);
         }
         let Some(channel) = session.channels.get_mut(&id) else { return };
         channel.exchange = None;
+        if more {
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.exchanging.remove(&peer);
+            }
+            return;
+        }
         channel.tries = if fruitful { 0 } else { channel.tries };
         let sound = channel.outgoing.as_ref().is_some_and(|outgoing| !outgoing.doubtful);
         if let Some(room) = self.rooms.get_mut(&id) {
@@ -210,17 +226,24 @@ impl Replica {
         room.give_up_at = None;
         let peers: Vec<PeerId> = room.subscribers.iter().copied().collect();
         for peer in peers {
-            let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
-            let Some(channel) = channel else { continue };
+            let Some(session) = self.sessions.get_mut(&peer) else { continue };
+            let moving = session.serving.is_serving(id) || !session.all_acked(id);
+            let Some(channel) = session.channels.get_mut(&id) else { continue };
+            let heard = now < channel.conduct.ops_at.after(limits::FILLING_MAX);
             let recent = |exchange: &Exchange| now < exchange.moved_at.after(limits::FILLING_MAX);
             let moves = channel.exchange.as_ref().is_some_and(recent);
-            let goes_on = moves || channel.answers.is_recent(now);
+            let goes_on = moving || heard || moves || channel.answers.is_recent(now);
             let Some(outgoing) = &mut channel.outgoing else { continue };
             let hangs = |since: Timestamp| now >= since.after(limits::FILLING_MAX) && !goes_on;
             match outgoing.filling {
                 Some(since) if hangs(since) => {
+                    let doubtful = outgoing.doubtful;
                     *outgoing = Outgoing::from(Position::START);
-                    outgoing.again = true;
+                    (outgoing.again, outgoing.doubtful) = (true, doubtful);
+                    channel.exchange = None;
+                    if let Some(room) = self.rooms.get_mut(&id) {
+                        room.exchanging.remove(&peer);
+                    }
                     self.pump(peer);
                 }
                 Some(_) => {
@@ -230,6 +253,18 @@ impl Replica {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// Forgets the order of comparing once nobody compares.
+    pub(crate) fn free_items(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let channels = self.sessions.values().filter_map(|session| session.channels.get(&id));
+        if room.items.is_some()
+            && room.exchanging.is_empty()
+            && !channels.into_iter().any(|channel| channel.answers.is_recent(now))
+        {
+            room.items = None;
         }
     }
 
@@ -244,7 +279,7 @@ impl Replica {
     ) {
         let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
         let Some(channel) = channel else { return };
-        channel.conduct.heard_at = now;
+        (channel.conduct.heard_at, channel.conduct.ops_at) = (now, now);
         for (op, _) in came {
             channel.conduct.sent(*op);
         }

@@ -57,8 +57,10 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         session.ready(agent.clone(), store, window);
         session.peer_nonce = nonce;
-        let own_nonce = session.nonce;
-        if let (true, Some(nonce), Some(key)) = (auth, nonce, &self.config.key) {
+        let (own_nonce, side) = (session.nonce, session.link.side);
+        // Whoever connects here may pass a question of somebody else's on.
+        let asked = auth && side == Side::Dialled;
+        if let (true, Some(nonce), Some(key)) = (asked, nonce, &self.config.key) {
             let challenge = challenge([nonce, own_nonce], [store, self.config.store]);
             let sig = key.prove(&challenge);
             let author = key.author();

@@ -67,6 +67,10 @@ pub const UNACKED_MAX: usize = 16_384;
 /// then comes in the order of arrival.
 pub const GET_IDS_MAX: usize = 8_192;
 
+/// Ids that one `ops` message names as not held: with a page of ops it stays below
+/// [`PAGE_CREDIT_BYTES`].
+pub const MISSING_TOLD_MAX: usize = 1_024;
+
 /// Ops that one peer asked for, or is known to lack, and that wait to be sent to it.
 pub const SERVED_MAX: usize = 32_768;
 

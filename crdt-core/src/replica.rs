@@ -234,6 +234,7 @@ impl Replica {
             self.publish(now, id);
             self.settle_due(now, id);
             self.give_up_filling(now, id);
+            self.free_items(now, id);
             self.caught_up(now, id);
             self.announce(now, id);
             self.fetch_due(now, id);

@@ -74,9 +74,11 @@ impl Serving {
         for position in asked.iter().take(done) {
             self.queued -= usize::from(of_room.positions.remove(position));
         }
-        let missing = core::mem::take(&mut of_room.missing);
+        // So many that the message with them is no longer than what is set aside for a page.
+        let told = of_room.missing.len().min(limits::MISSING_TOLD_MAX);
+        let missing: Vec<OpId> = of_room.missing.drain(..told).collect();
         self.queued -= missing.len();
-        if of_room.positions.is_empty() {
+        if of_room.positions.is_empty() && of_room.missing.is_empty() {
             self.rooms.remove(&room);
         }
         missing

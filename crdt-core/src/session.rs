@@ -58,6 +58,8 @@ pub(crate) struct Channel {
     pub(crate) subs: u32,
     /// What this side compares with the peer.
     pub(crate) exchange: Option<Exchange>,
+    /// Messages of comparisons that this side began.
+    pub(crate) questions: Allowance,
     /// Comparisons of the peer that were answered.
     pub(crate) answers: Allowance,
     /// What the peer did that tells how it stands.

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::effect::{Effect, Event, Link, PeerId};
 use crate::id::{OpId, RoomId, SetDigest, StoreId};
 use crate::limits;
+use crate::log::Log;
 use crate::replica::Replica;
 use crate::room::Room;
 use crate::session::{Channel, Session};
@@ -70,6 +71,8 @@ pub(crate) struct Conduct {
     pub(crate) subscribed_at: Timestamp,
     /// When ops or heads came last.
     pub(crate) heard_at: Timestamp,
+    /// When ops came last.
+    pub(crate) ops_at: Timestamp,
     /// When both first held the same, without trouble since.
     pub(crate) agreed_at: Option<Timestamp>,
     /// Ops it named and was asked for.
@@ -132,12 +135,13 @@ impl Conduct {
     }
 
     /// What it keeps back, if anything, and since when.
-    fn withholds(&self, now: Timestamp) -> Option<(Option<OpId>, Timestamp)> {
+    fn withholds(&self, now: Timestamp, log: &Log) -> Option<(Option<OpId>, Timestamp)> {
         if let Some(withheld) = self.withheld {
             return Some((Some(withheld.op), withheld.since));
         }
-        let due = |asked: Timestamp| now >= asked.after(limits::OWED_WAIT);
-        let owed = self.owed.iter().find(|(_, asked)| due(**asked));
+        // Much that was asked for takes its time: it counts from the last that came.
+        let due = |asked: Timestamp| now >= asked.max(self.ops_at).after(limits::OWED_WAIT);
+        let owed = self.owed.iter().find(|(op, asked)| due(**asked) && !log.has(**op));
         if let Some((op, asked)) = owed {
             return Some((Some(*op), *asked));
         }
@@ -206,7 +210,7 @@ fn peer_room(now: Timestamp, room: &Room, session: &Session, channel: &Channel) 
     let behind = if same { 0 } else { there.saturating_sub(ops) };
     let waits = !session.all_acked(id) && now >= session.waits_since().after(limits::LAGGING_AFTER);
     let differs = channel.differs_since.filter(|at| now >= at.after(limits::DIFFERS_MAX));
-    let (standing, since) = if let Some((op, since)) = conduct.withholds(now) {
+    let (standing, since) = if let Some((op, since)) = conduct.withholds(now, log) {
         (Standing::Withholding { op }, since)
     } else if let (true, Some(since)) = (same, conduct.agreed_at) {
         (Standing::Live, since)

@@ -181,7 +181,8 @@ impl Replica {
         }
         // Asked once more, the peer lacks something: nothing is left out this time.
         outgoing.again = channel.subs > 0;
-        channel.subs = channel.subs.saturating_add(1);
+        // A room that holds nothing costs nothing to ask for.
+        channel.subs = channel.subs.saturating_add(u32::from(end != Position::START));
         let subs = channel.subs;
         channel.outgoing = Some(outgoing);
         room.subscribers.insert(peer);
