@@ -212,6 +212,7 @@ impl Replica {
         {
             let sent = sent.min(end);
             outgoing.sent = outgoing.sent.max(sent);
+            outgoing.acked = outgoing.acked.max(sent);
             self.acked_to(peer, id, sent);
             self.pump(peer);
         }

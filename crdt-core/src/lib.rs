@@ -51,6 +51,8 @@ mod sync;
 pub use replica::Replica;
 
 #[cfg(test)]
+#[path = "tests/fixtures.rs"]
 mod fixtures;
 #[cfg(test)]
+#[path = "tests/model.rs"]
 mod model;

@@ -287,5 +287,5 @@ impl Draft {
 }
 
 #[cfg(test)]
-#[path = "op_tests.rs"]
+#[path = "tests/op.rs"]
 mod tests;

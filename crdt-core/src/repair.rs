@@ -225,6 +225,7 @@ impl Replica {
                 // Where it stood still it goes on from here.
                 outgoing.sent = if outgoing.filling.is_some() { end } else { outgoing.sent };
                 (outgoing.doubtful, outgoing.filling) = (false, None);
+                outgoing.acked = outgoing.sent.max(outgoing.acked);
             }
         }
         session.serving.forget(id);

@@ -131,6 +131,20 @@ mod tests {
     }
 
     #[test]
+    fn a_long_list_of_missing_ids_is_told_in_several_messages() {
+        let (mut serving, main) = (Serving::default(), room("main"));
+        let missing = alloc::vec![id_of(1); 2 * limits::MISSING_TOLD_MAX + 1];
+        assert!(serving.asked(main, at(&[5]), &missing));
+        let mut told = Vec::new();
+        while let Some((_, page)) = serving.next() {
+            let count = page.len();
+            told.push(serving.loaded(main, &page, count).len());
+        }
+        assert_eq!(told, [limits::MISSING_TOLD_MAX, limits::MISSING_TOLD_MAX, 1]);
+        assert_eq!(serving.queued, 0);
+    }
+
+    #[test]
     fn what_waits_is_bounded() {
         let (mut serving, main) = (Serving::default(), room("main"));
         let numbers: Vec<u64> = (1..=limits::SERVED_MAX as u64).collect();

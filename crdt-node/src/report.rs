@@ -63,17 +63,21 @@ pub fn stored_rooms(store: &Store, author: AuthorId) -> Result<Vec<RoomReport>, 
 /// # Errors
 /// The store cannot be read or is damaged.
 pub fn restored(store: &Store) -> Result<Replica, NodeError> {
-    let config = Config {
+    let mut replica = empty(store)?;
+    store.replay(|record| replica.restore(record).map_err(NodeError::from))?;
+    Ok(replica)
+}
+
+/// A replica to look at, before anything of a store is put back.
+pub(crate) fn empty(store: &Store) -> Result<Replica, NodeError> {
+    Ok(Replica::new(Config {
         store: store.id(),
         agent: String::new(),
         rooms: Rooms::Joined,
         key: None,
         seed: random()?,
         allowed: None,
-    };
-    let mut replica = Replica::new(config);
-    store.replay(|record| replica.restore(record).map_err(NodeError::from))?;
-    Ok(replica)
+    }))
 }
 
 /// The state for programs.

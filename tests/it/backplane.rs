@@ -49,6 +49,19 @@ impl Service {
         node
     }
 
+    /// Starts a relayer on each side, with a new node at each: alice on the left, bob on the right.
+    fn pair(&self, nats: &NatsServer) -> ([Process; 2], [Process; 2]) {
+        let (left, left_url) = self.relayer("left", &nats.url());
+        let (right, right_url) = self.relayer("right", &nats.url());
+        ([left, right], [self.node("alice", &left_url), self.node("bob", &right_url)])
+    }
+
+    /// Stops all; alice and bob hold the same, so many entries.
+    fn end(&self, relayers: [Process; 2], nodes: [Process; 2], entries: usize) {
+        nodes.into_iter().chain(relayers).for_each(Process::stop);
+        assert_converged(&self.cluster, &["alice", "bob"], entries);
+    }
+
     /// Starts a node at a relayer.
     fn again(&self, name: &str, relay: &str) -> Process {
         self.cluster.node_at(name, &[relay], &["--headless"])
@@ -178,12 +191,7 @@ fn without_nats_a_relayer_serves_and_says_so_once() {
     bob.event("relayed");
     let _nats = service.nats(port);
     holds(&mut alice, 51);
-    for node in [alice, bob] {
-        node.stop();
-    }
-    left.stop();
-    right.stop();
-    assert_converged(&service.cluster, &["alice", "bob"], 51);
+    service.end([left, right], [alice, bob], 51);
 }
 
 #[test]
@@ -223,12 +231,7 @@ fn a_restart_posts_nothing_twice_and_each_op_is_posted_once() {
     drop(watch);
     let stream = NatsClient::connect(&nats).stream(STREAM);
     assert_eq!(stream["state"]["messages"], ops + 2);
-    for node in [alice, bob] {
-        node.stop();
-    }
-    left.stop();
-    right.stop();
-    assert_converged(&service.cluster, &["alice", "bob"], 202);
+    service.end([left, right], [alice, bob], 202);
 }
 
 #[test]
@@ -273,12 +276,7 @@ fn a_stream_that_lost_its_end_is_filled_again() {
     let mut alice = service.again("alice", &left_url);
     holds(&mut bob, 80);
     holds(&mut alice, 80);
-    for node in [alice, bob] {
-        node.stop();
-    }
-    left.stop();
-    right.stop();
-    assert_converged(&service.cluster, &["alice", "bob"], 80);
+    service.end([left, right], [alice, bob], 80);
 }
 
 fn copy_folder(from: &PathBuf, to: &PathBuf) {

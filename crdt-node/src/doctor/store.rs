@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use crdt_core::Replica;
 use crdt_core::effect::Record;
 use crdt_core::id::{AuthorId, RoomId};
-use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::home::is_locked;
-use crdt_relayer::relayer::random;
 use crdt_relayer::store::Store;
 
 use super::{Check, word};
@@ -17,6 +14,7 @@ use crate::control;
 use crate::error::NodeError;
 use crate::home::Home;
 use crate::marks;
+use crate::report;
 use crate::screen::Format;
 
 /// Whether a process has the home.
@@ -97,14 +95,7 @@ pub(super) fn log(home: &Home, author: Option<AuthorId>, running: Running) -> (C
 
 /// Reads everything as a start does: each hash is checked, and each op must fit the graph.
 fn read_back(store: &Store, author: Option<AuthorId>) -> Result<Log, NodeError> {
-    let mut replica = Replica::new(Config {
-        store: store.id(),
-        agent: String::new(),
-        rooms: Rooms::Joined,
-        key: None,
-        seed: random()?,
-        allowed: None,
-    });
+    let mut replica = report::empty(store)?;
     let mut log = Log::new();
     store.replay(|record| {
         match &record {

@@ -1,6 +1,6 @@
 //! Who can post to the bus can post anything. It changes nothing, and good ops still pass.
 
-use super::{NatsClient, Service, assert_converged, holds, op, room_id, room_subject, write};
+use super::{NatsClient, Service, holds, op, room_id, room_subject, write};
 
 /// What is no op, or not of that room, or not signed by its author.
 fn garbage() -> Vec<Vec<u8>> {
@@ -34,10 +34,7 @@ fn garbage() -> Vec<Vec<u8>> {
 fn garbage_and_forged_ops_change_nothing_and_good_ops_still_pass() {
     let Some(service) = Service::new() else { return };
     let nats = service.nats(0);
-    let (left, left_url) = service.relayer("left", &nats.url());
-    let (right, right_url) = service.relayer("right", &nats.url());
-    let mut alice = service.node("alice", &left_url);
-    let mut bob = service.node("bob", &right_url);
+    let ([left, right], [mut alice, mut bob]) = service.pair(&nats);
     write(&mut alice, "alice", 0, 10);
     holds(&mut bob, 10);
     let mut liar = NatsClient::connect(&nats);
@@ -54,12 +51,7 @@ fn garbage_and_forged_ops_change_nothing_and_good_ops_still_pass() {
     holds(&mut bob, 20);
     write(&mut bob, "bob", 0, 10);
     holds(&mut alice, 30);
-    for node in [alice, bob] {
-        node.stop();
-    }
-    left.stop();
-    right.stop();
-    assert_converged(&service.cluster, &["alice", "bob"], 30);
+    service.end([left, right], [alice, bob], 30);
 }
 
 #[test]
@@ -79,12 +71,7 @@ fn who_posts_garbage_under_the_id_of_an_op_does_not_keep_the_op_off_the_stream()
     holds(&mut alice, 1);
     let mut bob = service.again("bob", &right_url);
     holds(&mut bob, 1);
-    for node in [alice, bob] {
-        node.stop();
-    }
-    left.stop();
-    right.stop();
-    assert_converged(&service.cluster, &["alice", "bob"], 1);
+    service.end([left, right], [alice, bob], 1);
 }
 
 /// A node takes part in the room at a relayer.
@@ -106,10 +93,7 @@ fn tell(url: &str, envelope: &str) {
 fn headers_that_make_no_sense_stop_nobody() {
     let Some(service) = Service::new() else { return };
     let nats = service.nats(0);
-    let (left, left_url) = service.relayer("left", &nats.url());
-    let (right, right_url) = service.relayer("right", &nats.url());
-    let mut alice = service.node("alice", &left_url);
-    let mut bob = service.node("bob", &right_url);
+    let ([left, right], [mut alice, mut bob]) = service.pair(&nats);
     let mut liar = NatsClient::connect(&nats);
     for head in [
         "NATS/1.0 100 Idle Heartbeat",
@@ -129,10 +113,5 @@ fn headers_that_make_no_sense_stop_nobody() {
     holds(&mut bob, 10);
     write(&mut bob, "bob", 0, 10);
     holds(&mut alice, 20);
-    for node in [alice, bob] {
-        node.stop();
-    }
-    left.stop();
-    right.stop();
-    assert_converged(&service.cluster, &["alice", "bob"], 20);
+    service.end([left, right], [alice, bob], 20);
 }

@@ -280,3 +280,44 @@ fn an_op_written_when_two_come_to_agree_is_sent() {
     assert_same(&mut net);
     assert_eq!(net.status(2).entries, 21);
 }
+
+/// Each answer costs the asker a pass over all its ids, so a peer that never lets it come to an end
+/// is asked a bounded number of times.
+#[test]
+fn who_answers_that_all_differs_is_not_asked_without_end() {
+    let ops = history(500, 0);
+    let Node { mut replica, .. } = Node::start(1, disk_with(&ops));
+    let liar = PeerId(5);
+    let now = Timestamp::from_ms(0);
+    let main = RoomName::parse("main").unwrap();
+    replica.handle(now, Input::Command(Command::Join(main)));
+    replica.handle(now, Input::PeerUp(liar, Link::ACCEPTED));
+    let mut say = |frame: &str| {
+        let mut effects = replica.handle(now, Input::Received(liar, frame.as_bytes().to_vec()));
+        effects.extend(replica.handle(now, Input::Flush));
+        let asks = |effect: &Effect| matches!(effect, Effect::Send(_, frame) if frame.starts_with("{\"type\":\"reconcile\""));
+        effects.iter().filter(|effect| asks(effect)).count()
+    };
+    say(&hello(66, limits::WINDOW_BYTES));
+    say(&Message::Sub { room: room("main"), name: None, cursor: None }.encode());
+    // One infinite range with a fingerprint that fits nothing.
+    let mut frame = alloc::vec![0x61, 0, 0, 1];
+    frame.extend([7; 16]);
+    let answer = Message::Reconcile { room: room("main"), answer: true, frame }.encode();
+    let mut asked = 0;
+    for number in 0..100_u8 {
+        let heads = Message::Heads {
+            room: room("main"),
+            set: SetDigest::from_bytes([number; 32]),
+            count: 1,
+            heads: Vec::new(),
+            cursor: Position::START,
+        };
+        asked += say(&heads.encode());
+        for _ in 0..20 {
+            asked += say(&answer);
+        }
+    }
+    assert!(asked > 0, "it is asked at first");
+    assert!(asked <= 2 * limits::RECONCILE_ROUNDS_MAX as usize, "{asked} questions");
+}

@@ -289,3 +289,21 @@ fn relayers_among_themselves_pass_each_op_once_and_fall_silent() {
     net.settle();
     assert!(net.sent.iter().all(|frame| frame.starts_with("{\"type\":\"heads\"")));
 }
+
+/// Whoever connects may pass on the question of a third, who would then let it in as this side.
+#[test]
+fn a_proof_is_given_only_to_whom_this_side_dialled() {
+    for (link, given) in [(Link::ACCEPTED, false), (Link::DIALLED, true)] {
+        let mut asked = replica(1, None);
+        asked.handle(NOW, Input::PeerUp(PeerId(1), link));
+        let hello = Hello {
+            nonce: Some(Nonce::from_bytes([5; 32])),
+            auth: true,
+            ..Hello::new("asks", StoreId::from_bytes([9; 32]), limits::WINDOW_BYTES)
+        };
+        let frame = Message::Hello(hello).encode().as_bytes().to_vec();
+        let told = sent(asked.handle(NOW, Input::Received(PeerId(1), frame)), PeerId(1));
+        let proofs = told.iter().filter(|frame| frame.starts_with("{\"type\":\"auth\"")).count();
+        assert_eq!(proofs, usize::from(given), "{told:?}");
+    }
+}

@@ -300,6 +300,13 @@ impl Client {
         self.input(Input::Received(self.peer, frame.as_bytes().to_vec()))
     }
 
+    pub(super) fn say_at(&mut self, now: Timestamp, frame: &str) -> Vec<Effect> {
+        let input = Input::Received(self.peer, frame.as_bytes().to_vec());
+        let mut effects = self.replica.handle(now, input);
+        effects.extend(self.replica.handle(now, Input::Flush));
+        self.carry_out(effects)
+    }
+
     pub(super) fn input(&mut self, input: Input) -> Vec<Effect> {
         let now = Timestamp::from_ms(0);
         let mut effects = self.replica.handle(now, input);

@@ -397,3 +397,12 @@ fn a_room_joined_after_a_peer_has_asked_for_it_is_exchanged_both_ways() {
     let held = [1, 2].map(|node| net.nodes[node].replica.status(side).unwrap());
     assert_eq!((held[0].entries, held[0].set), (2, held[1].set));
 }
+
+/// A room in which nothing was written may come and go among relayers as often as its readers do.
+#[test]
+fn an_empty_room_may_be_asked_for_as_often_as_one_likes() {
+    let mut client = Client::new();
+    for _ in 0..3 * limits::SUBS_PER_ROOM_MAX {
+        assert!(!said(&client.say(&sub(0))).contains(&"err sub".into()));
+    }
+}

@@ -154,3 +154,18 @@ fn who_takes_no_part_in_a_room_withholds_nothing_of_it() {
     let after = Timestamp::from_ms(0).after(limits::DIFFERS_MAX);
     assert!(client.replica.peers(after).iter().all(|peer| peer.rooms.is_empty()));
 }
+
+/// Much that was asked for takes its time: while ops come, the others are on their way.
+#[test]
+fn who_is_slow_withholds_nothing() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let (first, second) = (entry(&Author::new(1), &[], "1"), entry(&Author::new(2), &[], "2"));
+    client.say_at(Timestamp::from_ms(0), &heads(&[&first, &second], 2));
+    let later = Timestamp::from_ms(0).after(limits::LAGGING_AFTER);
+    client.say_at(later, &ops(&[&first]));
+    assert_eq!(of(&client, limits::OWED_WAIT).standing, Standing::CatchingUp);
+    let over = later.after(limits::OWED_WAIT).as_ms();
+    let late = of(&client, Span::from_ms(over)).standing;
+    assert_eq!(late, Standing::Withholding { op: Some(second.id()) });
+}
