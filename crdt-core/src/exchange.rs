@@ -13,6 +13,7 @@ use crate::message::Message;
 use crate::reconcile::{Difference, Items};
 use crate::replica::Replica;
 use crate::session::{Channel, Outgoing};
+use crate::standing::Came;
 use crate::time::Timestamp;
 
 /// What this replica began to compare with a peer.
@@ -275,20 +276,21 @@ impl Replica {
         now: Timestamp,
         peer: PeerId,
         id: RoomId,
-        came: &[(OpId, Verdict)],
+        came: &[Came],
         denied: &[OpId],
     ) {
         let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
         let Some(channel) = channel else { return };
         (channel.conduct.heard_at, channel.conduct.ops_at) = (now, now);
-        for (op, _) in came {
-            channel.conduct.sent(*op);
+        for came in came {
+            let needed = channel.exchange.as_ref().is_some_and(|exchange| exchange.needs(came.op));
+            channel.conduct.sent(now, came, needed);
         }
         let Some(exchange) = &mut channel.exchange else { return };
         let Stage::Moving { need, .. } = &mut exchange.stage else { return };
         // One that waits for others is here only when they are.
-        let done = came.iter().filter(|(_, verdict)| *verdict != Verdict::Parked);
-        for op in done.map(|(op, _)| op).chain(denied) {
+        let done = came.iter().filter(|came| came.verdict != Verdict::Parked);
+        for op in done.map(|came| &came.op).chain(denied) {
             if need.remove(op) {
                 (exchange.moved, exchange.moved_at) = (true, now);
             }

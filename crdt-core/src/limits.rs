@@ -99,6 +99,9 @@ pub const OWED_MAX: usize = 64;
 /// Time after which a peer withholds what it named and was asked for: many round trips.
 pub const OWED_WAIT: Span = Span::from_ms(20_000);
 
+/// The same while it sends ops that it was not asked for: a full window takes its time on a slow link.
+pub const OWED_WAIT_MAX: Span = Span::from_ms(45_000);
+
 /// Time after which a peer withholds everything: it announces its heads more often if it is honest.
 pub const SILENCE_MAX: Span = Span::from_ms(45_000);
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use crate::effect::{Effect, Event, Link, PeerId};
 use crate::id::{OpId, RoomId, SetDigest, StoreId};
 use crate::limits;
-use crate::log::Log;
+use crate::log::{Log, Verdict};
 use crate::replica::Replica;
 use crate::room::Room;
 use crate::session::{Channel, Session};
@@ -71,8 +71,10 @@ pub(crate) struct Conduct {
     pub(crate) subscribed_at: Timestamp,
     /// When ops or heads came last.
     pub(crate) heard_at: Timestamp,
-    /// When ops came last.
+    /// When ops came last, when one came last that was new, and when one that was new and asked for.
     pub(crate) ops_at: Timestamp,
+    news_at: Timestamp,
+    answered_at: Timestamp,
     /// When both first held the same, without trouble since.
     pub(crate) agreed_at: Option<Timestamp>,
     /// Ops it named and was asked for.
@@ -90,6 +92,15 @@ struct Withheld {
     denied: bool,
 }
 
+/// An op that a peer sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Came {
+    pub(crate) op: OpId,
+    pub(crate) verdict: Verdict,
+    /// It was here before, in the log or parked.
+    pub(crate) known: bool,
+}
+
 impl Conduct {
     /// It is asked for ops that it named.
     pub(crate) fn asked(&mut self, now: Timestamp, ids: &[OpId]) {
@@ -101,10 +112,17 @@ impl Conduct {
         }
     }
 
-    /// It sent an op.
-    pub(crate) fn sent(&mut self, id: OpId) {
-        self.owed.remove(&id);
-        self.withheld = self.withheld.filter(|withheld| withheld.op != id);
+    /// It sent an op, which it was asked for or not.
+    pub(crate) fn sent(&mut self, now: Timestamp, came: &Came, asked: bool) {
+        if matches!(came.verdict, Verdict::Rejected(_)) {
+            return;
+        }
+        let owed = self.owed.remove(&came.op).is_some();
+        self.withheld = self.withheld.filter(|withheld| withheld.op != came.op);
+        if !came.known {
+            self.news_at = now;
+            self.answered_at = if owed || asked { now } else { self.answered_at };
+        }
     }
 
     /// It says that it does not hold an op. `true` if it named it before, and that is the first time.
@@ -139,8 +157,11 @@ impl Conduct {
         if let Some(withheld) = self.withheld {
             return Some((Some(withheld.op), withheld.since));
         }
-        // Much that was asked for takes its time: it counts from the last that came.
-        let due = |asked: Timestamp| now >= asked.max(self.ops_at).after(limits::OWED_WAIT);
+        // Much that is on its way takes its time, but what was not asked for excuses only so long.
+        let due = |asked: Timestamp| {
+            now >= asked.max(self.news_at).after(limits::OWED_WAIT)
+                || now >= asked.max(self.answered_at).after(limits::OWED_WAIT_MAX)
+        };
         let owed = self.owed.iter().find(|(op, asked)| due(**asked) && !log.has(**op));
         if let Some((op, asked)) = owed {
             return Some((Some(*op), *asked));

@@ -14,6 +14,7 @@ use crate::rejection::Rejection;
 use crate::repair::Announced;
 use crate::replica::Replica;
 use crate::session::{Asked, Incoming, Outgoing};
+use crate::standing::Came;
 use crate::time::Timestamp;
 
 impl Replica {
@@ -217,7 +218,7 @@ impl Replica {
         let parked_before = room.log.parked_bytes();
         let (mut admitted, mut except, mut stored) = (Vec::new(), Vec::new(), 0);
         let mut missing: BTreeSet<OpId> = BTreeSet::new();
-        let mut came: Vec<(OpId, Verdict)> = Vec::new();
+        let mut came: Vec<Came> = Vec::new();
         for (index, op) in (0_u64..).zip(ops) {
             let op = op.and_then(crate::op::RawOp::check_hash);
             let verdict = match op {
@@ -225,7 +226,7 @@ impl Replica {
                     let (id, known) = (op.id(), room.log.has(op.id()));
                     let dependencies: Vec<OpId> = op.head().dependencies().collect();
                     let verdict = room.log.receive(op, store, &mut admitted);
-                    came.push((id, verdict));
+                    came.push(Came { op: id, verdict, known });
                     if verdict == Verdict::Parked && !known {
                         room.fetch.came(id);
                         missing.extend(dependencies);

@@ -14,3 +14,4 @@ mod own;
 mod peers;
 mod replication;
 mod standing;
+mod subscriptions;

@@ -169,3 +169,45 @@ fn who_is_slow_withholds_nothing() {
     let late = of(&client, Span::from_ms(over)).standing;
     assert_eq!(late, Standing::Withholding { op: Some(second.id()) });
 }
+
+/// What else it sends, and what it sends again, excuses nothing for long: one author's ops are kept back
+/// in a busy room.
+#[test]
+fn who_sends_much_else_withholds_what_it_was_asked_for() {
+    for other in [Other::Nothing, Other::KnownOps, Other::NewOps] {
+        let mut client = Client::new();
+        client.say(&sub(0));
+        let kept = entry(&Author::new(1), &[], "1");
+        client.say_at(Timestamp::from_ms(0), &heads(&[&kept], 1));
+        let wait = match other {
+            Other::Nothing | Other::KnownOps => limits::OWED_WAIT,
+            Other::NewOps => limits::OWED_WAIT_MAX,
+        };
+        let other_author = Author::new(2);
+        let mut busy = entry(&other_author, &[], "0");
+        client.say(&ops(&[&busy]));
+        for second in 1..wait.as_ms() / 1_000 {
+            let now = Timestamp::from_ms(second * 1_000);
+            let sent = match other {
+                Other::Nothing => encode_ops(room("main"), [], None, &[]),
+                Other::KnownOps => ops(&[&busy]),
+                Other::NewOps => {
+                    busy = other_author.after(&busy, &[], "0");
+                    ops(&[&busy])
+                }
+            };
+            client.say_at(now, &sent);
+            let standing = client.replica.peers(now)[0].rooms[0].standing;
+            assert_eq!(standing, Standing::CatchingUp, "{other:?} after {second} s");
+        }
+        let late = of(&client, wait).standing;
+        assert_eq!(late, Standing::Withholding { op: Some(kept.id()) }, "{other:?}");
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Other {
+    Nothing,
+    KnownOps,
+    NewOps,
+}
