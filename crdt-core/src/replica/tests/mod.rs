@@ -8,6 +8,7 @@
 mod bounds;
 mod exchange;
 mod faults;
+mod filling;
 mod introduce;
 mod net;
 mod own;

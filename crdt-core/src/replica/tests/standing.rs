@@ -170,6 +170,28 @@ fn who_is_slow_withholds_nothing() {
     assert_eq!(late, Standing::Withholding { op: Some(second.id()) });
 }
 
+/// In a busy room, what was asked for may come slowly as long as it comes.
+#[test]
+fn who_sends_what_it_was_asked_for_one_by_one_withholds_nothing() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let asked = [1, 2, 3].map(|author| entry(&Author::new(author), &[], "1"));
+    client.say(&heads(&asked.each_ref(), 3));
+    let author = Author::new(9);
+    let mut busy = entry(&author, &[], "0");
+    client.say(&ops(&[&busy]));
+    for second in 1..100 {
+        let now = Timestamp::from_ms(second * 1_000);
+        busy = author.after(&busy, &[], "0");
+        client.say_at(now, &ops(&[&busy]));
+        if second % 40 == 0 {
+            client.say_at(now, &ops(&[&asked[usize::try_from(second / 40).unwrap() - 1]]));
+        }
+        let standing = client.replica.peers(now)[0].rooms[0].standing;
+        assert!(!matches!(standing, Standing::Withholding { .. }), "after {second} s");
+    }
+}
+
 /// What else it sends, and what it sends again, excuses nothing for long: one author's ops are kept back
 /// in a busy room.
 #[test]
