@@ -9,13 +9,14 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::hint::black_box;
 use std::iter;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crdt_core::effect::{Input, Link, PeerId};
 use crdt_core::head::Kind;
 use crdt_core::id::{Depth, OpId, RoomId, RoomName, Seq, StoreId};
 use crdt_core::json::Canonical;
-use crdt_core::key::{PublicKey, SecretKey, Signature};
+use crdt_core::key::{EachTime, PublicKey, SecretKey, Signature};
 use crdt_core::limits;
 use crdt_core::log::{Log, Verdict};
 use crdt_core::message::{Hello, Message, Received, encode_ops};
@@ -271,6 +272,7 @@ fn relayer() -> Replica {
         key: None,
         seed: [1; 32],
         allowed: None,
+        signatures: Arc::new(EachTime),
     });
     let window = limits::WINDOW_BYTES;
     let hello = Message::Hello(Hello::new("bench", PEER_STORE, window)).encode();

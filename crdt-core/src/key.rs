@@ -79,6 +79,11 @@ impl PublicKey {
         Ok(Self(key))
     }
 
+    /// The author whose key it is.
+    pub fn author(&self) -> AuthorId {
+        AuthorId::from_bytes(self.0.to_bytes())
+    }
+
     /// Checks a signature over an op's id by the strict rule: S below the group order, R canonical
     /// and not of small order, the equation without cofactor.
     ///
@@ -99,6 +104,26 @@ impl PublicKey {
     fn check(&self, signed: &[u8], signature: &Signature) -> Result<(), KeyError> {
         let signature = DalekSignature::from_bytes(&signature.0);
         self.0.verify_strict(signed, &signature).map_err(|_| KeyError::Signature)
+    }
+}
+
+/// Says whether an op's signature is good. One who runs many replicas at once may remember what was
+/// checked before; nobody may say anything else than [`PublicKey::verify`] would.
+pub trait CheckSignature: fmt::Debug + Send + Sync {
+    /// Checks a signature over an op's id.
+    ///
+    /// # Errors
+    /// [`KeyError::Signature`].
+    fn check(&self, key: &PublicKey, id: OpId, signature: &Signature) -> Result<(), KeyError>;
+}
+
+/// Checks every signature when it comes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EachTime;
+
+impl CheckSignature for EachTime {
+    fn check(&self, key: &PublicKey, id: OpId, signature: &Signature) -> Result<(), KeyError> {
+        key.verify(id, signature)
     }
 }
 

@@ -8,7 +8,7 @@ use core::cell::Cell;
 use crate::evidence::Equivocation;
 use crate::graph::{Graph, Obstacle};
 use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId, SetDigest, StoreId};
-use crate::key::PublicKey;
+use crate::key::{CheckSignature, EachTime, PublicKey};
 use crate::limits;
 use crate::op::{HashedOp, Op};
 use crate::order;
@@ -46,6 +46,7 @@ pub struct Log {
     graph: Graph,
     parked: Parked,
     rejected: Recent,
+    signatures: Arc<dyn CheckSignature>,
     keys: BTreeMap<AuthorId, PublicKey>,
     repeated: u64,
     /// The set digest, until the next op is admitted: a peer that asks again and again, or a room
@@ -60,10 +61,16 @@ impl Log {
             graph: Graph::new(room, seed),
             parked: Parked::default(),
             rejected: Recent::default(),
+            signatures: Arc::new(EachTime),
             keys: BTreeMap::new(),
             repeated: 0,
             set: Cell::new(None),
         }
+    }
+
+    /// The same log with its signatures checked by another.
+    pub(crate) fn checked_by(self, signatures: Arc<dyn CheckSignature>) -> Self {
+        Self { signatures, ..self }
     }
 
     /// The graph of what was admitted.
@@ -169,10 +176,10 @@ impl Log {
     fn verify(&mut self, op: HashedOp) -> Result<Op, Rejection> {
         let author = op.head().author;
         if let Some(key) = self.keys.get(&author) {
-            return op.verify_with(key);
+            return op.verify_by(&*self.signatures, key);
         }
         let key = PublicKey::of(author).map_err(|_| Rejection::Key)?;
-        let verified = op.verify_with(&key)?;
+        let verified = op.verify_by(&*self.signatures, &key)?;
         if self.keys.len() >= limits::KEYS_CACHED_MAX {
             self.keys.clear();
         }

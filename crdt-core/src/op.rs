@@ -11,7 +11,7 @@ use core::fmt;
 use crate::head::{Head, Kind, exact, id};
 use crate::id::{DataHash, Depth, OpId, RoomId, Seq, sha256, tag};
 use crate::json::{Canonical, Value};
-use crate::key::{KeyError, PublicKey, SecretKey, Signature};
+use crate::key::{CheckSignature, EachTime, KeyError, PublicKey, SecretKey, Signature};
 use crate::limits;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
@@ -97,15 +97,20 @@ impl HashedOp {
     /// [`Rejection::Key`], [`Rejection::Signature`], [`Rejection::Entry`].
     pub fn verify(self) -> Result<Op, Rejection> {
         let key = PublicKey::of(self.0.head.author).map_err(|_| Rejection::Key)?;
-        self.verify_with(&key)
+        self.verify_by(&EachTime, &key)
     }
 
-    /// The same with the author's key already decoded.
+    /// The same with the author's key already decoded, and its signature checked by another.
     ///
     /// # Errors
     /// [`Rejection::Signature`], [`Rejection::Entry`].
-    pub(crate) fn verify_with(self, key: &PublicKey) -> Result<Op, Rejection> {
-        key.verify(self.0.id, &self.0.sig)
+    pub(crate) fn verify_by(
+        self,
+        signatures: &dyn CheckSignature,
+        key: &PublicKey,
+    ) -> Result<Op, Rejection> {
+        signatures
+            .check(key, self.0.id, &self.0.sig)
             .map_err(|error| match error {
                 KeyError::Key => Rejection::Key,
                 KeyError::Signature => Rejection::Signature,

@@ -5,6 +5,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::effect::{
@@ -13,8 +14,9 @@ use crate::effect::{
 use crate::id::{AuthorId, Position, RoomId, RoomName, StoreId};
 use crate::introduce::Allowed;
 use crate::json::Canonical;
-use crate::key::SecretKey;
+use crate::key::{CheckSignature, SecretKey};
 use crate::limits;
+use crate::log::Log;
 use crate::message::Message;
 use crate::own::{Own, Signed};
 use crate::rejection::Rejection;
@@ -46,6 +48,8 @@ pub struct Config {
     pub seed: [u8; 32],
     /// If only some may connect: their keys. Whom this replica connects to itself need not prove one.
     pub allowed: Option<Allowed>,
+    /// Says which signatures are good: [`EachTime`](crate::key::EachTime), as a rule.
+    pub signatures: Arc<dyn CheckSignature>,
 }
 
 /// One node or relayer without its IO.
@@ -152,7 +156,8 @@ impl Replica {
 
     fn new_room(&self, id: RoomId, name: Option<RoomName>) -> Room {
         let seed = self.config.seed.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
-        Room::new(id, name, seed, self.author().map(Own::new))
+        let log = Log::new(id, seed).checked_by(Arc::clone(&self.config.signatures));
+        Room::new(log, name, self.author().map(Own::new))
     }
 
     /// When [`Input::Flush`] is due though nothing else happens.

@@ -65,10 +65,10 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) fn new(id: RoomId, name: Option<RoomName>, seed: u64, own: Option<Own>) -> Self {
+    pub(crate) fn new(log: Log, name: Option<RoomName>, own: Option<Own>) -> Self {
         Self {
             name,
-            log: Log::new(id, seed),
+            log,
             fetch: Fetch::default(),
             subscribers: BTreeSet::new(),
             acked: BTreeMap::new(),

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crdt_core::Replica;
 use crdt_core::effect::{Command, Event};
 use crdt_core::id::{AuthorId, RoomId, RoomName, StoreId};
 use crdt_core::introduce::Allowed;
 use crdt_core::json::Canonical;
-use crdt_core::key::SecretKey;
+use crdt_core::key::{EachTime, SecretKey};
 use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::dial::LinkEvent;
 use crdt_relayer::driver::{Driver, Ended, Events, Stopped, WhenFull};
@@ -166,6 +167,7 @@ impl Node {
             key: config.key.key(),
             seed: random()?,
             allowed: config.allowed,
+            signatures: Arc::new(EachTime),
         });
         replica.follow(author);
         store.replay(|record| replica.restore(record).map_err(NodeError::from))?;

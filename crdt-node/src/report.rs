@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use crdt_core::Replica;
 use crdt_core::evidence::Equivocation;
 use crdt_core::id::{AuthorId, RoomId};
+use crdt_core::key::EachTime;
 use crdt_core::limits;
 use crdt_core::replica::{Config, Rooms};
 use crdt_core::status::{Bounds, RoomStatus};
@@ -77,6 +79,7 @@ pub(crate) fn empty(store: &Store) -> Result<Replica, NodeError> {
         key: None,
         seed: random()?,
         allowed: None,
+        signatures: Arc::new(EachTime),
     }))
 }
 

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crdt_core::Replica;
 use crdt_core::effect::Link;
 use crdt_core::id::StoreId;
+use crdt_core::key::EachTime;
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Rooms};
 use tokio::sync::{mpsc, watch};
@@ -111,6 +113,7 @@ impl Relayer {
             key: None,
             seed: random().map_err(RelayerError::Random)?,
             allowed: None,
+            signatures: Arc::new(EachTime),
         });
         store.replay(|record| replica.restore(record).map_err(RelayerError::from))?;
         let server = Server::bind(listen)

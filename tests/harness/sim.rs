@@ -19,6 +19,7 @@ mod model;
 mod party;
 mod settle;
 mod setup;
+mod signatures;
 mod trace;
 mod truth;
 mod wire;

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{Author, entry, reread, room};
     use crate::id::StoreId;
-    use crate::log::Verdict;
+    use crate::log::{Log, Verdict};
     use crate::message::Received;
     use crate::op::Op;
 
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn every_head_is_announced_though_there_were_fewer_before() {
-        let mut main = Room::new(room("main"), None, 0, None);
+        let mut main = Room::new(Log::new(room("main"), 0), None, None);
         for author in 1..=5 {
             take(&mut main, &entry(&Author::new(author), &[], "1"));
             let heads: Vec<OpId> = main.log.graph().heads().iter().copied().collect();

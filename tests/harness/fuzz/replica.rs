@@ -1,10 +1,13 @@
 //! `Replica::handle`: a tape says who signs what with which defects, what peers say, when they go,
 //! when the replica is flushed and when it dies. A disk in memory plays the driver's part.
 
+use std::sync::Arc;
+
 use crdt_core::Replica;
 use crdt_core::effect::{Command, Effect, Input, Link, Load, PeerId, Token};
 use crdt_core::id::{Depth, OpId, Position, RoomId, SetDigest, StoreId};
 use crdt_core::json::{Canonical, Value};
+use crdt_core::key::EachTime;
 use crdt_core::limits;
 use crdt_core::log::Log;
 use crdt_core::message::{Exception, Message, Received};
@@ -370,5 +373,6 @@ fn replica(rooms: Rooms) -> Replica {
         key,
         seed: [0; 32],
         allowed: None,
+        signatures: Arc::new(EachTime),
     })
 }

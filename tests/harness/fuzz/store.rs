@@ -8,10 +8,12 @@
 use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crdt_core::Replica;
 use crdt_core::effect::{Load, Loaded, PeerId, Record, Select};
 use crdt_core::id::{DataHash, Position, RoomId, StoreId};
+use crdt_core::key::EachTime;
 use crdt_core::op::Op;
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Rooms};
@@ -177,6 +179,7 @@ fn replica(store: StoreId) -> Replica {
         key: None,
         seed: [0; 32],
         allowed: None,
+        signatures: Arc::new(EachTime),
     };
     Replica::new(config)
 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::check::{Invariant, Violation};
 use super::options::Options;
+use super::signatures;
 use super::tape::Tape;
 use super::world::{Counts, World};
 
@@ -55,7 +56,8 @@ impl Case {
             Some(numbers) => Tape::saved(numbers.clone()),
             None => Tape::of_seed(self.seed, 2),
         };
-        let mut world = World::new(self.options.clone(), tape, in_words);
+        let mut world =
+            World::new(self.options.clone(), tape, signatures::of_seed(self.seed), in_words);
         let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
         let violation = match ran {
             Ok(result) => result.err(),

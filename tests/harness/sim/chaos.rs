@@ -100,7 +100,7 @@ impl World {
         let Some(author) = self.parties[who].author() else { return true };
         let others = || {
             let nodes = self.parties.iter().enumerate();
-            nodes.filter(|(other, party)| *other != who && party.key.is_some())
+            nodes.filter(|(other, party)| *other != who && party.author().is_some())
         };
         self.parties[who].disk.archives.iter().all(|(room, archive)| {
             let held = |id| {
@@ -147,7 +147,7 @@ impl World {
         party.replica = Some(replica);
         party.clock.start(time);
         self.say(|| format!("{who} starts"));
-        if self.parties[who].key.is_some() {
+        if self.parties[who].author().is_some() {
             for name in self.rooms.clone() {
                 self.input(who, Input::Command(Command::Join(name)));
             }

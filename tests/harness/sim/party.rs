@@ -2,11 +2,12 @@
 //! doing things. Source: `docs/ARCHITECTURE.md`, "The driver".
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crdt_core::Replica;
 use crdt_core::effect::{Effect, Event as Told, Input, Load, PeerId, Record};
 use crdt_core::id::{AuthorId, OpId, RoomId, StoreId};
-use crdt_core::key::SecretKey;
+use crdt_core::key::{CheckSignature, SecretKey};
 use crdt_core::own::Signed;
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Rooms};
@@ -32,8 +33,10 @@ pub(super) type Awaiting = VecDeque<(RoomId, Vec<OpId>)>;
 pub(super) struct Party {
     pub(super) name: String,
     /// The seed of its key; none for a relayer.
-    pub(super) key: Option<[u8; 32]>,
+    key: Option<[u8; 32]>,
+    author: Option<AuthorId>,
     pub(super) store: StoreId,
+    signatures: Arc<dyn CheckSignature>,
     /// How it lies; `None` if it is honest.
     pub(super) mangler: Option<Mangler>,
     pub(super) disk: Disk,
@@ -55,11 +58,18 @@ pub(super) struct Party {
 }
 
 impl Party {
-    pub(super) fn new(name: String, key: Option<[u8; 32]>, store: StoreId) -> Self {
+    pub(super) fn new(
+        name: String,
+        key: Option<[u8; 32]>,
+        store: StoreId,
+        signatures: &Arc<dyn CheckSignature>,
+    ) -> Self {
         Self {
             name,
             key,
+            author: key.map(|seed| SecretKey::from_seed(&seed).author()),
             store,
+            signatures: Arc::clone(signatures),
             mangler: None,
             disk: Disk::default(),
             replica: None,
@@ -80,7 +90,7 @@ impl Party {
     }
 
     pub(super) fn author(&self) -> Option<AuthorId> {
-        self.key.map(|seed| SecretKey::from_seed(&seed).author())
+        self.author
     }
 
     /// A replica given back what the disk holds, as the programs start it.
@@ -92,6 +102,7 @@ impl Party {
             key: self.key.map(|seed| SecretKey::from_seed(&seed)),
             seed: [0; 32],
             allowed: None,
+            signatures: Arc::clone(&self.signatures),
         });
         for record in self.disk.records() {
             replica.restore(record)?;

@@ -1,5 +1,7 @@
 //! Who takes part in a run, who is linked to whom, and what is bound to happen.
 
+use std::sync::Arc;
+
 use crdt_core::id::RoomName;
 
 use super::liar::Liar;
@@ -21,16 +23,17 @@ pub(super) fn people(world: &mut World) {
     let names = ["main", "side", "third"];
     let rooms = names.into_iter().take(world.options.rooms.clamp(1, 3));
     world.rooms = rooms.filter_map(|name| RoomName::parse(name).ok()).collect();
+    let signatures = Arc::clone(&world.signatures);
     let (honest, lying) = (world.options.relayers, world.options.lying_relayers);
     for number in 0..honest + lying {
         let store = world.new_store();
         let kind = if number < honest { "relayer" } else { "lying relayer" };
-        world.parties.push(Party::new(format!("{kind} {number}"), None, store));
+        world.parties.push(Party::new(format!("{kind} {number}"), None, store, &signatures));
     }
     for number in 0..world.options.authors {
         let store = world.new_store();
         let key = key_of(1, number);
-        let party = Party::new(format!("node {number}"), Some(key), store);
+        let party = Party::new(format!("node {number}"), Some(key), store, &signatures);
         world.truth.honest.extend(party.author());
         world.parties.push(party);
     }
@@ -113,7 +116,7 @@ fn join(group: &mut [usize], [a, b]: [usize; 2]) {
 pub(super) fn first_events(world: &mut World) {
     for who in 0..world.parties.len() {
         world.after(0, Event::Restart(who));
-        if world.parties[who].key.is_some() {
+        if world.parties[who].author().is_some() {
             let wait = world.tape.between(1, 2 * world.options.write_ms);
             world.after(wait, Event::Write(who));
         }

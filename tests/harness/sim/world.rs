@@ -2,10 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 
 use crdt_core::effect::{Command, Effect, Input, PeerId, Record, Token};
 use crdt_core::id::{RoomName, StoreId};
 use crdt_core::json::Canonical;
+use crdt_core::key::CheckSignature;
 use crdt_core::planted::{Bug, planted};
 
 use super::check::{Invariant, Violation};
@@ -87,6 +89,7 @@ pub(super) enum Doom {
 pub(super) struct World {
     pub(super) options: Options,
     pub(super) tape: Tape,
+    pub(super) signatures: Arc<dyn CheckSignature>,
     pub(super) now: u64,
     heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
     scheduled: u64,
@@ -108,10 +111,16 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(options: Options, tape: Tape, in_words: bool) -> Self {
+    pub(super) fn new(
+        options: Options,
+        tape: Tape,
+        signatures: Arc<dyn CheckSignature>,
+        in_words: bool,
+    ) -> Self {
         let mut world = Self {
             options,
             tape,
+            signatures,
             now: START_MS,
             heap: BinaryHeap::new(),
             scheduled: 0,

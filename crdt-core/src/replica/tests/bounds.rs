@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::net::*;
@@ -9,6 +10,7 @@ use crate::effect::{Command, Effect, Input, Link, PeerId, Token};
 use crate::fixtures::{Author, entry, room};
 use crate::id::{OpId, Position, RoomName, SetDigest, StoreId};
 use crate::json::Canonical;
+use crate::key::EachTime;
 use crate::limits;
 use crate::message::{Hello, Message};
 use crate::op::Op;
@@ -198,6 +200,7 @@ fn acknowledgements_of_very_many_stores_crowd_out_no_later_one() {
         key: Some(key.0),
         seed: [0; 32],
         allowed: None,
+        signatures: Arc::new(EachTime),
     });
     let now = Timestamp::from_ms(0);
     let main = RoomName::parse(MAIN).unwrap();

@@ -1,13 +1,14 @@
 //! Who is let in, and which of two connections to one peer is kept.
 
 use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::net::{MAIN, Net, Node, said};
 use crate::effect::{CloseReason, Command, Effect, Input, Link, PeerId, Scope};
 use crate::fixtures::{Author, room};
 use crate::id::{Nonce, RoomName, StoreId};
-use crate::key::{Challenge, Signature};
+use crate::key::{Challenge, EachTime, Signature};
 use crate::limits;
 use crate::message::{Frame, Hello, Message, Received};
 use crate::replica::{Config, Replica, Rooms};
@@ -23,6 +24,7 @@ fn replica(key: u8, allowed: Option<BTreeSet<crate::id::AuthorId>>) -> Replica {
         key: Some(Author::new(key).0),
         seed: [key; 32],
         allowed,
+        signatures: Arc::new(EachTime),
     });
     replica.handle(NOW, Input::Command(Command::Join(RoomName::parse(MAIN).unwrap())));
     replica
@@ -257,6 +259,7 @@ fn relayers_among_themselves_pass_each_op_once_and_fall_silent() {
             key: None,
             seed: [number; 32],
             allowed: None,
+            signatures: Arc::new(EachTime),
         });
         net.nodes.push(node);
     }

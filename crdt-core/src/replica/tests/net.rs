@@ -13,6 +13,7 @@ use crate::effect::{
 use crate::fixtures::{Author, room};
 use crate::id::{OpId, Position, RoomId, RoomName, StoreId};
 use crate::json::Canonical;
+use crate::key::EachTime;
 use crate::limits;
 use crate::message::{Frame, Hello, Message, Received, encode_ops};
 use crate::op::Op;
@@ -258,6 +259,7 @@ impl Node {
             key: secret,
             seed: [0; 32],
             allowed: None,
+            signatures: Arc::new(EachTime),
         };
         let mut replica = Replica::new(config);
         for record in &disk.0 {
