@@ -11,11 +11,15 @@ use crdt_core::introduce::Allowed;
 use crdt_core::json::Canonical;
 use crdt_core::key::{EachTime, SecretKey};
 use crdt_core::replica::{Config, Rooms};
+use crdt_relayer::admission::Admission;
+use crdt_relayer::browsers::{Browsers, Guard};
 use crdt_relayer::dial::LinkEvent;
 use crdt_relayer::driver::{Driver, Ended, Events, Stopped, WhenFull};
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::{self, Lock, STORE_FILE};
 use crdt_relayer::http::{self, Guests, Left, Service};
+use crdt_relayer::limits::Limits;
+use crdt_relayer::metrics::Metrics;
 use crdt_relayer::relayer::random;
 use crdt_relayer::server::Server;
 use crdt_relayer::store::Store;
@@ -153,7 +157,9 @@ impl Node {
         let lock = home::lock(&config.home)?;
         let server = match config.listen {
             Some(address) => Some(
-                Server::bind(address).await.map_err(|source| NodeError::Listen(address, source))?,
+                Server::bind(address, None)
+                    .await
+                    .map_err(|source| NodeError::Listen(address, source))?,
             ),
             None => None,
         };
@@ -223,8 +229,12 @@ impl Node {
             online: self.routes.open(),
             guests: Some(self.door.guests.clone()),
         };
-        let app = http::app(self.driver.clone(), service);
-        tokio::spawn(server.run(app, self.door.running.subscribe()));
+        let metrics = Metrics::default();
+        let allowed = watch::channel(Browsers::default()).1;
+        let guard = Guard { allowed, metrics: metrics.clone() };
+        let app = http::app(self.driver.clone(), service, guard);
+        let admission = Admission::new(watch::channel(Limits::default()).1, metrics);
+        tokio::spawn(server.run(app, admission, self.door.running.subscribe()));
         self.routes.links().listening(&url);
         Some((address, url))
     }

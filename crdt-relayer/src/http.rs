@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::http::header::ORIGIN;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -14,9 +14,10 @@ use crdt_core::effect::{Link, PeerId};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 
+use crate::admission::Seat;
+use crate::browsers::{self, Guard};
 use crate::driver::Driver;
 use crate::ended::Cause;
-use crate::server::Place;
 use crate::session::{
     self, Incoming, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, ReadError, Wire, offline,
 };
@@ -77,13 +78,14 @@ struct Host {
 }
 
 /// The routes of a relayer, or of a node that listens.
-pub fn app(driver: Driver, service: Service) -> Router {
+pub fn app(driver: Driver, service: Service, guard: Guard) -> Router {
     Router::new()
         .route("/", get(about))
         .route("/healthz", get(healthz))
         .route("/version", get(version))
         .route("/websocket", get(websocket))
         .with_state(Arc::new(Host { driver, service }))
+        .layer(from_fn_with_state(guard, browsers::guard))
 }
 
 async fn about(State(host): State<Arc<Host>>) -> String {
@@ -111,17 +113,12 @@ async fn version(State(host): State<Arc<Host>>) -> axum::Json<serde_json::Value>
     }))
 }
 
-/// Upgrades to the protocol. A browser always sends an `Origin`: until pages are served none is
-/// trusted, or any page its user visits could speak to a relayer on this machine.
+/// Upgrades to the protocol.
 async fn websocket(
     State(host): State<Arc<Host>>,
-    Extension(place): Extension<Place>,
-    headers: HeaderMap,
+    Extension(seat): Extension<Seat>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if headers.contains_key(ORIGIN) {
-        return (StatusCode::FORBIDDEN, "web pages may not connect\n").into_response();
-    }
     if !*host.service.online.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "offline\n").into_response();
     }
@@ -131,7 +128,7 @@ async fn websocket(
         .max_frame_size(MESSAGE_BYTES_MAX)
         .on_upgrade(move |socket| async move {
             serve(&host, socket).await;
-            drop(place);
+            drop(seat);
         })
         .into_response()
 }

@@ -3,8 +3,11 @@
 //!
 //! The protocol is `docs/PROTOCOL.md`; the structure is `docs/ARCHITECTURE.md`.
 
+pub mod admission;
 pub mod backplane;
+pub mod browsers;
 pub mod clock;
+pub mod config;
 pub mod dial;
 pub mod driver;
 pub mod ended;
@@ -12,7 +15,9 @@ pub mod error;
 pub mod escape;
 pub mod home;
 pub mod http;
+pub mod limits;
 pub mod local;
+pub mod metrics;
 pub mod outbound;
 mod page;
 mod place;
@@ -22,3 +27,4 @@ mod schema;
 pub mod server;
 mod session;
 pub mod store;
+pub mod tls;

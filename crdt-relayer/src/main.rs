@@ -1,111 +1,33 @@
-//! The relayer's command line.
+//! The relayer's program: settings, then serving until it is told to stop.
 
+mod cli;
+mod failure;
 mod report;
+mod settings;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
 #[cfg(feature = "nats")]
 use crdt_relayer::backplane::{self, nats::Nats, notes::Notes};
+use crdt_relayer::browsers::Browsers;
+use crdt_relayer::config::Config;
+#[cfg(feature = "nats")]
+use crdt_relayer::config::NatsConfig;
 use crdt_relayer::dial::check_url;
 use crdt_relayer::driver::{Events, WhenFull};
-use crdt_relayer::error::StoreError;
 use crdt_relayer::escape::safe;
-use crdt_relayer::home::HomeError;
+use crdt_relayer::limits::Limits;
 use crdt_relayer::relayer::{Relayer, RelayerConfig, RelayerError};
+use crdt_relayer::tls::{Certificates, TlsError};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
-/// Stores a room's signed operations and passes them on; can forge none.
-#[derive(Debug, Parser)]
-#[command(name = "crdt-relayer", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    run: Run,
-}
-
-const EXAMPLES: &str = "Examples:
-  crdt-relayer                                  listen on 127.0.0.1:8080
-  crdt-relayer --listen 127.0.0.1:0 --json      any free port, one event per line
-  crdt-relayer --backplane nats --nats-url nats://127.0.0.1:4222
-                                                one of several relayers with the same rooms";
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run until SIGTERM or SIGINT (the default).
-    Run(Run),
-}
-
-#[derive(Debug, Args)]
-struct Run {
-    /// Address to listen on; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    listen: SocketAddr,
-    /// Folder for the store [default: the user's data folder + /crdt-relayer].
-    #[arg(long, value_name = "DIR", env = "CRDT_RELAYER_DATA")]
-    data: Option<PathBuf>,
-    /// Another relayer to keep the same rooms with; repeatable. Give each of them the others.
-    #[arg(long, value_name = "URL")]
-    peer: Vec<String>,
-    #[command(flatten)]
-    bus: BusArguments,
-    /// Print one JSON event per line.
-    #[arg(long)]
-    json: bool,
-}
-
-/// Built without a bus, a relayer has no options for one.
-#[cfg(not(feature = "nats"))]
-#[derive(Debug, Args)]
-struct BusArguments {}
-
-#[cfg(feature = "nats")]
-#[derive(Debug, Args)]
-struct BusArguments {
-    /// Keep the same rooms with every relayer on this bus. What is acknowledged is in this relayer's
-    /// own store all the same.
-    #[arg(long, value_name = "BUS", requires = "nats_url")]
-    backplane: Option<BusKind>,
-    /// NATS server that keeps streams, as nats://[USER:PASSWORD@]HOST:PORT or tls://…; several with
-    /// commas.
-    #[arg(long, value_name = "URL", env = "CRDT_NATS_URL", hide_env_values = true)]
-    nats_url: Option<String>,
-    /// The stream, which all relayers of a service share; made if there is none.
-    #[arg(long, value_name = "NAME", default_value = "crdt-log")]
-    nats_stream: String,
-    /// Bytes the stream may hold, if it is made now; the oldest ops leave it first [default: no limit].
-    #[arg(long, value_name = "BYTES")]
-    nats_max_bytes: Option<u64>,
-}
-
-#[cfg(feature = "nats")]
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum BusKind {
-    /// A stream of NATS.
-    Nats,
-}
-
-#[cfg(feature = "nats")]
-impl BusArguments {
-    /// The bus that was asked for, if any.
-    fn engine(&self) -> Result<Option<Nats>, Failure> {
-        let (Some(BusKind::Nats), Some(url)) = (self.backplane, &self.nats_url) else {
-            return Ok(None);
-        };
-        let engine = Nats::new(url, &self.nats_stream, self.nats_max_bytes);
-        engine.map(Some).map_err(|error| Failure {
-            sentence: format!("--backplane nats: {error}"),
-            hint: "an address looks like nats://bus.example:4222",
-            code: 2,
-        })
-    }
-}
+use cli::{Cli, Wanted};
+use failure::Failure;
+use settings::Sources;
 
 /// Events that may wait to be printed.
 const EVENTS_WAITING_MAX: usize = 1_024;
@@ -115,122 +37,175 @@ const LINKS_WAITING_MAX: usize = 64;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let run = match cli.command {
-        Some(Command::Run(run)) => run,
-        None => cli.run,
+    let Cli { wanted, config, json, flags } = Cli::parse();
+    let sources = Sources { flags, file: config };
+    let ended = match wanted {
+        Wanted::Run => serve(&sources, json).await,
+        Wanted::CheckConfig => check_config(&sources, json),
     };
-    match serve(run).await {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("Error: {}", safe(&failure.sentence));
-            eprintln!("Hint: {}", failure.hint);
+            eprintln!("Hint: {}", safe(&failure.hint));
             ExitCode::from(failure.code)
         }
     }
 }
 
-struct Failure {
-    sentence: String,
-    hint: &'static str,
-    code: u8,
+fn check_config(sources: &Sources, json: bool) -> Result<(), Failure> {
+    let settings = sources.gather()?;
+    let usable = Config::of(&settings);
+    let mut out = io::stdout();
+    if json {
+        writeln!(out, "{}", settings::report(&settings, &usable))?;
+    } else {
+        writeln!(out, "{}", safe_lines(&settings::table(&settings)))?;
+    }
+    let config = usable?;
+    if let Some(files) = &config.tls {
+        Certificates::read(files).map_err(RelayerError::from)?;
+    }
+    Ok(())
 }
 
-impl From<RelayerError> for Failure {
-    fn from(error: RelayerError) -> Self {
-        let (hint, code) = match &error {
-            RelayerError::Home(HomeError::Busy(_)) => {
-                ("stop the other relayer, or give this one its own --data folder", 9)
-            }
-            RelayerError::Home(HomeError::Io { .. })
-            | RelayerError::Store(StoreError::Open { .. } | StoreError::Missing { .. }) => {
-                ("check the folder's owner and permissions, or choose another with --data", 3)
-            }
-            RelayerError::Listen { .. } => {
-                ("is another relayer running? choose another address with --listen", 4)
-            }
-            RelayerError::Store(StoreError::Full) => {
-                ("free some space and start again; members send what was not acknowledged", 3)
-            }
-            RelayerError::Store(StoreError::Damaged(_)) => (
-                "keep the file as evidence and start with a new --data folder; members send all again",
-                5,
-            ),
-            RelayerError::Store(StoreError::Layout { .. }) => {
-                ("run the version that wrote it, or start with a new --data folder", 3)
-            }
-            RelayerError::Store(StoreError::Io(_) | StoreError::NoRoom(_)) => {
-                ("check the disk and start again; members send what was not acknowledged", 3)
-            }
-            RelayerError::Stopped(_) => {
-                ("everything acknowledged is safe; please report what was printed above", 1)
-            }
-            RelayerError::Random(_) => ("check that /dev/urandom can be read", 1),
-        };
-        Self { sentence: error.to_string(), hint, code }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self { sentence: error.to_string(), hint: "check the output it is written to", code: 1 }
-    }
+/// What a file or variable holds cannot act on the terminal.
+fn safe_lines(text: &str) -> String {
+    text.lines().map(safe).collect::<Vec<_>>().join("\n")
 }
 
 fn default_data() -> Result<PathBuf, Failure> {
     dirs::data_dir().map(|dir| dir.join("crdt-relayer")).ok_or_else(|| Failure {
         sentence: "this user has no data folder".into(),
-        hint: "name a folder with --data DIR",
+        hint: "name a folder with --data DIR".into(),
         code: 3,
     })
 }
 
-async fn serve(run: Run) -> Result<(), Failure> {
-    let data = match run.data {
-        Some(data) => data,
+async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
+    let config = Config::of(&sources.gather()?)?;
+    let data = match &config.data {
+        Some(data) => data.clone(),
         None => default_data()?,
     };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let (sender, inbox) = mpsc::channel(EVENTS_WAITING_MAX);
-    let events = Events { sender, when_full: WhenFull::Drop };
-    for url in &run.peer {
+    for url in &config.peers {
         check_url(url).map_err(|error| Failure {
             sentence: format!("--peer {url}: {error}"),
-            hint: "an address looks like ws://relay.example:8080/websocket",
+            hint: "an address looks like ws://relay.example:8080/websocket".into(),
             code: 2,
         })?;
     }
+    let mut signals = Signals::listen()?;
+    let (sender, inbox) = mpsc::channel(EVENTS_WAITING_MAX);
     let (links, link_events) = mpsc::channel(LINKS_WAITING_MAX);
     #[cfg(feature = "nats")]
-    let (bus, bus_links) = (run.bus.engine()?, links.clone());
-    let config = RelayerConfig {
+    let (bus, bus_links) = (config.nats.as_ref().map(engine).transpose()?, links.clone());
+    let certificates = config.tls.as_ref().map(Certificates::read).transpose();
+    let certificates = certificates.map_err(RelayerError::from)?;
+    let (limits, watched_limits) = watch::channel(config.limits.clone());
+    let (browsers, watched_browsers) = watch::channel(config.browsers.clone());
+    let live = Live { certificates: certificates.clone(), limits, browsers };
+    let mut relayer = Relayer::start(RelayerConfig {
         data: data.clone(),
-        listen: run.listen,
-        peers: run.peer,
-        events: Some(events),
+        listen: config.listen,
+        certificates,
+        peers: config.peers.clone(),
+        limits: watched_limits,
+        browsers: watched_browsers,
+        events: Some(Events { sender, when_full: WhenFull::Drop }),
         links: Some(links),
-    };
-    let mut relayer = Relayer::start(config).await?;
+    })
+    .await?;
     #[cfg(feature = "nats")]
     if let Some(bus) = bus {
         let notes = Notes::open(&data).map_err(RelayerError::from)?;
         tokio::spawn(backplane::keep(relayer.driver().clone(), bus, notes, bus_links));
     }
     let mut out = io::stdout();
-    if run.json {
+    if json {
         let address = relayer.address().to_string();
         writeln!(out, "{}", json!({"event": "ready", "addr": address, "url": relayer.url()}))?;
     } else {
         writeln!(out, "relayer on {}   store in {}", relayer.url(), data.display())?;
     }
     out.flush()?;
-    report::print(inbox, link_events, out, run.json);
-    tokio::select! {
-        failed = relayer.failed() => return Ok(failed?),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let printer = report::print(inbox, link_events, out, json);
+    loop {
+        tokio::select! {
+            failed = relayer.failed() => return Ok(failed?),
+            told = signals.next() => match told {
+                Told::Stop => break,
+                // What cannot be read leaves everything as it was.
+                Told::Reread => {
+                    printer.reread(&live.reread(sources).map_err(|failure| failure.sentence));
+                }
+            }
+        }
     }
     relayer.stop().await?;
     Ok(())
+}
+
+/// What may change while the relayer runs.
+struct Live {
+    certificates: Option<Certificates>,
+    limits: watch::Sender<Limits>,
+    browsers: watch::Sender<Browsers>,
+}
+
+impl Live {
+    fn reread(&self, sources: &Sources) -> Result<(), Failure> {
+        let config = Config::of(&sources.gather()?)?;
+        if let (Some(certificates), Some(files)) = (&self.certificates, &config.tls) {
+            certificates.reread(files).map_err(RelayerError::from)?;
+        }
+        self.limits.send_replace(config.limits);
+        self.browsers.send_replace(config.browsers);
+        Ok(())
+    }
+}
+
+/// What a signal asks for.
+enum Told {
+    Stop,
+    Reread,
+}
+
+/// The signals that this program minds.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let [terminate, interrupt, hangup] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reread,
+        }
+    }
+}
+
+/// The bus that was asked for.
+#[cfg(feature = "nats")]
+fn engine(nats: &NatsConfig) -> Result<Nats, Failure> {
+    Nats::new(&nats.url, &nats.stream, nats.max_bytes).map_err(|error| Failure {
+        sentence: format!("--backplane nats: {error}"),
+        hint: "an address looks like nats://bus.example:4222".into(),
+        code: 2,
+    })
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        RelayerError::from(error).into()
+    }
 }

@@ -12,13 +12,18 @@ use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Rooms};
 use tokio::sync::{mpsc, watch};
 
+use crate::admission::Admission;
+use crate::browsers::{Browsers, Guard};
 use crate::dial::{self, LinkEvent, Route};
 use crate::driver::{Driver, Ended, Events, Stopped};
 use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
 use crate::http::{self, Service};
+use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::store::Store;
+use crate::tls::{Certificates, TlsError};
 
 /// A relayer that cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,9 @@ pub enum RelayerError {
     /// Its replica ended without saying why.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+    /// It cannot encrypt.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gives no randomness.
     #[error("the system gives no randomness: {0}")]
     Random(getrandom::Error),
@@ -58,12 +66,35 @@ pub struct RelayerConfig {
     pub data: PathBuf,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Encrypts what it serves; plain if there are none.
+    pub certificates: Option<Certificates>,
     /// Relayers it keeps the same rooms with.
     pub peers: Vec<String>,
+    /// How much anybody may take, at any time.
+    pub limits: watch::Receiver<Limits>,
+    /// Which web pages may speak to it, at any time.
+    pub browsers: watch::Receiver<Browsers>,
     /// Told what happens in its rooms.
     pub events: Option<Events>,
     /// Told what becomes of its links to them.
     pub links: Option<mpsc::Sender<LinkEvent>>,
+}
+
+impl RelayerConfig {
+    /// A relayer with its state in a folder and listening somewhere, and nothing else out of the
+    /// ordinary.
+    pub fn at(data: PathBuf, listen: SocketAddr) -> Self {
+        Self {
+            data,
+            listen,
+            certificates: None,
+            peers: Vec::new(),
+            limits: watch::channel(Limits::default()).1,
+            browsers: watch::channel(Browsers::default()).1,
+            events: None,
+            links: None,
+        }
+    }
 }
 
 /// A running relayer.
@@ -101,7 +132,9 @@ impl Relayer {
     /// # Errors
     /// [`RelayerError`].
     pub async fn start(config: RelayerConfig) -> Result<Self, RelayerError> {
-        let RelayerConfig { data, listen, peers, events, links } = config;
+        let RelayerConfig { data, listen, certificates, peers, limits, browsers, events, links } =
+            config;
+        let metrics = Metrics::default();
         home::make(&data)?;
         let lock = home::lock(&data)?;
         let new_id = StoreId::from_bytes(random().map_err(RelayerError::Random)?);
@@ -116,7 +149,7 @@ impl Relayer {
             signatures: Arc::new(EachTime),
         });
         store.replay(|record| replica.restore(record).map_err(RelayerError::from))?;
-        let server = Server::bind(listen)
+        let server = Server::bind(listen, certificates)
             .await
             .map_err(|source| RelayerError::Listen { address: listen, source })?;
         let (address, url) = (server.address(), server.url());
@@ -129,7 +162,9 @@ impl Relayer {
             online: switch.clone(),
             guests: None,
         };
-        tokio::spawn(server.run(http::app(driver.clone(), service), watch));
+        let guard = Guard { allowed: browsers, metrics: metrics.clone() };
+        let app = http::app(driver.clone(), service, guard);
+        tokio::spawn(server.run(app, Admission::new(limits, metrics), watch));
         let links = links.unwrap_or_else(unheard);
         for url in peers {
             let route = Route { url, link: Link::PEERED };

@@ -17,8 +17,9 @@ pub(crate) fn print(
     mut links: mpsc::Receiver<LinkEvent>,
     mut out: impl Write + Send + 'static,
     as_json: bool,
-) {
+) -> Printer {
     let (sender, mut inbox) = mpsc::channel::<String>(LINES_WAITING_MAX);
+    let printer = Printer { lines: sender.clone(), as_json };
     tokio::spawn(async move {
         loop {
             let line = tokio::select! {
@@ -39,6 +40,32 @@ pub(crate) fn print(
             }
         }
     });
+    printer
+}
+
+/// Prints what else there is to tell.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    lines: mpsc::Sender<String>,
+    as_json: bool,
+}
+
+impl Printer {
+    /// The settings were read again, or not.
+    pub(crate) fn reread(&self, read: &Result<(), String>) {
+        let line = match (read, self.as_json) {
+            (Ok(()), true) => json!({"event": "reread", "ok": true}).to_string(),
+            (Err(why), true) => {
+                safe_json(&json!({"event": "reread", "ok": false, "reason": why}).to_string())
+            }
+            (Ok(()), false) => "settings read again; limits and certificates are in use".into(),
+            (Err(why), false) => {
+                format!("settings not read again, all stays as it was: {}", safe(why))
+            }
+        };
+        // What nobody reads is dropped.
+        drop(self.lines.try_send(line));
+    }
 }
 
 /// An event for programs, if they are told of it.

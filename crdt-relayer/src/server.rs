@@ -2,53 +2,51 @@
 //! half a header would stay for ever.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
-/// Open connections.
-const CONNECTIONS_MAX: usize = 4_096;
-
-/// Time for a request's head to arrive.
-const HEADER_MAX: Duration = Duration::from_secs(5);
+use crate::admission::{Admission, Seat};
+use crate::limits::Limits;
+use crate::metrics::Refused;
+use crate::tls::Certificates;
 
 /// Headers of a request.
 const HEADERS_MAX: usize = 40;
 
-/// Bytes of a request's head.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Time for a TLS handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Pause after accepting failed, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// One of the places of a server, held as long as any part of a connection lives.
-#[derive(Clone, Debug)]
-pub struct Place {
-    _permit: Arc<OwnedSemaphorePermit>,
-}
 
 /// A listening server.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    certificates: Option<Certificates>,
 }
 
 impl Server {
-    /// Listens on an address; port 0 takes a free one.
+    /// Listens on an address; port 0 takes a free one. With certificates, encrypted.
     ///
     /// # Errors
     /// The address cannot be listened on.
-    pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+    pub async fn bind(
+        address: SocketAddr,
+        certificates: Option<Certificates>,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, certificates })
     }
 
     /// Where it listens.
@@ -58,50 +56,83 @@ impl Server {
 
     /// The address of its websocket.
     pub fn url(&self) -> String {
-        format!("ws://{}/websocket", self.address)
+        let scheme = if self.certificates.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}/websocket", self.address)
     }
 
     /// Serves until `running` turns false or its sender is gone. Open connections go on.
-    pub async fn run(self, app: Router, mut running: watch::Receiver<bool>) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    pub async fn run(self, app: Router, admission: Admission, mut running: watch::Receiver<bool>) {
         loop {
-            let accepted = tokio::select! {
-                accepted = self.accept(&connections) => accepted,
+            let (stream, address) = tokio::select! {
+                accepted = self.accept() => accepted,
                 _ = running.wait_for(|running| !*running) => return,
             };
-            let Some((stream, permit)) = accepted else { return };
-            // A websocket outlives the request it came from, and takes its place along.
-            let place = Extension(Place { _permit: Arc::new(permit) });
-            let service = TowerToHyperService::new(app.clone().layer(place));
-            tokio::spawn(async move {
-                let served = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEADER_MAX)
-                    .max_headers(HEADERS_MAX)
-                    .max_buf_size(HEADER_BYTES_MAX)
-                    .serve_connection(TokioIo::new(stream), service)
-                    .with_upgrades()
-                    .await;
-                // A client that breaks off or misbehaves is no news to the server.
-                drop(served);
-            });
+            let seat = match admission.admit(address.ip()) {
+                Ok(seat) => seat,
+                Err(limit) => {
+                    self.turn_away(&stream, limit);
+                    continue;
+                }
+            };
+            let (app, limits) = (app.clone(), admission.limits());
+            match self.certificates.clone() {
+                None => drop(tokio::spawn(serve(stream, app, seat, limits))),
+                Some(certificates) => drop(tokio::spawn(async move {
+                    let handshake = certificates.acceptor().accept(stream);
+                    if let Ok(Ok(stream)) = timeout(HANDSHAKE_MAX, handshake).await {
+                        serve(stream, app, seat, limits).await;
+                    }
+                })),
+            }
         }
     }
 
-    async fn accept(
-        &self,
-        connections: &Arc<Semaphore>,
-    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(connections).acquire_owned().await.ok()?;
+    async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     // Latency only; the connection works without it.
                     drop(stream.set_nodelay(true));
-                    return Some((stream, permit));
+                    return (stream, address);
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
     }
+
+    /// Says why in one breath, if that costs no waiting. Where TLS is spoken, nothing.
+    fn turn_away(&self, stream: &TcpStream, limit: Refused) {
+        if self.certificates.is_some() {
+            return;
+        }
+        let of_address =
+            matches!(limit, Refused::ConnectionsOfAddress | Refused::HandshakesOfAddress);
+        let status = if of_address { "429 Too Many Requests" } else { "503 Service Unavailable" };
+        let body = limit.sentence();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: text/plain\r\n\
+             Content-Length: {}\r\n\r\n{body}\n",
+            body.len() + 1
+        );
+        // The client may be gone; it is not waited for.
+        drop(stream.try_write(answer.as_bytes()));
+    }
+}
+
+async fn serve<S>(stream: S, app: Router, seat: Seat, limits: Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // A websocket outlives the request it came from, and takes its seat along.
+    let service = TowerToHyperService::new(app.layer(Extension(seat)));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(limits.header_bytes)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    // A client that breaks off or misbehaves is no news to the server.
+    drop(served);
 }

@@ -43,18 +43,14 @@ pub(super) struct Cast {
 impl Cast {
     pub(super) async fn assemble(folder: &Path, seed: u64) -> Result<Self, NodeError> {
         let loopback = ([127, 0, 0, 1], 0).into();
-        let relayer = Relayer::start(RelayerConfig {
-            data: folder.join("relayer"),
-            listen: loopback,
-            peers: Vec::new(),
-            events: None,
-            links: None,
-        })
-        .await;
+        let config = RelayerConfig::at(folder.join("relayer"), loopback);
+        let relayer = Relayer::start(config).await;
         let relayer = relayer.map_err(|error| match error {
             RelayerError::Home(error) => NodeError::Home(error),
             RelayerError::Store(error) => NodeError::Store(error),
-            error @ RelayerError::Listen { .. } => NodeError::Demo(error.to_string()),
+            error @ (RelayerError::Listen { .. } | RelayerError::Tls(_)) => {
+                NodeError::Demo(error.to_string())
+            }
             RelayerError::Random(error) => NodeError::Random(error),
             RelayerError::Stopped(error) => NodeError::Stopped(error),
         })?;

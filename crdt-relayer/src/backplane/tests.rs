@@ -169,11 +169,8 @@ impl Running {
     async fn start(folder: &Path, memory: &Memory) -> Self {
         let (sender, events) = mpsc::channel(10_000);
         let config = RelayerConfig {
-            data: folder.to_owned(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            peers: Vec::new(),
             events: Some(Events { sender, when_full: WhenFull::Drop }),
-            links: None,
+            ..RelayerConfig::at(folder.to_owned(), "127.0.0.1:0".parse().unwrap())
         };
         let relayer = Relayer::start(config).await.unwrap();
         let (links, told) = mpsc::channel(64);

@@ -1,0 +1,234 @@
+//! Who may connect: so many at a time and so many a second, of all and of each address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::sync::watch;
+
+use crate::limits::Limits;
+use crate::metrics::{Metrics, Refused};
+
+/// Addresses whose rate is remembered before those that have been quiet are forgotten.
+const ADDRESSES_KEPT: usize = 4_096;
+
+#[cfg(not(test))]
+type Clock = governor::clock::DefaultClock;
+/// Tests decide how fast time goes.
+#[cfg(test)]
+type Clock = governor::clock::FakeRelativeClock;
+
+type Quietly = NoOpMiddleware<<Clock as governor::clock::Clock>::Instant>;
+type OfAll = RateLimiter<NotKeyed, InMemoryState, Clock, Quietly>;
+type ByAddress = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, Clock, Quietly>;
+
+/// Lets connections in.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    open: Arc<Mutex<Open>>,
+    rates: Arc<Mutex<Rates>>,
+    limits: watch::Receiver<Limits>,
+    metrics: Metrics,
+}
+
+/// How many connections are open.
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// How many come, for the limits that they were made for.
+#[derive(Debug)]
+struct Rates {
+    made_for: Limits,
+    all: OfAll,
+    by_address: ByAddress,
+}
+
+impl Rates {
+    fn of(limits: &Limits) -> Self {
+        let quota = |rate: u64| {
+            let rate = u32::try_from(rate).unwrap_or(u32::MAX);
+            Quota::per_second(NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN))
+        };
+        Self {
+            made_for: limits.clone(),
+            all: RateLimiter::direct_with_clock(quota(limits.handshakes), Clock::default()),
+            by_address: RateLimiter::new(
+                quota(limits.handshakes_per_address),
+                DefaultKeyedStateStore::default(),
+                Clock::default(),
+            ),
+        }
+    }
+}
+
+/// One of the seats, held as long as any part of a connection lives.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    _held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    admission: Admission,
+    address: Option<IpAddr>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut open = lock(&self.admission.open);
+        open.all -= 1;
+        if let Some(address) = self.address
+            && let Some(count) = open.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                open.by_address.remove(&address);
+            }
+        }
+        self.admission.metrics.connections.set(gauge(open.all));
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A thread that panicked in between leaves counts usable.
+fn lock<T>(counts: &Mutex<T>) -> MutexGuard<'_, T> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Admission {
+    /// Lets in as these limits say, whatever they are at the time.
+    pub fn new(limits: watch::Receiver<Limits>, metrics: Metrics) -> Self {
+        let rates = Arc::new(Mutex::new(Rates::of(&limits.borrow())));
+        Self { open: Arc::default(), rates, limits, metrics }
+    }
+
+    /// The limits at the moment.
+    pub fn limits(&self) -> Limits {
+        self.limits.borrow().clone()
+    }
+
+    /// A seat for a connection of this address.
+    ///
+    /// # Errors
+    /// The limit that is reached; it is counted.
+    pub fn admit(&self, address: IpAddr) -> Result<Seat, Refused> {
+        self.seat(address).inspect_err(|refused| self.metrics.refused(*refused))
+    }
+
+    fn seat(&self, address: IpAddr) -> Result<Seat, Refused> {
+        let limits = self.limits.borrow().clone();
+        let exempt = limits.trust_loopback && address.is_loopback();
+        let address = (!exempt).then(|| of_one_user(address));
+        self.pace(&limits, address)?;
+        let mut open = lock(&self.open);
+        if open.all >= limits.connections {
+            return Err(Refused::Connections);
+        }
+        if let Some(address) = address {
+            let count = open.by_address.entry(address).or_default();
+            if *count >= limits.connections_per_address {
+                return Err(Refused::ConnectionsOfAddress);
+            }
+            *count += 1;
+        }
+        open.all += 1;
+        self.metrics.connections.set(gauge(open.all));
+        Ok(Seat { _held: Arc::new(Held { admission: self.clone(), address }) })
+    }
+
+    /// One address that comes too often is refused before it counts among all.
+    fn pace(&self, limits: &Limits, address: Option<IpAddr>) -> Result<(), Refused> {
+        let mut rates = lock(&self.rates);
+        if rates.made_for != *limits {
+            *rates = Rates::of(limits);
+        }
+        if let Some(address) = address {
+            if rates.by_address.len() >= ADDRESSES_KEPT {
+                rates.by_address.retain_recent();
+            }
+            rates.by_address.check_key(&address).map_err(|_| Refused::HandshakesOfAddress)?;
+        }
+        rates.all.check().map_err(|_| Refused::Handshakes)
+    }
+}
+
+/// Addresses that one user has count as one: 64 bits of IPv6 are what a household is given.
+fn of_one_user(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        IpAddr::V4(address) => IpAddr::V4(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(limits: Limits) -> (Admission, watch::Sender<Limits>) {
+        let (sender, limits) = watch::channel(limits);
+        (Admission::new(limits, Metrics::default()), sender)
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[test]
+    fn seats_of_all_and_of_one_address_are_bounded_and_come_back() {
+        let limits = Limits { connections: 3, connections_per_address: 2, ..Limits::default() };
+        let (admission, _limits) = admission(limits);
+        let first = admission.admit(address(1)).unwrap();
+        let _second = admission.admit(address(1)).unwrap();
+        assert_eq!(admission.admit(address(1)).err(), Some(Refused::ConnectionsOfAddress));
+        let _third = admission.admit(address(2)).unwrap();
+        assert_eq!(admission.admit(address(3)).err(), Some(Refused::Connections));
+        assert_eq!(admission.metrics.connections.get(), 3);
+        drop(first);
+        let _again = admission.admit(address(1)).unwrap();
+        assert_eq!(admission.admit(address(4)).err(), Some(Refused::Connections));
+    }
+
+    #[test]
+    fn one_address_that_comes_too_often_does_not_use_up_the_rate_of_all() {
+        let limits = Limits { handshakes: 10, handshakes_per_address: 3, ..Limits::default() };
+        let (admission, _limits) = admission(limits);
+        let came = |last| (0..100).filter(|_| admission.admit(address(last)).is_ok()).count();
+        assert_eq!((came(1), came(2), came(3), came(4)), (3, 3, 3, 1));
+        assert_eq!(admission.admit(address(5)).err(), Some(Refused::Handshakes));
+        assert_eq!(admission.metrics.refusals(Refused::HandshakesOfAddress), 4 * 97);
+    }
+
+    #[test]
+    fn what_one_household_has_counts_as_one_address() {
+        let of = |text: &str| of_one_user(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), address(1));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    #[test]
+    fn this_machine_is_outside_the_limits_by_address_if_it_is_trusted() {
+        let strict = Limits { connections_per_address: 1, ..Limits::default() };
+        let (admission, limits) = admission(strict.clone());
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let _held = [admission.admit(here).unwrap(), admission.admit(here).unwrap()];
+        limits.send_replace(Limits { trust_loopback: false, ..strict });
+        let _first = admission.admit(here).unwrap();
+        assert_eq!(admission.admit(here).err(), Some(Refused::ConnectionsOfAddress));
+    }
+}

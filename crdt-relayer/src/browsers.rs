@@ -1,0 +1,163 @@
+//! Which web pages may speak to a relayer. A browser sends requests for any page that its user
+//! visits, also to this machine, so a page is believed to be this relayer's own only by the name it
+//! was asked for. Source: `docs/OPERATIONS.md`, "Browsers".
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, ORIGIN, UPGRADE};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::sync::watch;
+
+use crate::config::Resolved;
+use crate::metrics::{Metrics, Refused};
+
+/// The names and pages that are allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Browsers {
+    /// Names of this relayer, with the port if it is not the usual one.
+    pub hosts: Vec<String>,
+    /// Other pages, as `https://app.example`.
+    pub origins: Vec<String>,
+}
+
+impl Browsers {
+    pub(crate) fn of(settings: &Resolved) -> Self {
+        Self { hosts: settings.list("server.hosts"), origins: settings.list("server.origins") }
+    }
+
+    /// Whether what came may be from this relayer's own page, from one that is allowed, or from no
+    /// browser.
+    fn check(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let host = one(headers, &HOST);
+        let origin = one(headers, &ORIGIN);
+        // A browser that opens a websocket says for which page.
+        let no_browser = !headers.contains_key(ORIGIN) && headers.contains_key(UPGRADE);
+        let known = host.is_some_and(|host| self.is_own_name(host));
+        if !known && !no_browser {
+            return Err(Refused::Host);
+        }
+        if !headers.contains_key(ORIGIN) {
+            return Ok(());
+        }
+        let authority = |origin: &str| origin.split_once("://").map(|(_, rest)| rest.to_owned());
+        let own = origin.and_then(authority).is_some_and(|page| host == Some(&*page));
+        let listed = origin.is_some_and(|page| self.origins.iter().any(|listed| listed == page));
+        if own || listed { Ok(()) } else { Err(Refused::Origin) }
+    }
+
+    /// A page whose name leads to an address of somebody's choice can be told by its name only.
+    fn is_own_name(&self, host: &str) -> bool {
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let name = authority.host();
+        let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        literal.is_ok()
+            || name.eq_ignore_ascii_case("localhost")
+            || self.hosts.iter().any(|listed| listed.eq_ignore_ascii_case(host))
+    }
+}
+
+/// What machines ask for by any name; nothing in it is worth a trick.
+const FOR_ANYBODY: [&str; 4] = ["/healthz", "/readyz", "/version", "/metrics"];
+
+/// A header that is there once.
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// What [`guard`] goes by.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// What is allowed at the time.
+    pub allowed: watch::Receiver<Browsers>,
+    /// Counts who is refused.
+    pub metrics: Metrics,
+}
+
+/// Answers requests of pages that may not speak to this relayer.
+pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let for_anybody = FOR_ANYBODY.contains(&request.uri().path());
+    let checked = guard.allowed.borrow().check(request.headers());
+    let Some(refused) = checked.err().filter(|_| !for_anybody) else {
+        return next.run(request).await;
+    };
+    guard.metrics.refused(refused);
+    let status = if refused == Refused::Origin {
+        StatusCode::FORBIDDEN
+    } else {
+        StatusCode::MISDIRECTED_REQUEST
+    };
+    (status, format!("{}\n", refused.sentence())).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(headers: &[(&str, &str)]) -> Result<(), Refused> {
+        let browsers = Browsers {
+            hosts: vec!["relay.example".into(), "relay.example:8443".into()],
+            origins: vec!["https://app.example".into()],
+        };
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        browsers.check(&map)
+    }
+
+    #[test]
+    fn addresses_and_listed_names_are_this_relayers_own() {
+        for host in
+            ["127.0.0.1:8080", "[::1]:8080", "LOCALHOST:1", "relay.example", "Relay.example:8443"]
+        {
+            assert_eq!(check(&[("host", host)]), Ok(()), "{host}");
+        }
+        for host in
+            ["evil.example", "relay.example:1", "relay.example.evil.example", "127.0.0.1.evil", ""]
+        {
+            assert_eq!(check(&[("host", host)]), Err(Refused::Host), "{host}");
+        }
+        assert_eq!(check(&[]), Err(Refused::Host));
+        assert_eq!(check(&[("host", "localhost"), ("host", "localhost")]), Err(Refused::Host));
+    }
+
+    #[test]
+    fn a_page_is_this_relayers_own_or_listed() {
+        let from = |origin| check(&[("host", "relay.example"), ("origin", origin)]);
+        assert_eq!(from("https://relay.example"), Ok(()));
+        assert_eq!(from("https://app.example"), Ok(()));
+        for origin in [
+            "https://evil.example",
+            "https://app.example.evil.example",
+            "https://app.example:444",
+            "http://app.example",
+            "https://relay.example:8443",
+            "null",
+            "",
+        ] {
+            assert_eq!(from(origin), Err(Refused::Origin), "{origin}");
+        }
+    }
+
+    /// The name of an attacker's page is made to lead to this machine.
+    #[test]
+    fn a_name_that_was_made_to_lead_here_is_refused_whatever_its_page_says() {
+        let host = ("host", "evil.example:8080");
+        assert_eq!(check(&[host]), Err(Refused::Host));
+        assert_eq!(check(&[host, ("origin", "http://evil.example:8080")]), Err(Refused::Host));
+        let upgrade = ("upgrade", "websocket");
+        let origin = ("origin", "http://evil.example:8080");
+        assert_eq!(check(&[host, origin, upgrade]), Err(Refused::Host));
+    }
+
+    #[test]
+    fn who_opens_a_websocket_and_names_no_page_is_no_browser() {
+        assert_eq!(check(&[("host", "any.name"), ("upgrade", "websocket")]), Ok(()));
+    }
+}

@@ -1,0 +1,135 @@
+use super::*;
+
+use std::collections::BTreeMap;
+
+fn flags(given: &[(&'static str, &str)]) -> BTreeMap<&'static str, Vec<String>> {
+    given.iter().map(|(flag, text)| (*flag, vec![(*text).to_owned()])).collect()
+}
+
+fn environment(given: &[(&str, &str)]) -> BTreeMap<String, String> {
+    given.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+fn from_file(text: &str) -> Result<Resolved, ConfigError> {
+    resolve(&BTreeMap::new(), &BTreeMap::new(), Some(("relayer.toml", text)))
+}
+
+fn origin(settings: &Resolved, key: &str) -> String {
+    settings.iter().find(|(setting, ..)| setting.key == key).unwrap().2.to_string()
+}
+
+#[test]
+fn flags_count_before_the_environment_before_the_file_before_defaults() {
+    let file = "[limits]\nconnections = 1\nconnections_per_address = 1\nhandshakes = 1\n";
+    let environment = environment(&[
+        ("CRDT_RELAYER_LIMITS_CONNECTIONS", "2"),
+        ("CRDT_RELAYER_LIMITS_HANDSHAKES", "2/s"),
+        ("HOME", "/"),
+    ]);
+    let flags = flags(&[("max-connections", "3")]);
+    let settings = resolve(&flags, &environment, Some(("relayer.toml", file))).unwrap();
+    let limits = Limits::of(&settings);
+    assert_eq!(limits.connections, 3);
+    assert_eq!(limits.handshakes, 2);
+    assert_eq!(limits.connections_per_address, 1);
+    assert_eq!(limits.handshakes_per_address, Limits::default().handshakes_per_address);
+    assert_eq!(origin(&settings, "limits.connections"), "flag, --max-connections");
+    let variable = "environment, CRDT_RELAYER_LIMITS_HANDSHAKES";
+    assert_eq!(origin(&settings, "limits.handshakes"), variable);
+    assert_eq!(origin(&settings, "limits.connections_per_address"), "relayer.toml, line 3");
+    assert_eq!(origin(&settings, "limits.header_time"), "default");
+}
+
+#[test]
+fn what_nobody_sets_is_what_the_limits_say() {
+    let settings = resolve(&BTreeMap::new(), &BTreeMap::new(), None).unwrap();
+    assert_eq!(Limits::of(&settings), Limits::default());
+    let config = Config::of(&settings).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+}
+
+#[test]
+fn an_unknown_key_is_an_error_that_knows_what_was_meant() {
+    for (text, place, hint) in [
+        ("[limits]\n\nconections = 5\n", "line 3", "did you mean limits.connections?"),
+        ("[limit]\nconnections = 5\n", "line 2", "did you mean limits.connections?"),
+        ("listen = \"127.0.0.1:1\"\n", "line 1", "did you mean server.listen?"),
+        ("[tls]\ncolour = 1\n", "line 2", "this section has tls.cert, tls.key"),
+    ] {
+        let error = from_file(text).unwrap_err();
+        let place = format!("relayer.toml, {place}");
+        assert_eq!((error.place, error.hint.as_str()), (place, hint));
+    }
+    let typo = environment(&[("CRDT_RELAYER_SERVER_LISTN", "x")]);
+    let error = resolve(&BTreeMap::new(), &typo, None).unwrap_err();
+    assert_eq!(error.hint, "did you mean CRDT_RELAYER_SERVER_LISTEN?");
+}
+
+#[test]
+fn a_value_that_cannot_be_is_refused_with_what_is_expected() {
+    for (text, problem) in [
+        ("[limits]\nconnections = \"many\"", "write many without the quotes"),
+        ("[limits]\nconnections = -1", "is not a number"),
+        ("[limits]\nheader_time = 5", "a integer is not expected here"),
+        ("[limits]\nheader_time = \"soon\"", "is not a time, as 30s"),
+        ("[limits]\nheader_bytes = \"big\"", "is not a number of bytes"),
+        ("[server]\nlisten = \"here\"", "is not an address with a port"),
+        ("[server]\norigins = [1]", "a integer where words are expected"),
+        ("[cluster]\nbackplane = \"kafka\"", "is not one of none, nats"),
+        ("[limits\n", "relayer.toml, line 1"),
+    ] {
+        let error = from_file(text).unwrap_err().to_string();
+        assert!(error.contains(problem), "{text}: {error}");
+    }
+}
+
+#[test]
+fn units_are_read_and_shown() {
+    let text =
+        "[limits]\nheader_bytes = \"64KiB\"\nheader_time = \"1m 30s\"\nhandshakes = \"7/s\"\n";
+    let settings = from_file(text).unwrap();
+    let limits = Limits::of(&settings);
+    assert_eq!((limits.header_bytes, limits.handshakes), (65_536, 7));
+    assert_eq!(limits.header_time.as_secs(), 90);
+    let shown = |key: &str| {
+        let (setting, value, _) = settings.iter().find(|(s, ..)| s.key == key).unwrap();
+        setting.kind.show(value).to_string()
+    };
+    assert_eq!(shown("limits.header_bytes"), "64.0 KiB");
+    assert_eq!(shown("limits.header_time"), "1m 30s");
+    assert_eq!(shown("limits.handshakes"), "7/s");
+}
+
+#[test]
+fn what_is_secret_is_not_shown() {
+    let text = "[cluster]\nbackplane = \"nats\"\nnats_url = \"nats://u:hunter2@bus\"\n";
+    let settings = from_file(text).unwrap();
+    let shown = settings.iter().map(|(s, value, _)| s.kind.show(value).to_string());
+    assert!(shown.into_iter().all(|shown| !shown.contains("hunter2")));
+    assert_eq!(Config::of(&settings).unwrap().nats.unwrap().url, "nats://u:hunter2@bus");
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_refused() {
+    for (text, problem) in [
+        ("[tls]\ncert = \"c.pem\"", "tls.cert is set and tls.key is not"),
+        ("[tls]\nkey = \"k.pem\"", "tls.key is set and tls.cert is not"),
+        ("[cluster]\nbackplane = \"nats\"", "no server is named"),
+        ("[cluster]\nnats_url = \"nats://bus\"", "the backplane is none"),
+        ("[server]\nlisten = \"0.0.0.0:80\"", "nothing is encrypted"),
+    ] {
+        let error = Config::of(&from_file(text).unwrap()).unwrap_err().to_string();
+        assert!(error.contains(problem), "{text}: {error}");
+    }
+    let plain = "[server]\nlisten = \"0.0.0.0:80\"\ninsecure_plain = true";
+    assert!(Config::of(&from_file(plain).unwrap()).is_ok());
+    let encrypted = "[server]\nlisten = \"0.0.0.0:80\"\n[tls]\ncert = \"c\"\nkey = \"k\"";
+    assert!(Config::of(&from_file(encrypted).unwrap()).is_ok());
+}
+
+#[test]
+fn every_setting_has_a_flag_a_variable_and_a_default_of_its_own() {
+    let flags: std::collections::BTreeSet<_> = SETTINGS.iter().map(|s| s.flag).collect();
+    let variables: std::collections::BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
+    assert_eq!((flags.len(), variables.len()), (SETTINGS.len(), SETTINGS.len()));
+}

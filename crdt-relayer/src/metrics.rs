@@ -1,0 +1,88 @@
+//! What a relayer counts, in the text format of Prometheus.
+//! Source: `docs/OPERATIONS.md`, "Metrics".
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// A limit that refused somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Refused {
+    /// Too many connections are open.
+    Connections,
+    /// Too many connections of one address are open.
+    ConnectionsOfAddress,
+    /// Too many connections come.
+    Handshakes,
+    /// Too many connections of one address come.
+    HandshakesOfAddress,
+    /// A browser asked by a name that is not this relayer's.
+    Host,
+    /// A web page that is not allowed.
+    Origin,
+}
+
+impl Refused {
+    /// What who is refused is told.
+    pub(crate) fn sentence(self) -> &'static str {
+        match self {
+            Self::Connections => "too many connections are open",
+            Self::ConnectionsOfAddress => "too many connections of this address are open",
+            Self::Handshakes => "too many connections come",
+            Self::HandshakesOfAddress => "too many connections of this address come",
+            Self::Host => "this relayer has another name; --host allows this one",
+            Self::Origin => "this web page may not connect; --origin allows it",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    limit: Refused,
+}
+
+/// The counters of one relayer. Clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Open connections.
+    pub connections: Gauge,
+    refused: Family<Limit, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("crdt_relayer");
+        let (connections, refused) = (Gauge::default(), Family::default());
+        registry.register("connections", "Open connections", connections.clone());
+        registry.register("refused", "Refused for a limit, by limit", refused.clone());
+        Self { registry: Arc::new(registry), connections, refused }
+    }
+}
+
+impl Metrics {
+    /// Counts a refusal.
+    pub fn refused(&self, limit: Refused) {
+        self.refused.get_or_create(&Limit { limit }).inc();
+    }
+
+    /// How often a limit has refused.
+    pub fn refusals(&self, limit: Refused) -> u64 {
+        self.refused.get_or_create(&Limit { limit }).get()
+    }
+
+    /// All of it, in the text format of `OpenMetrics`.
+    ///
+    /// # Errors
+    /// None that the library is known to make.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
