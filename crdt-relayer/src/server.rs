@@ -2,15 +2,16 @@
 //! half a header would stay for ever.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::admission::{Admission, Seat};
@@ -24,6 +25,10 @@ const HEADERS_MAX: usize = 40;
 /// Time for a TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
+/// How many are told at a time that they are turned away, and how long they have to listen.
+const REFUSALS_MAX: usize = 64;
+const REFUSAL_MAX: Duration = Duration::from_secs(1);
+
 /// Pause after accepting failed, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -33,6 +38,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     certificates: Option<Certificates>,
+    /// Those who are being told that they are turned away.
+    turned_away: Arc<Semaphore>,
 }
 
 impl Server {
@@ -46,7 +53,8 @@ impl Server {
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, certificates })
+        let turned_away = Arc::new(Semaphore::new(REFUSALS_MAX));
+        Ok(Self { listener, address, certificates, turned_away })
     }
 
     /// Where it listens.
@@ -70,7 +78,7 @@ impl Server {
             let seat = match admission.admit(address.ip()) {
                 Ok(seat) => seat,
                 Err(limit) => {
-                    self.turn_away(&stream, limit);
+                    self.turn_away(stream, limit);
                     continue;
                 }
             };
@@ -100,23 +108,34 @@ impl Server {
         }
     }
 
-    /// Says why in one breath, if that costs no waiting. Where TLS is spoken, nothing.
-    fn turn_away(&self, stream: &TcpStream, limit: Refused) {
-        if self.certificates.is_some() {
-            return;
+    /// Says why, if that costs little at the moment. Where TLS is spoken, nothing.
+    fn turn_away(&self, stream: TcpStream, limit: Refused) {
+        let Ok(turn) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
+        if self.certificates.is_none() {
+            tokio::spawn(async move {
+                // Who does not listen is left.
+                let _in_time = timeout(REFUSAL_MAX, refuse(stream, limit)).await;
+                drop(turn);
+            });
         }
-        let of_address =
-            matches!(limit, Refused::ConnectionsOfAddress | Refused::HandshakesOfAddress);
-        let status = if of_address { "429 Too Many Requests" } else { "503 Service Unavailable" };
-        let body = limit.sentence();
-        let answer = format!(
-            "HTTP/1.1 {status}\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: text/plain\r\n\
-             Content-Length: {}\r\n\r\n{body}\n",
-            body.len() + 1
-        );
-        // The client may be gone; it is not waited for.
-        drop(stream.try_write(answer.as_bytes()));
     }
+}
+
+async fn refuse(mut stream: TcpStream, limit: Refused) -> std::io::Result<()> {
+    let of_address = matches!(limit, Refused::ConnectionsOfAddress | Refused::HandshakesOfAddress);
+    let status = if of_address { "429 Too Many Requests" } else { "503 Service Unavailable" };
+    let body = limit.sentence();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nRetry-After: 1\r\n\
+         Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}\n",
+        body.len() + 1
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    // Closed before the request was read, the answer could be lost on its way.
+    let mut request = [0; 1_024];
+    while stream.read(&mut request).await? > 0 {}
+    Ok(())
 }
 
 async fn serve<S>(stream: S, app: Router, seat: Seat, limits: Limits)

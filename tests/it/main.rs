@@ -17,6 +17,7 @@ mod partition;
 mod relayers;
 mod restart;
 mod routes;
+mod settings;
 mod simulation;
 mod sneakernet;
 mod sync;
