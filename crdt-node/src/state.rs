@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 
 use crdt_core::id::AuthorId;
-use crdt_relayer::clock::wall_clock;
 use crdt_relayer::driver::Driver;
 
 use crate::error::NodeError;
@@ -43,8 +42,7 @@ impl State {
     /// # Errors
     /// The replica has stopped.
     pub async fn links(&self) -> Result<Standings, NodeError> {
-        let now = wall_clock();
-        let peers = self.driver.query(move |replica| Peers::of(replica, now)).await?;
+        let peers = self.driver.query_at(Peers::of).await?;
         Ok(Standings::new(&self.links, peers))
     }
 

@@ -26,7 +26,7 @@ impl Clock {
 }
 
 /// The time of day, as this machine knows it.
-pub fn wall_clock() -> Timestamp {
+fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

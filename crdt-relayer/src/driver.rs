@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crdt_core::Replica;
 use crdt_core::effect::{CloseReason, Command, Effect, Event, Input, Link, Load, PeerId, Record};
+use crdt_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
@@ -72,7 +73,7 @@ impl Events {
 /// Time for the peers to be told that this replica stops.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
-type Query = Box<dyn FnOnce(&Replica) + Send>;
+type Query = Box<dyn FnOnce(&Replica, Timestamp) + Send>;
 
 /// What a received frame takes up, of all connections' share and of its own's, until it is dealt with.
 struct Permits {
@@ -186,9 +187,21 @@ impl Driver {
         &self,
         look: impl FnOnce(&Replica) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
+        self.query_at(move |replica, _| look(replica)).await
+    }
+
+    /// The same, with the time that the replica is given, for what only means something beside the
+    /// times it was given before: the wall clock may say less.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn query_at<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Replica, Timestamp) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
         let (answer, answered) = oneshot::channel();
         // Whoever asked may have gone.
-        let look: Query = Box::new(move |replica| drop(answer.send(look(replica))));
+        let look: Query = Box::new(move |replica, now| drop(answer.send(look(replica, now))));
         self.request(Request::Query(look)).await?;
         answered.await.map_err(|_| Stopped)
     }
@@ -312,7 +325,7 @@ impl Task {
                     bytes += permits.as_ref().map_or(0, |permits| permits.of_all.num_permits());
                     held.extend(permits);
                 }
-                Some(Request::Query(look)) => look(&self.replica),
+                Some(Request::Query(look)) => look(&self.replica, now),
                 Some(Request::Stop) => stop = true,
             }
             // A request taken from the inbox is carried out: none is taken after the last turn.

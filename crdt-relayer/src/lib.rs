@@ -6,7 +6,7 @@
 pub mod admission;
 pub mod backplane;
 pub mod browsers;
-pub mod clock;
+mod clock;
 pub mod config;
 pub mod dial;
 pub mod driver;
