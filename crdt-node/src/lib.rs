@@ -8,6 +8,7 @@ pub mod demo;
 pub mod doctor;
 pub mod error;
 pub mod evidence;
+mod exported;
 pub mod feed;
 pub mod home;
 pub mod identity;

@@ -7,20 +7,16 @@ use std::path::Path;
 
 use crdt_core::evidence::{Equivocation, Evidence};
 use crdt_core::id::{RoomId, StoreId};
-use crdt_core::json::Value;
-use crdt_core::limits;
 use crdt_core::log::{Log, Verdict};
-use crdt_core::op::{HashedOp, Op, RawOp};
+use crdt_core::op::{HashedOp, Op};
 use crdt_relayer::error::StoreError;
 use crdt_relayer::store::Store;
 use serde_json::json;
 
 use crate::error::NodeError;
 use crate::evidence;
+use crate::exported;
 use crate::show;
-
-/// Bytes of an exported line: an op envelope.
-const EXPORT_LINE_MAX: u64 = 128 * 1024;
 
 /// Bytes of an evidence file: two heads.
 const EVIDENCE_MAX: u64 = 64 * 1024;
@@ -219,21 +215,14 @@ pub fn file(path: &Path) -> Result<Verification, NodeError> {
     }
     let mut verifier = Verifier::new();
     let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        let mut limited = file.by_ref().take(EXPORT_LINE_MAX);
-        if limited.read_until(b'\n', &mut line).map_err(failed)? == 0 {
-            break;
-        }
+    while exported::next_line(&mut file, &mut line).map_err(failed)? {
         verifier.found.ops += 1;
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        let op = Value::parse(text, limits::FRAME_DEPTH_MAX)
-            .map_err(|error| error.to_string())
-            .and_then(|value| RawOp::decode(&value).map_err(|rejection| rejection.to_string()))
-            .and_then(|op| op.check_hash().map_err(|rejection| rejection.to_string()));
-        match op {
+        match exported::op(&line) {
             Ok(op) => verifier.check(op),
-            Err(problem) => verifier.found.problem(format!("line {number}: {problem}")),
+            Err((_, problem)) => {
+                let number = verifier.found.ops;
+                verifier.found.problem(format!("line {number}: {problem}"));
+            }
         }
     }
     if verifier.found.ops == 0 {
@@ -255,4 +244,20 @@ fn check_evidence(file: &[u8]) -> Verification {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_one_problem_and_the_next_keeps_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("export.jsonl");
+        std::fs::write(&path, format!("{{}}\n{}\n[]\n", "x".repeat(300_000))).unwrap();
+        let found = file(&path).unwrap();
+        assert_eq!((found.ops, found.problem_count), (3, 3));
+        assert_eq!(found.problems[1], "line 2: a line has at most 131072 bytes");
+        assert!(found.problems[2].starts_with("line 3: "), "{:?}", found.problems);
+    }
 }

@@ -1,20 +1,17 @@
-//! The lines of a file of ops: bounded, checked for all that an op says by itself, and gathered into
-//! batches. On a thread of its own, so that signatures are checked beside the replica's work.
+//! The lines of a file of ops: checked for all that an op says by itself, and gathered into batches.
+//! On a thread of its own, so that signatures are checked beside the replica's work.
 //! Source: `docs/PROTOCOL.md`, "Exported files" and "Validity".
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read};
 
 use crdt_core::id::{OpId, RoomId};
-use crdt_core::json::Value;
 use crdt_core::limits;
-use crdt_core::op::{HashedOp, Op, RawOp};
+use crdt_core::op::Op;
 use tokio::sync::mpsc;
 
 use super::Problem;
-
-/// Bytes of a line with its end. The largest envelope is smaller.
-const LINE_BYTES_MAX: usize = 128 * 1024;
+use crate::exported;
 
 /// Batches that may wait for the replica.
 const BATCHES_WAITING_MAX: usize = 4;
@@ -74,7 +71,7 @@ impl Reading {
     fn all(&mut self, mut input: impl BufRead) -> Result<u64, Ended> {
         let mut line = Vec::new();
         let mut lines = 0;
-        while next_line(&mut input, &mut line).map_err(Ended::Unreadable)? {
+        while exported::next_line(&mut input, &mut line).map_err(Ended::Unreadable)? {
             lines += 1;
             match checked(&line) {
                 Ok(op) => self.gather(lines, op)?,
@@ -117,59 +114,8 @@ impl Reading {
     }
 }
 
-/// Reads the next line into `line`, of a longer one only as much as shows that it is; `false` at the
-/// end.
-fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
-    line.clear();
-    let max = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    input.by_ref().take(max).read_until(b'\n', line)?;
-    if line.len() > LINE_BYTES_MAX && line.last() != Some(&b'\n') {
-        input.skip_until(b'\n')?;
-    }
-    Ok(!line.is_empty())
-}
-
 /// The op on a line, if it is what it says and its author signed it; else the code and the reason.
 fn checked(line: &[u8]) -> Result<Op, (&'static str, String)> {
-    if line.len() > LINE_BYTES_MAX {
-        return Err(("size", format!("a line has at most {LINE_BYTES_MAX} bytes")));
-    }
-    let value = Value::parse(line.trim_ascii_end(), limits::FRAME_DEPTH_MAX);
-    let value = value.map_err(|error| ("json", error.to_string()))?;
-    let op = RawOp::decode(&value).and_then(RawOp::check_hash).and_then(HashedOp::verify);
-    op.map_err(|rejection| (rejection.code(), rejection.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_bounded_and_a_long_one_does_not_take_the_next_along() {
-        let fits = "x".repeat(LINE_BYTES_MAX - 1);
-        let text = format!("one\n\n{fits}\n{fits}y\nthree\n{fits}yyyyyy\nlast");
-        let mut input = io::Cursor::new(text);
-        let (mut line, mut seen) = (Vec::new(), Vec::new());
-        while next_line(&mut input, &mut line).unwrap() {
-            seen.push((line.len() <= LINE_BYTES_MAX, line.first().copied().unwrap()));
-        }
-        let expected = [
-            (true, b'o'),
-            (true, b'\n'),
-            (true, b'x'),
-            (false, b'x'),
-            (true, b't'),
-            (false, b'x'),
-            (true, b'l'),
-        ];
-        assert_eq!(seen, expected);
-    }
-
-    #[test]
-    fn what_is_no_op_is_refused_with_its_code() {
-        for (line, code) in [("", "json"), ("{\"a\":1", "json"), ("{}", "field"), ("[1]", "field")]
-        {
-            assert_eq!(checked(line.as_bytes()).map(drop).map_err(|(code, _)| code), Err(code));
-        }
-    }
+    let signed = exported::op(line)?.verify();
+    signed.map_err(|rejection| (rejection.code(), rejection.to_string()))
 }
