@@ -8,7 +8,7 @@ use crate::error::NodeError;
 use crate::home::Home;
 use crate::import::{self, Bytes, Report};
 use crate::marks;
-use crate::node::{Happening, Node, NodeConfig, Signer, Trust};
+use crate::node::{Happening, Node, NodeConfig, Signer, Trust, unasked};
 
 /// The node of a home, without its key. It holds the home's lock.
 #[derive(Debug)]
@@ -54,20 +54,29 @@ impl Keyless {
         loop {
             tokio::select! {
                 report = &mut taken => return report,
-                happening = self.node.next() => match happening {
-                    Happening::Ended(how) => {
-                        return Err(how.err().unwrap_or(NodeError::Stopped(
-                            crdt_relayer::driver::Stopped,
-                        )));
-                    }
-                    Happening::Event(event) => warn(&event),
-                    Happening::Link(_) | Happening::Left(_) => {}
-                },
+                event = self.event() => drop(event?),
             }
         }
     }
 
-    /// The node, to connect it and to hear what happens.
+    /// The next event. Must be asked for again and again, as [`Node::next`] must.
+    ///
+    /// # Errors
+    /// The node has ended.
+    pub(crate) async fn event(&mut self) -> Result<Event, NodeError> {
+        loop {
+            match self.node.next().await {
+                Happening::Event(event) => {
+                    warn(&event);
+                    return Ok(event);
+                }
+                Happening::Link(_) | Happening::Left(_) => {}
+                Happening::Ended(how) => return Err(unasked(how)),
+            }
+        }
+    }
+
+    /// The node, to connect it and to look at its replica.
     pub(crate) fn node(&mut self) -> &mut Node {
         &mut self.node
     }

@@ -297,7 +297,7 @@ impl Node {
             tokio::select! {
                 answer = &mut answer => return Ok(answer?),
                 happening = self.next() => if let Happening::Ended(how) = happening {
-                    return Err(how.err().unwrap_or(NodeError::Stopped(Stopped)));
+                    return Err(unasked(how));
                 },
             }
         }
@@ -367,6 +367,11 @@ fn note(marks: &mut Marks, author: AuthorId, event: &Event) -> Result<(), NodeEr
         | Event::PeerProblem { .. }
         | Event::Blamed { .. } => Ok(()),
     }
+}
+
+/// The error of whoever wanted something of a node that ended by itself.
+pub(crate) fn unasked(how: Result<(), NodeError>) -> NodeError {
+    how.err().unwrap_or(NodeError::Stopped(Stopped))
 }
 
 /// How a driver ended. One that vanished without a word has panicked.

@@ -11,14 +11,12 @@ use std::time::Duration;
 
 use crdt_core::effect::{Event, PeerId};
 use crdt_core::id::{RoomId, RoomName, StoreId};
-use crdt_relayer::driver::Stopped;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::NodeError;
 use crate::home::Home;
 use crate::keyless::Keyless;
-use crate::node::Happening;
 use crate::report as rooms;
 use crate::show;
 pub use dry::{Preview, preview};
@@ -106,19 +104,14 @@ impl Sync {
             tokio::select! {
                 () = sleep_until(deadline) => return Ok(()),
                 Some(happened) = self.happenings.recv() => self.happened(happened),
-                happening = keyless.node().next() => match happening {
-                    Happening::Event(event) => {
-                        // A route is up before anything comes over it.
-                        while let Ok(happened) = self.happenings.try_recv() {
-                            self.happened(happened);
-                        }
-                        self.event(event);
+                event = keyless.event() => {
+                    let event = event?;
+                    // A route is up before anything comes over it.
+                    while let Ok(happened) = self.happenings.try_recv() {
+                        self.happened(happened);
                     }
-                    Happening::Link(_) | Happening::Left(_) => {}
-                    Happening::Ended(how) => {
-                        return Err(how.err().unwrap_or(NodeError::Stopped(Stopped)));
-                    }
-                },
+                    self.event(event);
+                }
             }
         }
         Ok(())

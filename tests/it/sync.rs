@@ -79,6 +79,24 @@ fn one_route_gets_what_it_lacks_and_gives_what_it_has() {
     relayer.stop();
 }
 
+/// Who syncs alone, without a console, is told as well.
+#[test]
+fn a_key_that_was_used_elsewhere_is_warned_of() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    author(&cluster, "alice", &cluster.url(), 3);
+    cluster.carry("alice", "carried");
+    let mut carried = cluster.node("carried", &[]);
+    carried.try_write(&lines("alice", 3, 4));
+    carried.end_well();
+    let output = cluster.command("sync", "alice", &[&cluster.url()]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert!(errors.contains("is signed with your key and was not written here"), "{errors}");
+    assert_eq!(cluster.room("alice")["entries"], 4);
+    relayer.stop();
+}
+
 #[test]
 fn two_relayers_with_different_halves_are_equal_after_one_sync() {
     let cluster = Cluster::new();
