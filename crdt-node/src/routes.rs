@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crdt_core::effect::Link;
 use crdt_relayer::dial::{self, LinkEvent, Route};
 use crdt_relayer::driver::Driver;
+use crdt_relayer::server;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -14,6 +15,7 @@ use crate::error::NodeError;
 use crate::home::{Settings, check_address};
 use crate::links::{Kind, Links};
 use crate::screen::Format;
+use crate::standing::peers_json;
 
 /// What a node dials: each address once, as what it was called first.
 pub fn once(relays: Vec<String>, peers: Vec<String>) -> Vec<(Kind, String)> {
@@ -26,25 +28,17 @@ pub fn once(relays: Vec<String>, peers: Vec<String>) -> Vec<(Kind, String)> {
 /// What `peers` prints where no node runs: what is configured.
 pub fn configured(settings: &Settings, format: Format) -> String {
     let dialled = once(settings.relays.clone(), settings.peers.clone());
-    let listens = settings.listen.map(|address| address.to_string());
+    let listening = settings.listen.map(server::url);
     match format {
         Format::Json => {
             let link = |(kind, url): &(Kind, String)| {
                 (url.clone(), json!({"kind": kind.word(), "state": "not running"}))
             };
             let links: serde_json::Map<String, Value> = dialled.iter().map(link).collect();
-            json!({
-                "schema": "crdt-node/peers/1",
-                "ok": true,
-                "code": 0,
-                "running": false,
-                "listen": listens,
-                "links": links,
-            })
-            .to_string()
+            peers_json(listening.as_deref(), &Value::Object(links)).to_string()
         }
         Format::Text => {
-            let listens = listens.map(|address| format!("listens  {address}"));
+            let listens = listening.map(|url| format!("listens  {url}"));
             let link = |(kind, url): &(Kind, String)| format!("{:<5}  {url}", kind.word());
             let lines = listens.into_iter().chain(dialled.iter().map(link));
             lines.chain(["not running: as configured".to_owned()]).collect::<Vec<_>>().join("\n")

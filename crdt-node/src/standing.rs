@@ -263,15 +263,23 @@ impl Standings {
 
     /// What `peers` prints of a running node, for programs.
     pub fn peers_json(&self) -> Value {
-        json!({
-            "schema": "crdt-node/peers/1",
-            "ok": true,
-            "code": 0,
-            "running": true,
-            "listening": self.listening,
-            "links": self.json(None),
-        })
+        let mut fields = peers_json(self.listening.as_deref(), &self.json(None));
+        fields["running"] = json!(true);
+        fields
     }
+}
+
+/// What `peers` prints for programs, of a node that does not run: the websocket on which it would
+/// accept connections, and its links.
+pub(crate) fn peers_json(listening: Option<&str>, links: &Value) -> Value {
+    json!({
+        "schema": "crdt-node/peers/1",
+        "ok": true,
+        "code": 0,
+        "running": false,
+        "listening": listening,
+        "links": links,
+    })
 }
 
 #[cfg(test)]

@@ -32,6 +32,11 @@ const REFUSAL_MAX: Duration = Duration::from_secs(1);
 /// Pause after accepting failed, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The websocket of who listens on an address without encryption.
+pub fn url(address: SocketAddr) -> String {
+    format!("ws://{address}/websocket")
+}
+
 /// A listening server.
 #[derive(Debug)]
 pub struct Server {
@@ -64,8 +69,10 @@ impl Server {
 
     /// The address of its websocket.
     pub fn url(&self) -> String {
-        let scheme = if self.certificates.is_some() { "wss" } else { "ws" };
-        format!("{scheme}://{}/websocket", self.address)
+        match self.certificates {
+            None => url(self.address),
+            Some(_) => format!("wss://{}/websocket", self.address),
+        }
     }
 
     /// Serves until `running` turns false or its sender is gone. Open connections go on.

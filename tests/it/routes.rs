@@ -352,9 +352,14 @@ fn a_configuration_of_before_is_read_and_a_new_one_says_what_was_asked_for() {
     cluster.json("init", "bob", &["--peer", DEAD, "--listen", "127.0.0.1:0"]);
     let text = fs::read_to_string(config("bob")).unwrap();
     assert!(text.contains("relays = []"), "{text}");
+    let configured = cluster.json("peers", "bob", &[]);
+    assert_eq!(configured["listening"], "ws://127.0.0.1:0/websocket");
     let mut bob = cluster.node_at("bob", &[], &["--headless"]);
-    bob.event("listening");
+    let url = bob.event("listening")["url"].clone();
     bob.event_with("link", |event| event["peer"] == DEAD);
+    let running = cluster.json("peers", "bob", &[]);
+    assert_eq!(running["listening"], url);
+    assert!(running.as_object().unwrap().keys().eq(configured.as_object().unwrap().keys()));
     bob.stop();
     cluster.json("init", "carol", &[]);
     let text = fs::read_to_string(config("carol")).unwrap();
