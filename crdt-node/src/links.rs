@@ -70,10 +70,8 @@ pub struct Link {
     pub since_ms: i64,
     /// When it is dialled again, from the moment it went down.
     pub retry_ms: Option<u64>,
-    /// The other side's software, once it has introduced itself.
-    pub agent: Option<String>,
-    /// The other side's store.
-    pub store: Option<StoreId>,
+    /// The other side's software and store, once it has introduced itself.
+    pub introduced: Option<(String, StoreId)>,
     /// Its connection, if there is one.
     pub connection: Option<PeerId>,
     /// The other side opened it.
@@ -88,8 +86,7 @@ impl Link {
             reason: None,
             since_ms: now_ms(),
             retry_ms: None,
-            agent: None,
-            store: None,
+            introduced: None,
             connection: None,
             accepted: false,
         }
@@ -225,9 +222,7 @@ impl Links {
         }
         known.connection_ended(url);
         drop(known);
-        if let (Some(peer), Some(Link { agent: Some(agent), store: Some(store), .. })) =
-            (kept, link)
-        {
+        if let (Some(peer), Some((agent, store))) = (kept, link.and_then(|link| link.introduced)) {
             self.introduced(peer, &agent, store);
         }
     }
@@ -247,10 +242,10 @@ impl Links {
         link.connection = Some(peer);
         let named = Named { kind: link.kind, name: url.to_owned() };
         let before = known.peers.insert(peer, named)?;
-        let guest = known.links.get(&before.name).map(|link| (link.agent.clone(), link.store));
+        let guest = known.links.get(&before.name).map(|link| link.introduced.clone());
         let parted = known.parted(&before);
-        if let (Some((agent, store)), Some(link)) = (guest, known.links.get_mut(url)) {
-            (link.agent, link.store) = (agent, store);
+        if let (Some(introduced), Some(link)) = (guest, known.links.get_mut(url)) {
+            link.introduced = introduced;
             link.turn(Phase::Connected);
         }
         parted
@@ -280,7 +275,7 @@ impl Links {
             return None;
         }
         let link = known.links.get_mut(&named.name)?;
-        (link.agent, link.store, link.connection) = (Some(agent), Some(store), Some(peer));
+        (link.introduced, link.connection) = (Some((agent, store)), Some(peer));
         if link.phase == Phase::Refused {
             return None;
         }

@@ -161,7 +161,7 @@ impl LinkStanding {
         if let Some(retry_ms) = self.link.retry_ms {
             fields["retry_ms"] = json!(retry_ms);
         }
-        if let (Some(agent), Some(store)) = (&self.link.agent, self.link.store) {
+        if let Some((agent, store)) = &self.link.introduced {
             (fields["agent"], fields["store"]) = (json!(agent), json!(store.to_string()));
         }
         fields
