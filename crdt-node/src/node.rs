@@ -14,7 +14,7 @@ use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::admission::Admission;
 use crdt_relayer::browsers::{Browsers, Guard};
 use crdt_relayer::dial::LinkEvent;
-use crdt_relayer::driver::{Driver, Ended, Events, Stopped, WhenFull};
+use crdt_relayer::driver::{Driver, End, Events, Stopped, WhenFull};
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::{self, Lock, STORE_FILE};
 use crdt_relayer::http::{self, Guests, Left, Service};
@@ -122,7 +122,7 @@ pub enum Happening {
 pub struct Node {
     driver: Driver,
     /// `None` once it has ended.
-    ended: Option<Ended>,
+    ended: Option<End>,
     outcome: Result<(), NodeError>,
     routes: Routes,
     events: mpsc::Receiver<Event>,

@@ -102,11 +102,11 @@ pub struct Driver {
 pub struct Stopped;
 
 /// How a replica ended: well when it was told to stop, else because its store failed.
-pub type Ended = oneshot::Receiver<Result<(), StoreError>>;
+pub type End = oneshot::Receiver<Result<(), StoreError>>;
 
 impl Driver {
     /// Starts a replica that was given back all its store kept. Must be called in a tokio runtime.
-    pub fn spawn(replica: Replica, store: Store, events: Option<Events>) -> (Self, Ended) {
+    pub fn spawn(replica: Replica, store: Store, events: Option<Events>) -> (Self, End) {
         let (requests, inbox) = mpsc::channel(INPUTS_WAITING_MAX);
         let (ended, end) = oneshot::channel();
         let runtime = Handle::current();

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::admission::Admission;
 use crate::browsers::{Browsers, Guard};
 use crate::dial::{self, LinkEvent, Route};
-use crate::driver::{Driver, Ended, Events, Stopped};
+use crate::driver::{Driver, End, Events, Stopped};
 use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
 use crate::http::{self, Service};
@@ -101,7 +101,7 @@ impl RelayerConfig {
 #[derive(Debug)]
 pub struct Relayer {
     driver: Driver,
-    ended: Ended,
+    ended: End,
     running: watch::Sender<bool>,
     _online: watch::Sender<bool>,
     address: SocketAddr,
