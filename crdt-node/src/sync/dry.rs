@@ -85,17 +85,18 @@ async fn difference(
     room: RoomId,
     name: Option<RoomName>,
 ) -> Result<Differ, String> {
-    let items = replica.items(room).unwrap_or_default();
     let status = replica.status(room);
     let (set, count) = status.map(|status| (status.set, status.ops)).unzip();
     say(socket, &Message::Sub { room, name, cursor: None }).await?;
     let (theirs, there) = heads_of(socket, room).await?;
-    let here = count.unwrap_or_default();
-    if Some(theirs) == set || here == 0 || there == 0 {
-        let receive = if Some(theirs) == set { 0 } else { there };
-        let send = if Some(theirs) == set { 0 } else { here };
-        return Ok(Differ { send, receive });
+    if Some(theirs) == set {
+        return Ok(Differ::default());
     }
+    let here = count.unwrap_or_default();
+    if here == 0 || there == 0 {
+        return Ok(Differ { send: here, receive: there });
+    }
+    let items = replica.items(room).unwrap_or_default();
     let mut found = Difference::default();
     let mut asked = items.ask();
     for _ in 0..RECONCILE_ROUNDS_MAX {
@@ -158,16 +159,19 @@ impl Preview {
     /// # Errors
     /// The first of them.
     pub fn outcome(&self) -> Result<(), NodeError> {
-        let failed = self.0.iter().find_map(|compared| {
+        self.shortfall().map_or(Ok(()), |shortfall| Err(shortfall.into()))
+    }
+
+    fn shortfall(&self) -> Option<Shortfall> {
+        self.0.iter().find_map(|compared| {
             let reason = compared.rooms.as_ref().err()?.clone();
             Some(Shortfall::Unreachable { route: compared.route.clone(), reason })
-        });
-        failed.map_or(Ok(()), |shortfall| Err(shortfall.into()))
+        })
     }
 
     /// For programs.
     pub fn json(&self) -> Value {
-        let code = u8::from(self.0.iter().any(|compared| compared.rooms.is_err())) * 4;
+        let code = self.shortfall().map_or(0, |shortfall| shortfall.exit_code());
         let route = |compared: &Compared| {
             let rooms = compared.rooms.as_ref().ok().map(|rooms| {
                 let room = |(name, Differ { send, receive }): &(String, Differ)| {
