@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use crdt_core::effect::Record;
 use crdt_core::id::{AuthorId, RoomId};
 use crdt_relayer::home::is_locked;
 use crdt_relayer::store::Store;
@@ -96,27 +95,16 @@ pub(super) fn log(home: &Home, author: Option<AuthorId>, running: Running) -> (C
 /// Reads everything as a start does: each hash is checked, and each op must fit the graph.
 fn read_back(store: &Store, author: Option<AuthorId>) -> Result<Log, NodeError> {
     let mut replica = report::empty(store)?;
-    let mut log = Log::new();
-    store.replay(|record| {
-        match &record {
-            Record::Room { id, name } => {
-                let name = name.as_ref().map_or_else(|| id.to_string(), ToString::to_string);
-                log.insert(*id, Held { name, ops: 0, own: 0 });
-            }
-            Record::Op { op, .. } => {
-                let head = op.head();
-                if let Some(held) = log.get_mut(&head.room) {
-                    held.ops += 1;
-                    if Some(head.author) == author {
-                        held.own = held.own.max(head.seq.number() + 1);
-                    }
-                }
-            }
-            Record::Pulled { .. } | Record::Acked { .. } => {}
-        }
-        replica.restore(record).map_err(NodeError::from)
-    })?;
-    Ok(log)
+    if let Some(author) = author {
+        replica.follow(author);
+    }
+    store.replay(|record| replica.restore(record).map_err(NodeError::from))?;
+    let held = |room: RoomId| {
+        let status = replica.status(room)?;
+        let name = status.name.map_or_else(|| room.to_string(), |name| name.to_string());
+        Some((room, Held { name, ops: status.ops, own: replica.own_ops(room) }))
+    };
+    Ok(replica.rooms().filter_map(held).collect())
 }
 
 /// What this machine has noted of the key, beside what the store holds of its chain.
