@@ -97,36 +97,10 @@ impl Group {
         self.ops.push((posted.seq, id));
     }
 
-    /// The frame, with the place in the stream that it stands for, if any.
+    /// The frame, with the place in the stream that it stands for, if any. The ops are put in as they
+    /// were posted.
     pub(crate) fn frame(&self, cursor: Option<u64>) -> String {
-        ops_frame(self.room, cursor, "", &self.text)
+        let cursor = cursor.map_or_else(String::new, |cursor| format!(r#","cursor":{cursor}"#));
+        format!(r#"{{"type":"ops","room":"{}"{cursor},"ops":[{}]}}"#, self.room, self.text)
     }
-}
-
-/// An `ops` frame without ops: says how far the stream was taken.
-pub(crate) fn claim_frame(room: RoomId, cursor: Option<u64>) -> String {
-    ops_frame(room, cursor, "", "")
-}
-
-/// An `ops` frame that says that none of these is here.
-pub(crate) fn missing_frame(room: RoomId, ids: &[OpId]) -> String {
-    ops_frame(room, None, &quoted(ids), "")
-}
-
-/// A `get` frame.
-pub(crate) fn get_frame(room: RoomId, ids: &[OpId]) -> String {
-    format!(r#"{{"type":"get","room":"{room}","ids":[{}]}}"#, quoted(ids))
-}
-
-fn quoted(ids: &[OpId]) -> String {
-    ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(",")
-}
-
-fn ops_frame(room: RoomId, cursor: Option<u64>, missing: &str, ops: &str) -> String {
-    let cursor = cursor.map_or_else(String::new, |cursor| format!(r#","cursor":{cursor}"#));
-    let missing = match missing {
-        "" => String::new(),
-        missing => format!(r#","missing":[{missing}]"#),
-    };
-    format!(r#"{{"type":"ops","room":"{room}"{cursor}{missing},"ops":[{ops}]}}"#)
 }

@@ -1,18 +1,18 @@
 //! The bus as a peer of the replica: it answers like a store that holds every op of the stream and
 //! knows nothing of what depends on what. Source: `docs/PROTOCOL.md`, "Synchronisation".
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::future::ready;
 
 use bytes::Bytes;
 use crdt_core::id::{OpId, Position, RoomId, StoreId};
 use crdt_core::limits;
-use crdt_core::message::{Hello, Message};
+use crdt_core::message::{Hello, Message, encode_ops};
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use super::ask::Ask;
-use super::batch::{Batch, claim_frame, get_frame, missing_frame};
+use super::batch::Batch;
 use super::bus::{Bus, Heard, Posted};
 use super::ended::Ended;
 use super::notes::{Notes, hash};
@@ -55,10 +55,8 @@ enum Expected {
     Start,
     /// Ops of the stream; how far it stands then, if the replica takes that as its cursor.
     Ops { room: RoomId, ops: Vec<(u64, OpId)>, cursor: Option<u64> },
-    /// A frame without ops that says how far the stream was taken.
-    Claim,
-    /// An answer.
-    Answer,
+    /// A frame without ops: it says how far the stream was taken, or what is not on it.
+    Nothing,
 }
 
 /// An `ops` frame of the replica, posted.
@@ -90,7 +88,7 @@ pub(crate) struct Peer<'a, B: Bus> {
     /// The room in which a claim is noted: its ops are in the store.
     claims_in: Option<RoomId>,
     own: HashSet<OpId>,
-    wanted: HashMap<OpId, RoomId>,
+    wanted: HashSet<OpId>,
     asked: HashSet<OpId>,
     rewound: bool,
     rewind_due: bool,
@@ -114,7 +112,7 @@ impl<'a, B: Bus> Peer<'a, B> {
             strikes: 0,
             claims_in: None,
             own: HashSet::new(),
-            wanted: HashMap::new(),
+            wanted: HashSet::new(),
             asked: HashSet::new(),
             rewound: false,
             rewind_due: false,
@@ -136,7 +134,8 @@ impl<'a, B: Bus> Peer<'a, B> {
         let hello = Message::Hello(hello);
         self.local.send(&hello.encode()).await?;
         // Answered after everything that the replica says to the `hello`.
-        self.send_ops(claim_frame(RoomId::from_bytes([0; 32]), None), Expected::Start).await?;
+        let nothing = encode_ops(RoomId::from_bytes([0; 32]), [], None, &[]);
+        self.send_ops(&nothing, Expected::Start).await?;
         loop {
             let idle = self.started && self.under_way == 0;
             if idle && self.next_batch().await? {
@@ -157,8 +156,8 @@ impl<'a, B: Bus> Peer<'a, B> {
         }
     }
 
-    async fn send_ops(&mut self, frame: String, expected: Expected) -> Result<(), Ended> {
-        self.local.send(&frame).await?;
+    async fn send_ops(&mut self, frame: &str, expected: Expected) -> Result<(), Ended> {
+        self.local.send(frame).await?;
         self.expected.push_back(expected);
         Ok(())
     }
@@ -188,7 +187,7 @@ impl<'a, B: Bus> Peer<'a, B> {
             Said::Heads { room, set } => {
                 let ids = self.state.reading.doubtful(room, set);
                 if !ids.is_empty() {
-                    self.local.send(&get_frame(room, &ids)).await?;
+                    self.local.send(&Message::Get { room, ids }.encode()).await?;
                 }
             }
             Said::Get { room, ids } => self.lacking(room, ids).await?,
@@ -204,7 +203,7 @@ impl<'a, B: Bus> Peer<'a, B> {
         let (count, mut receipts) = (envelopes.len(), Vec::new());
         for (id, envelope) in envelopes {
             let on_stream = self.state.reading.settle(id);
-            let asked_for = self.wanted.remove(&id).is_some();
+            let asked_for = self.wanted.remove(&id);
             if asked_for || (cursor.is_some() && !on_stream) {
                 if self.own.len() >= OWN_MAX {
                     // What is forgotten is given to the replica once more.
@@ -277,7 +276,7 @@ impl<'a, B: Bus> Peer<'a, B> {
             let cursor = Some(batch.through).filter(|_| alone && self.rooms.contains(&group.room));
             let frame = group.frame(cursor);
             let (room, ops) = (group.room, group.ops);
-            self.send_ops(frame, Expected::Ops { room, ops, cursor }).await?;
+            self.send_ops(&frame, Expected::Ops { room, ops, cursor }).await?;
         }
         if self.under_way == 0 {
             self.batch_done().await?;
@@ -288,7 +287,7 @@ impl<'a, B: Bus> Peer<'a, B> {
     /// The replica has stored, parked or rejected what it was given.
     async fn acked(&mut self, ack: &Ack) -> Result<(), Ended> {
         match self.expected.pop_front().ok_or("an answer to nothing")? {
-            Expected::Claim | Expected::Answer => {}
+            Expected::Nothing => {}
             Expected::Start => self.start().await?,
             Expected::Ops { room, ops, cursor } => {
                 for index in &ack.parked {
@@ -343,7 +342,8 @@ impl<'a, B: Bus> Peer<'a, B> {
         let Some(place) = place else { return Ok(()) };
         if let Some(room) = self.claims_in.filter(|room| self.rooms.contains(room)) {
             self.state.reading.claim(place);
-            self.send_ops(claim_frame(room, Some(place)), Expected::Claim).await?;
+            let claim = encode_ops(room, [], Position::new(place), &[]);
+            self.send_ops(&claim, Expected::Nothing).await?;
         }
         Ok(())
     }
@@ -351,8 +351,8 @@ impl<'a, B: Bus> Peer<'a, B> {
     /// The replica lacks ops. The stream knows no op by its id: the other relayers are asked to post
     /// what they have, and what was read and is parked is read once more.
     async fn lacking(&mut self, room: RoomId, ids: Vec<OpId>) -> Result<(), Ended> {
-        self.send_ops(missing_frame(room, &ids), Expected::Answer).await?;
-        let again = ids.iter().filter(|id| self.asked.contains(id)).count() > 0;
+        self.send_ops(&encode_ops(room, [], None, &ids), Expected::Nothing).await?;
+        let again = ids.iter().any(|id| self.asked.contains(id));
         if again && !self.rewound {
             (self.rewound, self.rewind_due) = (true, true);
         }
@@ -372,11 +372,10 @@ impl<'a, B: Bus> Peer<'a, B> {
         if full || Some(ask.from) == self.me || !self.rooms.contains(&ask.room) {
             return Ok(());
         }
-        let wanted = &mut self.wanted;
-        let new = |id: &OpId| wanted.insert(*id, ask.room).is_none();
-        let ids: Vec<OpId> = ask.ids.into_iter().filter(new).collect();
+        let room = ask.room;
+        let ids: Vec<OpId> = ask.ids.into_iter().filter(|id| self.wanted.insert(*id)).collect();
         if !ids.is_empty() {
-            self.local.send(&get_frame(ask.room, &ids)).await?;
+            self.local.send(&Message::Get { room, ids }.encode()).await?;
         }
         Ok(())
     }

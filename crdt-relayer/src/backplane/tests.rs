@@ -11,6 +11,7 @@ use crdt_core::head::Kind;
 use crdt_core::id::{Depth, OpId, RoomId, RoomName, StoreId};
 use crdt_core::json::Canonical;
 use crdt_core::key::SecretKey;
+use crdt_core::message::encode_ops;
 use crdt_core::op::{Draft, Op};
 use crdt_core::time::Timestamp;
 use futures_util::future::{Ready, ready};
@@ -20,7 +21,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::ask::Ask;
-use super::batch::claim_frame;
 use super::bus::{Heard, Posted, Stream};
 use super::*;
 use crate::driver::{Events, WhenFull};
@@ -356,7 +356,7 @@ async fn a_question_for_what_is_not_here_is_no_reason_to_post() {
     let ask = |room, ids: Vec<OpId>| Ask { from, room, ids }.encode();
     for text in [
         ask(RoomId::from_bytes([0; 32]), ids.clone()),
-        claim_frame(room(), None).into_bytes(),
+        encode_ops(room(), [], None, &[]).as_bytes().to_vec(),
         ask(room(), ids),
     ] {
         memory.with(|line| line.asks.push(text.into()));
