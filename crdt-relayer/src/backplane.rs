@@ -3,15 +3,17 @@
 //! store, whatever becomes of the bus. Source: `docs/adr/0009-jetstream-is-a-bus.md`.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crdt_core::effect::Link;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::dial::{GOOD_AFTER, LinkEvent, PAUSE_FIRST, PAUSE_MAX, jittered};
+use crate::dial::LinkEvent;
 use crate::driver::Driver;
-use crate::ended::Cause;
+use crate::ended::Ended as LinkEnded;
 use crate::local::LocalPeer;
+use crate::pause::Pause;
 
 mod ask;
 mod batch;
@@ -50,7 +52,7 @@ pub async fn keep<E: Engine>(
     let store = crdt_core::id::StoreId::from_bytes([0; 32]);
     let (reading, queue) = (Reading::default(), VecDeque::new());
     let mut state = State { notes, store, reading, queue, careful: false };
-    let (mut pause, mut told) = (PAUSE_FIRST, BTreeSet::new());
+    let (mut pause, mut told) = (Pause::new(), BTreeSet::new());
     loop {
         let mut up = None;
         let reason = serve(&driver, &engine, &mut state, async |peer| {
@@ -58,22 +60,19 @@ pub async fn keep<E: Engine>(
             events.send(LinkEvent::Up { url: url.clone(), peer }).await.is_ok()
         })
         .await;
-        if let Some(since) = up {
+        if up.is_some() {
             // Why it cannot be had again is news only if it is not just away.
             told = BTreeSet::from([AWAY.to_owned()]);
-            if since.elapsed() >= GOOD_AFTER {
-                pause = PAUSE_FIRST;
-            }
         }
-        let wait = jittered(pause);
+        let held = up.map_or(Duration::ZERO, |since| since.elapsed());
         let news = told.len() < REASONS_MAX && told.insert(reason.clone());
-        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let down = LinkEvent::Down { url: url.clone(), reason, retry_ms, cause: Cause::Lost };
+        let ended = LinkEnded::lost(reason);
+        let wait = pause.next(held, ended.cause);
+        let down = LinkEvent::down(&url, ended, wait);
         if events.is_closed() || (news && events.send(down).await.is_err()) {
             return;
         }
         tokio::time::sleep(wait).await;
-        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 

@@ -14,22 +14,11 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::driver::Driver;
 use crate::ended::{Cause, Ended};
+use crate::pause::Pause;
 use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire, offline};
 
 /// Time to connect and upgrade.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-
-/// First pause before dialling again; doubles up to [`PAUSE_MAX`].
-pub(crate) const PAUSE_FIRST: Duration = Duration::from_millis(100);
-
-/// Longest pause.
-pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(5);
-
-/// Longest pause where one side does not want the other: what a rule forbids is rarely allowed soon.
-const PAUSE_REFUSED_MAX: Duration = Duration::from_mins(1);
-
-/// A connection that held this long was good, unless it was refused: the next pause is the first again.
-pub(crate) const GOOD_AFTER: Duration = Duration::from_secs(5);
 
 /// Why an address cannot be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +67,14 @@ pub enum LinkEvent {
     },
 }
 
+impl LinkEvent {
+    /// It has ended, and is dialled again after this pause.
+    pub(crate) fn down(url: &str, ended: Ended, wait: Duration) -> Self {
+        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        Self::Down { url: url.to_owned(), reason: ended.why, retry_ms, cause: ended.cause }
+    }
+}
+
 /// Where to dial, and what for.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -95,14 +92,14 @@ pub async fn keep(
     events: mpsc::Sender<LinkEvent>,
     mut online: watch::Receiver<bool>,
 ) {
-    let mut pause = PAUSE_FIRST;
+    let mut pause = Pause::new();
     loop {
         if online.wait_for(|online| *online).await.is_err() {
             return;
         }
         let started = tokio::time::Instant::now();
         let Ending { how, kept } = serve(&driver, &route, &events, online.clone()).await;
-        let Ended { why: reason, cause } = match kept {
+        let ended = match kept {
             None => how,
             Some(kept) => {
                 let up = LinkEvent::Up { url: route.url.clone(), peer: kept.peer };
@@ -119,36 +116,15 @@ pub async fn keep(
             // Whoever wanted this link wants to hear no more of it.
             return;
         }
-        pause = starting(pause, started.elapsed(), cause.is_refusal());
-        let wait = jittered(pause);
-        let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let down = LinkEvent::Down { url: route.url.clone(), reason, retry_ms, cause };
-        if events.send(down).await.is_err() {
+        let wait = pause.next(started.elapsed(), ended.cause);
+        if events.send(LinkEvent::down(&route.url, ended, wait)).await.is_err() {
             return;
         }
-        pause = tokio::select! {
-            () = tokio::time::sleep(wait) => pause * 2,
-            () = offline(online.clone()) => PAUSE_FIRST,
-        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = offline(online.clone()) => pause = Pause::new(),
+        }
     }
-}
-
-/// The pause after a connection that held so long, where the last pause was doubled to `pause`.
-fn starting(pause: Duration, held: Duration, refused: bool) -> Duration {
-    if refused {
-        pause.min(PAUSE_REFUSED_MAX)
-    } else if held >= GOOD_AFTER {
-        PAUSE_FIRST
-    } else {
-        pause.min(PAUSE_MAX)
-    }
-}
-
-/// Between half of a pause and all of it.
-pub(crate) fn jittered(pause: Duration) -> Duration {
-    // Without randomness the pause is only less spread.
-    let random = getrandom::u32().unwrap_or(u32::MAX);
-    pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
 }
 
 /// One connection from dialling to its end; returns how it ended.
@@ -219,36 +195,4 @@ fn describe(error: &Error) -> Ended {
         return if passing { Ended::lost(why) } else { Ended::refused(why) };
     }
     Ended::lost(error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The pauses after as many connections that each held so long.
-    fn pauses(count: usize, held: Duration, refused: bool) -> Vec<Duration> {
-        let mut pause = PAUSE_FIRST;
-        let next = |_| {
-            let now = starting(pause, held, refused);
-            pause = now * 2;
-            now
-        };
-        (0..count).map(next).collect()
-    }
-
-    #[test]
-    fn pauses_grow_to_five_seconds_and_for_a_refusal_to_a_minute() {
-        let ms = |pauses: &[Duration]| pauses.iter().map(Duration::as_millis).collect::<Vec<_>>();
-        let lost = pauses(12, Duration::ZERO, false);
-        assert_eq!(ms(&lost[..4]), [100, 200, 400, 800]);
-        assert_eq!(lost.last(), Some(&PAUSE_MAX));
-        let refused = pauses(12, Duration::ZERO, true);
-        assert_eq!(refused.last(), Some(&PAUSE_REFUSED_MAX));
-    }
-
-    #[test]
-    fn a_good_connection_is_dialled_again_soon_and_one_that_was_refused_late_is_not() {
-        assert_eq!(pauses(9, GOOD_AFTER, false).last(), Some(&PAUSE_FIRST));
-        assert_eq!(pauses(12, GOOD_AFTER, true).last(), Some(&PAUSE_REFUSED_MAX));
-    }
 }

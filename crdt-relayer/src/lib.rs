@@ -20,6 +20,7 @@ pub mod local;
 pub mod metrics;
 pub mod outbound;
 mod page;
+mod pause;
 mod place;
 pub mod relayer;
 mod row;
