@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crdt_core::effect::{Link, PeerId};
 use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tokio_tungstenite::connect_async_with_config;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use crate::driver::Driver;
 use crate::ended::{Cause, Ended};
@@ -19,6 +20,9 @@ use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire,
 
 /// Time to connect and upgrade.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// A websocket that this side has dialled.
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why an address cannot be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,6 +131,23 @@ pub async fn keep(
     }
 }
 
+/// Dials, once.
+///
+/// # Errors
+/// Why there is no connection.
+pub async fn connect(url: &str) -> Result<Socket, Ended> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(session::READ_BUFFER_BYTES)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let connecting = connect_async_with_config(url, Some(config), true);
+    match timeout(CONNECT_MAX, connecting).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(error)) => Err(describe(&error)),
+        Err(_) => Err(Ended::lost(format!("no answer within {} s", CONNECT_MAX.as_secs()))),
+    }
+}
+
 /// One connection from dialling to its end; returns how it ended.
 async fn serve(
     driver: &Driver,
@@ -134,19 +155,13 @@ async fn serve(
     events: &mpsc::Sender<LinkEvent>,
     online: watch::Receiver<bool>,
 ) -> Ending {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(session::READ_BUFFER_BYTES)
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let connecting = connect_async_with_config(&route.url, Some(config), true);
     let connected = tokio::select! {
-        connected = timeout(CONNECT_MAX, connecting) => connected,
+        connected = connect(&route.url) => connected,
         () = offline(online.clone()) => return Ended::lost("offline").into(),
     };
     let socket = match connected {
-        Ok(Ok((socket, _))) => socket,
-        Ok(Err(error)) => return describe(&error).into(),
-        Err(_) => return Ended::lost("no answer within 10 s").into(),
+        Ok(socket) => socket,
+        Err(ended) => return ended.into(),
     };
     let peer = driver.next_peer();
     if events.send(LinkEvent::Up { url: route.url.clone(), peer }).await.is_err() {

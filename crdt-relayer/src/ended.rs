@@ -33,11 +33,11 @@ impl Cause {
 
 /// How a connection ended, or why there was none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// In words.
-    pub(crate) why: String,
+    pub why: String,
     /// In kind.
-    pub(crate) cause: Cause,
+    pub cause: Cause,
 }
 
 impl Ended {

@@ -161,7 +161,7 @@ fn a_route_that_cannot_be_reached_is_named_and_the_other_served() {
     author(&cluster, "alice", &cluster.url(), 3);
     loner(&cluster, "bob", 1);
     let failed = cluster.command("sync", "bob", &[NOWHERE]);
-    assert_fails(&failed, 4, "cannot reach ws://127.0.0.1:1/websocket: Connection refused");
+    assert_fails(&failed, 4, "cannot reach ws://127.0.0.1:1/websocket: connection refused");
     let report = sync(&cluster, "bob", &[NOWHERE, &cluster.url()], 4);
     let states = [0, 1].map(|route: usize| report["routes"][route]["state"].clone());
     assert_eq!(states, ["unreachable", "in_sync"]);

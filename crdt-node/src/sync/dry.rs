@@ -8,6 +8,7 @@ use crdt_core::id::{RoomId, RoomName, SetDigest, StoreId};
 use crdt_core::limits::{RECONCILE_ROUNDS_MAX, WINDOW_BYTES};
 use crdt_core::message::{Hello, Message, Received};
 use crdt_core::reconcile::Difference;
+use crdt_relayer::dial::{self, Socket};
 use crdt_relayer::relayer::random;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -15,7 +16,6 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 
 use super::Wanted;
-use super::route::{Socket, connect};
 use crate::error::NodeError;
 use crate::home::Home;
 use crate::report;
@@ -67,7 +67,7 @@ async fn differences(
     url: &str,
     rooms: &[RoomId],
 ) -> Result<Vec<(String, Differ)>, String> {
-    let mut socket = connect(url).await?;
+    let mut socket = dial::connect(url).await.map_err(|ended| ended.why)?;
     say(&mut socket, &Message::Hello(Hello::new("crdt-node sync --dry-run", store, WINDOW_BYTES)))
         .await?;
     let mut found = Vec::new();

@@ -4,24 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use crdt_core::effect::{Link, PeerId};
 use crdt_core::id::RoomId;
-use crdt_core::limits::FRAME_BYTES_MAX;
+use crdt_relayer::dial;
 use crdt_relayer::driver::Driver;
 use crdt_relayer::local::LocalPeer;
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
-
-/// Time to connect and upgrade.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+use tokio_tungstenite::tungstenite::Message;
 
 /// What happened to a route, which has this number.
 #[derive(Debug)]
@@ -82,7 +74,7 @@ impl Route {
         driver: &Driver,
         happened: &mpsc::Sender<Happened>,
     ) -> Result<&'static str, String> {
-        let mut socket = connect(&self.url).await?;
+        let mut socket = dial::connect(&self.url).await.map_err(|ended| ended.why)?;
         let stopped = |_| "this node stopped".to_owned();
         let mut peer = LocalPeer::connect(driver, Link::DIALLED).await.map_err(stopped)?;
         // Before the other side is heard, so that it is known whose words are told.
@@ -169,21 +161,4 @@ fn is_sub(frame: &str) -> bool {
 /// What a frame says. One that is no message is for the replica to refuse.
 fn said(frame: &str) -> Option<Said> {
     serde_json::from_str(frame).ok()
-}
-
-/// A connection to another program.
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// Dials, once.
-pub(super) async fn connect(url: &str) -> Result<Socket, String> {
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(FRAME_BYTES_MAX))
-        .max_frame_size(Some(FRAME_BYTES_MAX));
-    let connecting = connect_async_with_config(url, Some(config), true);
-    match timeout(CONNECT_MAX, connecting).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(Error::Io(error))) => Err(error.to_string()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", CONNECT_MAX.as_secs())),
-    }
 }
