@@ -132,13 +132,13 @@ impl Driver {
     }
 
     /// The way in for the frames of a connection.
-    pub fn inlet(&self, peer: PeerId) -> Inlet {
+    pub(crate) fn inlet(&self, peer: PeerId) -> Inlet {
         let share = Arc::new(Semaphore::new(RECEIVED_BYTES_PER_PEER_MAX));
         Inlet { driver: self.clone(), peer, share }
     }
 
     /// A number for a new connection.
-    pub fn next_peer(&self) -> PeerId {
+    pub(crate) fn next_peer(&self) -> PeerId {
         PeerId(self.peers.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -146,7 +146,7 @@ impl Driver {
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn connected(
+    pub(crate) async fn connected(
         &self,
         peer: PeerId,
         link: Link,
@@ -159,7 +159,7 @@ impl Driver {
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn disconnected(&self, peer: PeerId) -> Result<(), Stopped> {
+    pub(crate) async fn disconnected(&self, peer: PeerId) -> Result<(), Stopped> {
         self.request(Request::Input(Input::PeerDown(peer), None)).await
     }
 
@@ -167,7 +167,7 @@ impl Driver {
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn received_binary(&self, peer: PeerId) -> Result<(), Stopped> {
+    pub(crate) async fn received_binary(&self, peer: PeerId) -> Result<(), Stopped> {
         self.request(Request::Input(Input::ReceivedBinary(peer), None)).await
     }
 
@@ -215,7 +215,7 @@ impl Driver {
 
 /// The way in for the text frames of one connection.
 #[derive(Debug)]
-pub struct Inlet {
+pub(crate) struct Inlet {
     driver: Driver,
     peer: PeerId,
     share: Arc<Semaphore>,
@@ -226,7 +226,7 @@ impl Inlet {
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn received(&self, frame: Vec<u8>) -> Result<(), Stopped> {
+    pub(crate) async fn received(&self, frame: Vec<u8>) -> Result<(), Stopped> {
         let of_peer = take(&self.share, frame.len().min(RECEIVED_BYTES_PER_PEER_MAX)).await?;
         let of_all = take(&self.driver.received_bytes, frame.len()).await?;
         let permits = Permits { of_all, _of_peer: of_peer };

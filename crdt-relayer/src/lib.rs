@@ -18,7 +18,7 @@ pub mod http;
 pub mod limits;
 pub mod local;
 pub mod metrics;
-pub mod outbound;
+mod outbound;
 mod page;
 mod pause;
 mod place;

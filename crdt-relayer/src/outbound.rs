@@ -25,7 +25,7 @@ pub(crate) enum Outgoing {
 
 /// The end of the queue to which frames are added.
 #[derive(Clone, Debug)]
-pub struct Outbound {
+pub(crate) struct Outbound {
     queue: mpsc::UnboundedSender<Outgoing>,
     level: Arc<Level>,
 }
