@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 use crate::process::{self, Process};
 
+/// A websocket where nobody listens.
+pub const NOWHERE: &str = "ws://127.0.0.1:1/websocket";
+
 /// A relayer's and some nodes' folders, and how to start each.
 #[derive(Debug)]
 pub struct Cluster {
@@ -59,12 +62,8 @@ impl Cluster {
         relayer
     }
 
-    /// Starts another relayer, with a folder of its own, on a free port. Returns its websocket too.
-    pub fn another_relayer(&self, folder: &str) -> (Process, String) {
-        self.relayer_with(folder, &[])
-    }
-
-    /// Starts another relayer with more arguments.
+    /// Starts another relayer with these arguments, with a folder of its own, on a free port. Returns
+    /// its websocket too.
     pub fn relayer_with(&self, folder: &str, more: &[&str]) -> (Process, String) {
         self.relayer_on("127.0.0.1:0", folder, more)
     }

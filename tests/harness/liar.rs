@@ -22,10 +22,8 @@ pub use lie::Lie;
 struct Plan {
     /// The honest relayer's websocket.
     upstream: String,
-    /// The lie for everybody without one of their own.
+    /// The lie for everybody.
     lie: Lie,
-    /// Lies for single nodes.
-    lies: BTreeMap<String, Lie>,
     /// Other relayers that stand behind the liar for single nodes.
     upstreams: BTreeMap<String, String>,
     /// Connections of before the last cut end.
@@ -34,10 +32,6 @@ struct Plan {
 }
 
 impl Plan {
-    fn lie_for(&self, node: &str) -> Lie {
-        self.lies.get(node).unwrap_or(&self.lie).clone()
-    }
-
     fn upstream_for(&self, node: &str) -> String {
         self.upstreams.get(node).unwrap_or(&self.upstream).clone()
     }
@@ -74,7 +68,6 @@ impl Liar {
         let (plan, plans) = watch::channel(Plan {
             upstream: upstream.to_owned(),
             lie,
-            lies: BTreeMap::new(),
             upstreams: BTreeMap::new(),
             cuts: 0,
             stop: false,
@@ -98,15 +91,7 @@ impl Liar {
 
     /// Lies to everybody like this from now on.
     pub fn tell(&self, lie: Lie) {
-        self.plan.send_modify(|plan| {
-            plan.lies.clear();
-            plan.lie = lie;
-        });
-    }
-
-    /// Lies to one node like this from now on.
-    pub fn tell_node(&self, node: &str, lie: Lie) {
-        self.plan.send_modify(|plan| drop(plan.lies.insert(node.to_owned(), lie)));
+        self.plan.send_modify(|plan| plan.lie = lie);
     }
 
     /// Shows one node another relayer's ops from its next connection on, under the store id of the

@@ -149,6 +149,12 @@ impl Process {
         }
     }
 
+    /// Skips to the event that a node holds so many entries of a room, and the other side of a link
+    /// the same.
+    pub fn synced(&mut self, entries: usize) -> Value {
+        self.event_with("synced", |event| event["entries"] == entries)
+    }
+
     /// Every event up to the first that fits, which is the last.
     pub fn events_until(&mut self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut events = Vec::new();

@@ -75,11 +75,6 @@ fn bus_is(relayer: &mut Process, state: &str) {
     });
 }
 
-/// Waits until a node is in sync with so many entries.
-fn holds(node: &mut Process, entries: usize) {
-    node.event_with("synced", |event| event["entries"] == entries);
-}
-
 /// Waits until a relayer has acknowledged this line of a node.
 fn relayed(node: &mut Process, line: usize) {
     let durable = node.event_with("durable", |event| event["line"] == line);
@@ -111,12 +106,12 @@ fn nodes_at_two_relayers_on_one_stream_hold_the_same() {
     let mut bob = service.node("bob", &right_url);
     write(&mut alice, "alice", 0, 200);
     write(&mut bob, "bob", 0, 200);
-    holds(&mut alice, 400);
-    holds(&mut bob, 400);
+    alice.synced(400);
+    bob.synced(400);
     // Who comes later finds everything at either.
     let mut carol = service.node("carol", &right_url);
     carol.line("carol");
-    holds(&mut alice, 401);
+    alice.synced(401);
     for node in [alice, bob, carol] {
         node.stop();
     }
@@ -150,8 +145,8 @@ fn a_stream_that_loses_everything_takes_nothing_with_it() {
         relayed(node, 400);
     }
     let nats = service.nats(port);
-    holds(&mut alice, 800);
-    holds(&mut bob, 800);
+    alice.synced(800);
+    bob.synced(800);
     // The new stream holds all of it: who has nothing gets it from there alone.
     alice.stop();
     bob.stop();
@@ -160,7 +155,7 @@ fn a_stream_that_loses_everything_takes_nothing_with_it() {
     let (third, third_url) = service.relayer("third", &nats.url());
     service.cluster.init("carol");
     let mut carol = service.again("carol", &third_url);
-    holds(&mut carol, 800);
+    carol.synced(800);
     carol.stop();
     third.stop();
     assert_converged(&service.cluster, &["alice", "bob", "carol"], 800);
@@ -179,7 +174,7 @@ fn without_nats_a_relayer_serves_and_says_so_once() {
     write(&mut alice, "alice", 0, 50);
     relayed(&mut alice, 50);
     let nats = service.nats(port);
-    holds(&mut bob, 50);
+    bob.synced(50);
     let told = left.events_until(|event| event["event"] == "link" && event["state"] == "connected");
     let downs: Vec<_> = told.iter().filter(|event| event["state"] == "down").collect();
     assert_eq!(downs.len(), 1, "{downs:?}");
@@ -190,7 +185,7 @@ fn without_nats_a_relayer_serves_and_says_so_once() {
     bob.line("bob");
     bob.event("relayed");
     let _nats = service.nats(port);
-    holds(&mut alice, 51);
+    alice.synced(51);
     service.end([left, right], [alice, bob], 51);
 }
 
@@ -206,9 +201,9 @@ fn a_restart_posts_nothing_twice_and_each_op_is_posted_once() {
     let mut alice = service.node("alice", &left_url);
     let mut bob = service.node("bob", &right_url);
     write(&mut alice, "alice", 0, 100);
-    holds(&mut bob, 100);
+    bob.synced(100);
     write(&mut bob, "bob", 0, 100);
-    holds(&mut alice, 200);
+    alice.synced(200);
     alice.stop();
     bob.stop();
     // One is asked to stop, the other is not asked.
@@ -223,9 +218,9 @@ fn a_restart_posts_nothing_twice_and_each_op_is_posted_once() {
     let mut alice = service.again("alice", &left_url);
     let mut bob = service.again("bob", &right_url);
     alice.line("one more");
-    holds(&mut bob, 201);
+    bob.synced(201);
     bob.line("and one");
-    holds(&mut alice, 202);
+    alice.synced(202);
     // Ops of a room are posted in their order: whatever was posted again was posted before these.
     assert_eq!(posted(&mut watch), 2);
     drop(watch);
@@ -266,7 +261,7 @@ fn a_stream_that_lost_its_end_is_filled_again() {
     let (right, right_url) = service.relayer("right", &nats.url());
     service.cluster.init("bob");
     let mut bob = service.again("bob", &right_url);
-    holds(&mut bob, 20);
+    bob.synced(20);
     write(&mut bob, "bob", 0, 40);
     relayed(&mut bob, 40);
     wait_for(&nats, ops("bob"));
@@ -274,8 +269,8 @@ fn a_stream_that_lost_its_end_is_filled_again() {
 
     let (left, left_url) = service.relayer("left", &nats.url());
     let mut alice = service.again("alice", &left_url);
-    holds(&mut bob, 80);
-    holds(&mut alice, 80);
+    bob.synced(80);
+    alice.synced(80);
     service.end([left, right], [alice, bob], 80);
 }
 

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
-use crdt_tests::cluster::Cluster;
+use crdt_tests::cluster::{Cluster, NOWHERE};
 use crdt_tests::process::{Process, program, run};
 use serde_json::Value;
 
@@ -118,7 +118,7 @@ fn a_home_that_was_never_made_or_is_another_name_s_says_so() {
 fn a_relay_that_is_not_there_loses_nothing() {
     let cluster = Cluster::new();
     cluster.init("alice");
-    let nowhere = ["--relay", "ws://127.0.0.1:1/websocket", "--timeout", "1"];
+    let nowhere = ["--relay", NOWHERE, "--timeout", "1"];
     let sent = cluster.command("send", "alice", &[&["hello"], nowhere.as_slice()].concat());
     assert_fails(&sent, 4, "connection refused");
     assert!(String::from_utf8_lossy(&sent.stderr).contains("nothing was lost: 1 of your ops"));
@@ -276,7 +276,7 @@ fn a_node_whose_output_nobody_reads_still_stops() {
         cluster.init("bob");
         cluster.node("bob", &["--headless"])
     };
-    bob.event_with("synced", |event| event["entries"] == 20);
+    bob.synced(20);
     let id = child.id().to_string();
     Command::new("kill").args(["-s", "TERM", &id]).status().unwrap();
     assert!(child.wait().unwrap().success());

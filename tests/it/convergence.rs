@@ -126,7 +126,7 @@ fn nobody_works_while_nothing_happens() {
         .collect();
     nodes[0].line("hello");
     for node in &mut nodes {
-        node.event_with("synced", |event| event["entries"] == 1);
+        node.synced(1);
     }
     let before: Vec<u64> = nodes.iter().chain([&relayer]).map(Process::ticks).collect();
     // Waiting is the point: for ten seconds nothing is said, and no processor used.

@@ -8,15 +8,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crdt_tests::cluster::Cluster;
+use crdt_tests::cluster::{Cluster, NOWHERE};
 use serde_json::Value;
 
 mod home;
 
 const DAY: Duration = Duration::from_hours(24);
-
-/// Nobody listens there.
-const NOWHERE: &str = "ws://127.0.0.1:1/websocket";
 
 /// What one run of `doctor` printed, and its exit code, which the report repeats.
 struct Report(Value);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::command_line::assert_fails;
 use crate::convergence::{assert_converged, lines};
-use crate::routes::{link_once, links, links_once, synced};
+use crate::routes::{link_once, links, links_once};
 
 #[test]
 fn a_node_lets_in_only_the_keys_it_is_given_and_tells_the_others_so() {
@@ -20,8 +20,8 @@ fn a_node_lets_in_only_the_keys_it_is_given_and_tells_the_others_so() {
     let mut eve = cluster.node_by("eve", &["--peer", &url, "--headless"]);
     let mut bob = cluster.node_by("bob", &["--peer", &url, "--headless"]);
     bob.try_write(&lines("bob", 0, 100));
-    synced(&mut alice, 200);
-    synced(&mut bob, 200);
+    alice.synced(200);
+    bob.synced(200);
 
     let refused = eve.event_with("link", |event| event["state"] == "refused");
     let reason = format!("the peer lets in only keys it knows; give it yours: {eve_key}");

@@ -57,7 +57,7 @@ impl Stage {
         nodes[0].1.line("the end");
         let mut ended = Vec::new();
         for (name, mut node) in nodes {
-            node.event_with("synced", |event| event["entries"] == entries + 1);
+            node.synced(entries + 1);
             node.stop();
             ended.push(name);
         }

@@ -125,7 +125,7 @@ fn two_sides_that_wrote_for_five_minutes_hold_the_same_soon_after_the_line_is_me
     }
     nodes[0].line("before");
     for node in &mut nodes {
-        node.event_with("synced", |event| event["entries"] == 1);
+        node.synced(1);
     }
 
     wires.cut();
@@ -148,9 +148,9 @@ fn two_sides_that_wrote_for_five_minutes_hold_the_same_soon_after_the_line_is_me
     let before = wires.bytes();
     wires.mend();
     let mended = Instant::now();
-    let entries = 1 + 4 * (ROUNDS + 1);
+    let entries = usize::try_from(1 + 4 * (ROUNDS + 1)).unwrap();
     for node in &mut nodes {
-        node.event_with("synced", |event| event["entries"] == entries);
+        node.synced(entries);
     }
     let (time, bytes) = (mended.elapsed(), wires.bytes() - before);
     eprintln!("{entries} entries, the same {time:?} after mending, {bytes} bytes for {missing}");
@@ -161,7 +161,7 @@ fn two_sides_that_wrote_for_five_minutes_hold_the_same_soon_after_the_line_is_me
     for node in nodes {
         node.stop();
     }
-    assert_converged(&cluster, &names, usize::try_from(entries).unwrap());
+    assert_converged(&cluster, &names, entries);
     for relayer in relayers {
         relayer.stop();
     }

@@ -27,7 +27,7 @@ fn what_is_written_without_a_relayer_arrives_when_it_is_back() {
 
     let relayer = cluster.relayer();
     alice.event("relayed");
-    bob.event_with("synced", |event| event["entries"] == 100);
+    bob.synced(100);
     alice.stop();
     bob.stop();
     relayer.stop();
@@ -43,18 +43,18 @@ fn a_relayer_that_lost_its_disk_gets_everything_back() {
     let mut alice = cluster.node("alice", &["--headless"]);
     let mut bob = cluster.node("bob", &["--headless"]);
     alice.line("from alice");
-    bob.event_with("synced", |event| event["entries"] == 1);
+    bob.synced(1);
     bob.line("from bob");
-    alice.event_with("synced", |event| event["entries"] == 2);
+    alice.synced(2);
     bob.stop();
     relayer.kill();
     std::fs::remove_dir_all(cluster.path().join("relayer")).unwrap();
 
     let relayer = cluster.relayer();
-    alice.event_with("synced", |event| event["entries"] == 2);
+    alice.synced(2);
     cluster.init("carol");
     let mut carol = cluster.node("carol", &["--headless"]);
-    carol.event_with("synced", |event| event["entries"] == 2);
+    carol.synced(2);
     alice.stop();
     carol.stop();
     relayer.stop();

@@ -20,9 +20,9 @@ fn start(cluster: &Cluster, nodes: &[(&str, &[&str])]) -> Vec<Process> {
 }
 
 /// Waits until each node holds so many entries and a relay says that it holds the same.
-fn all_hold(nodes: &mut [Process], entries: u64) {
+fn all_hold(nodes: &mut [Process], entries: usize) {
     for node in nodes {
-        node.event_with("synced", |event| event["entries"] == entries);
+        node.synced(entries);
     }
 }
 
@@ -30,8 +30,8 @@ fn all_hold(nodes: &mut [Process], entries: u64) {
 fn either_of_two_relayers_may_be_lost_for_good() {
     for lost in [0, 1] {
         let cluster = Cluster::new();
-        let (first, a) = cluster.another_relayer("first");
-        let (second, b) = cluster.another_relayer("second");
+        let (first, a) = cluster.relayer_with("first", &[]);
+        let (second, b) = cluster.relayer_with("second", &[]);
         // Only carol is on both.
         let names = ["alice", "bob", "carol", "dave"];
         let mut nodes = start(
@@ -49,7 +49,7 @@ fn either_of_two_relayers_may_be_lost_for_good() {
         for number in left {
             nodes[*number].try_write(&lines(names[*number], 100, 200));
         }
-        let entries = 400 + 100 * left.len() as u64;
+        let entries = 400 + 100 * left.len();
         let mut going_on: Vec<Process> = Vec::new();
         for (number, node) in nodes.into_iter().enumerate() {
             if left.contains(&number) {
@@ -63,7 +63,7 @@ fn either_of_two_relayers_may_be_lost_for_good() {
             node.stop();
         }
         let left: Vec<&str> = left.iter().map(|number| names[*number]).collect();
-        assert_converged(&cluster, &left, usize::try_from(entries).unwrap());
+        assert_converged(&cluster, &left, entries);
     }
 }
 
@@ -76,13 +76,12 @@ fn assert_once(passed: &Passed, way: &str) {
 #[test]
 fn three_relayers_in_a_triangle_pass_each_op_at_most_once_each_way() {
     let cluster = Cluster::new();
-    let (first, a) = cluster.another_relayer("first");
+    let (first, a) = cluster.relayer_with("first", &[]);
     let from_second = Tap::to(&a);
-    let (second, b) = cluster.relayer_on("127.0.0.1:0", "second", &["--peer", &from_second.url()]);
+    let (second, b) = cluster.relayer_with("second", &["--peer", &from_second.url()]);
     let (from_third, third_to_second) = (Tap::to(&a), Tap::to(&b));
     let peers = [from_third.url(), third_to_second.url()];
-    let (third, c) =
-        cluster.relayer_on("127.0.0.1:0", "third", &["--peer", &peers[0], "--peer", &peers[1]]);
+    let (third, c) = cluster.relayer_with("third", &["--peer", &peers[0], "--peer", &peers[1]]);
     let taps = [&from_second, &from_third, &third_to_second];
     for tap in taps {
         tap.wait_for("hello", [1, 1]);
@@ -102,7 +101,7 @@ fn three_relayers_in_a_triangle_pass_each_op_at_most_once_each_way() {
         .map(|(mut node, name)| {
             thread::spawn(move || {
                 node.try_write(&lines(&name, 0, 2_500));
-                node.event_with("synced", |event| event["entries"] == 30_000);
+                node.synced(30_000);
                 node
             })
         })
@@ -142,9 +141,9 @@ fn three_relayers_in_a_triangle_pass_each_op_at_most_once_each_way() {
 fn relayers_that_were_given_each_other_keep_all_rooms_though_one_is_away_for_a_while() {
     let cluster = Cluster::new();
     // Only an address that is used again can be given before it is listened on.
-    let (first, a) = cluster.another_relayer("first");
+    let (first, a) = cluster.relayer_with("first", &[]);
     let address = a.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).unwrap();
-    let (second, b) = cluster.relayer_on("127.0.0.1:0", "second", &["--peer", &a]);
+    let (second, b) = cluster.relayer_with("second", &["--peer", &a]);
     first.stop();
     let (mut first, _) = cluster.relayer_on(address, "first", &["--peer", &b]);
     first.event_with("link", |event| event["state"] == "connected");
@@ -154,10 +153,10 @@ fn relayers_that_were_given_each_other_keep_all_rooms_though_one_is_away_for_a_w
     // The first relayer dies for good: the second has all of it.
     cluster.init("bob");
     let mut bob = cluster.node_at("bob", &[&b], &["--headless"]);
-    bob.event_with("synced", |event| event["entries"] == 50);
+    bob.synced(50);
     first.kill();
     bob.try_write(&lines("bob", 0, 50));
-    bob.event_with("synced", |event| event["entries"] == 100);
+    bob.synced(100);
     // It comes back, and so does what it missed.
     let (first, _) = cluster.relayer_on(address, "first", &["--peer", &b]);
     all_hold(&mut nodes, 100);

@@ -56,7 +56,7 @@ fn write_through_kills(cluster: &Cluster, name: &str, written: &Sender<usize>) -
         written.send(CHUNK).unwrap();
     }
     node.end_input();
-    node.event_with("synced", |event| event["entries"] == NAMES.len() * LINES);
+    node.synced(NAMES.len() * LINES);
     node.stop();
     durable
 }

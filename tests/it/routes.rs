@@ -5,19 +5,12 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Instant;
 
-use crdt_tests::cluster::Cluster;
+use crdt_tests::cluster::{Cluster, NOWHERE};
 use crdt_tests::process::{Process, WAIT_MAX};
 use serde_json::Value;
 
 use crate::command_line::assert_fails;
 use crate::convergence::{assert_converged, lines};
-
-/// A port on which nobody listens.
-const DEAD: &str = "ws://127.0.0.1:1/websocket";
-
-pub(crate) fn synced(node: &mut Process, entries: usize) {
-    node.event_with("synced", |event| event["entries"] == entries);
-}
 
 /// Skips to the answer to a line of the console.
 fn answer(node: &mut Process, line: &str) -> Value {
@@ -68,8 +61,8 @@ fn two_nodes_without_a_relayer_replicate_both_ways() {
     let mut bob = cluster.node_by("bob", &["--peer", &url, "--headless"]);
     alice.try_write(&lines("alice", 0, 100));
     bob.try_write(&lines("bob", 0, 100));
-    synced(&mut alice, 200);
-    synced(&mut bob, 200);
+    alice.synced(200);
+    bob.synced(200);
 
     let of_bob = links(&cluster, "bob");
     let dialled = &of_bob[&url];
@@ -107,7 +100,7 @@ fn forward(cluster: &Cluster, nodes: [Process; 3]) {
     a.try_write(&lines("a", 0, 10_000));
     c.try_write(&lines("c", 0, 10_000));
     for node in [&mut a, &mut b, &mut c] {
-        synced(node, 20_000);
+        node.synced(20_000);
     }
     [a, b, c].into_iter().for_each(Process::stop);
     assert_converged(cluster, &["a", "b", "c"], 20_000);
@@ -147,8 +140,8 @@ fn two_nodes_that_dial_each_other_hold_one_log() {
     alice.event_with("link", |event| event["peer"] == of_bob && event["state"] == "connected");
     alice.try_write(&lines("alice", 0, 100));
     bob.try_write(&lines("bob", 0, 100));
-    synced(&mut alice, 200);
-    synced(&mut bob, 200);
+    alice.synced(200);
+    bob.synced(200);
     alice.stop();
     bob.stop();
     assert_converged(&cluster, &["alice", "bob"], 200);
@@ -165,7 +158,7 @@ fn routes_are_added_and_removed_while_a_node_runs() {
     alice.event("durable");
     alice.line(&format!("/peer add {url}"));
     alice.event_with("link", |event| event["peer"] == url && event["state"] == "connected");
-    synced(&mut bob, 1);
+    bob.synced(1);
     let twice = answer(&mut alice, &format!("/peer add {url}"));
     assert!(twice["message"].as_str().unwrap().contains("is a peer already"), "{twice}");
     let other = answer(&mut alice, &format!("/relay remove {url}"));
@@ -184,7 +177,7 @@ fn routes_are_added_and_removed_while_a_node_runs() {
     assert_eq!(cluster.room("bob")["entries"], 1);
 
     assert_eq!(answer(&mut alice, &format!("/peer add {url}"))["ok"], true);
-    synced(&mut bob, 2);
+    bob.synced(2);
     let wrong = answer(&mut alice, "/peer add http://x");
     assert!(wrong["message"].as_str().unwrap().contains("no websocket address"), "{wrong}");
     alice.stop();
@@ -199,12 +192,12 @@ fn a_pipe_ends_well_with_a_dead_relay_and_a_living_peer() {
     cluster.init("alice");
     cluster.init("bob");
     let (bob, url) = cluster.listening_node("bob", &["--headless"]);
-    let mut alice = cluster.node_by("alice", &["--relay", DEAD, "--peer", &url]);
+    let mut alice = cluster.node_by("alice", &["--relay", NOWHERE, "--peer", &url]);
     alice.try_write(&lines("alice", 0, 100));
     alice.end_input();
     let events = alice.rest();
     let relayed = |event: &&Value| event["event"] == "relayed";
-    assert!(events.iter().any(|event| event["state"] == "down" && event["relay"] == DEAD));
+    assert!(events.iter().any(|event| event["state"] == "down" && event["relay"] == NOWHERE));
     assert!(events.iter().filter(relayed).count() > 0);
     assert!(events.iter().filter(relayed).all(|event| event["peer"] == url));
     alice.end_well();
@@ -324,14 +317,14 @@ fn offline_means_that_nobody_gets_in_either() {
     cluster.init("bob");
     let (mut alice, url) = cluster.listening_node("alice", &["--headless"]);
     let mut bob = cluster.node_by("bob", &["--peer", &url, "--headless"]);
-    synced(&mut bob, 0);
+    bob.synced(0);
     answer(&mut alice, "/offline");
     bob.event_with("link", |event| event["state"] == "down");
     bob.event_with("link", |event| event["reason"].as_str().unwrap().contains("HTTP 503"));
     bob.line("written apart");
     bob.event("durable");
     answer(&mut alice, "/online");
-    synced(&mut alice, 1);
+    alice.synced(1);
     alice.stop();
     bob.stop();
 }
@@ -341,22 +334,22 @@ fn a_configuration_of_before_is_read_and_a_new_one_says_what_was_asked_for() {
     let cluster = Cluster::new();
     cluster.init("alice");
     let config = |name: &str| cluster.home(name).join("config.toml");
-    let old = "name = \"alice\"\nrelays = [\"ws://127.0.0.1:1/websocket\"]\nrooms = [\"main\"]\n";
+    let old = format!("name = \"alice\"\nrelays = [\"{NOWHERE}\"]\nrooms = [\"main\"]\n");
     fs::write(config("alice"), old).unwrap();
     let peers = cluster.json("peers", "alice", &[]);
-    assert_eq!(peers["links"][DEAD]["kind"], "relay");
+    assert_eq!(peers["links"][NOWHERE]["kind"], "relay");
     let mut alice = cluster.node_at("alice", &[], &["--headless"]);
-    alice.event_with("link", |event| event["relay"] == DEAD);
+    alice.event_with("link", |event| event["relay"] == NOWHERE);
     alice.stop();
 
-    cluster.json("init", "bob", &["--peer", DEAD, "--listen", "127.0.0.1:0"]);
+    cluster.json("init", "bob", &["--peer", NOWHERE, "--listen", "127.0.0.1:0"]);
     let text = fs::read_to_string(config("bob")).unwrap();
     assert!(text.contains("relays = []"), "{text}");
     let configured = cluster.json("peers", "bob", &[]);
     assert_eq!(configured["listening"], "ws://127.0.0.1:0/websocket");
     let mut bob = cluster.node_at("bob", &[], &["--headless"]);
     let url = bob.event("listening")["url"].clone();
-    bob.event_with("link", |event| event["peer"] == DEAD);
+    bob.event_with("link", |event| event["peer"] == NOWHERE);
     let running = cluster.json("peers", "bob", &[]);
     assert_eq!(running["listening"], url);
     assert!(running.as_object().unwrap().keys().eq(configured.as_object().unwrap().keys()));

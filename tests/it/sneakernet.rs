@@ -13,7 +13,7 @@ use crdt_core::key::SecretKey;
 use crdt_core::op::{Draft, Op};
 use crdt_core::time::Timestamp;
 use crdt_tests::client::room_id;
-use crdt_tests::cluster::Cluster;
+use crdt_tests::cluster::{Cluster, NOWHERE};
 use crdt_tests::flood::Author;
 use crdt_tests::process::Process;
 use serde_json::Value;
@@ -22,11 +22,8 @@ mod homes;
 
 use crate::command_line::assert_fails;
 
-/// Where nobody listens.
-const NOWHERE: &str = "ws://127.0.0.1:1/websocket";
-
 /// Records notes at a node that reaches nobody.
-fn write(cluster: &Cluster, name: &str, notes: &[&str]) {
+pub(crate) fn write(cluster: &Cluster, name: &str, notes: &[&str]) {
     for note in notes {
         let sent = cluster.command("send", name, &[note, "--relay", NOWHERE, "--timeout", "0"]);
         assert_fails(&sent, 4, "no relay or peer acknowledged within 0 s");
@@ -288,7 +285,7 @@ fn a_running_node_takes_a_file_and_passes_it_on() {
     bob.event("synced");
     let (report, _) = import(&cluster, "alice", &export(&cluster, "carol"), &[]);
     assert_eq!(counts(&report), [2, 2, 0, 0, 0, 0], "{report}");
-    bob.event_with("synced", |event| event["entries"] == 2);
+    bob.synced(2);
 
     // The same at its console; a room is joined as with /join.
     write(&cluster, "carol", &["c3"]);
@@ -297,7 +294,7 @@ fn a_running_node_takes_a_file_and_passes_it_on() {
     alice.line(&format!("/import {}", carried.display()));
     let answer = alice.event_with("answer", is_import);
     assert_eq!(counts(&answer), [3, 1, 2, 0, 0, 0], "{answer}");
-    bob.event_with("synced", |event| event["entries"] == 3);
+    bob.synced(3);
     alice.line("/import /nowhere/at/all");
     assert_eq!(alice.event_with("answer", is_import)["ok"], false);
 

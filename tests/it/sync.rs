@@ -1,14 +1,12 @@
 //! `sync`: one exchange with one or two routes from end to end.
 
-use crdt_tests::cluster::Cluster;
+use crdt_tests::cluster::{Cluster, NOWHERE};
 use crdt_tests::liar::{Liar, Lie};
 use serde_json::Value;
 
 use crate::command_line::assert_fails;
 use crate::convergence::lines;
-
-/// Where nobody listens.
-const NOWHERE: &str = "ws://127.0.0.1:1/websocket";
+use crate::sneakernet::write;
 
 /// Makes a node that records so many lines at a relay and ends.
 fn author(cluster: &Cluster, name: &str, relay: &str, count: usize) {
@@ -22,9 +20,7 @@ fn author(cluster: &Cluster, name: &str, relay: &str, count: usize) {
 fn loner(cluster: &Cluster, name: &str, count: usize) {
     cluster.init(name);
     for number in 0..count {
-        let note = format!("{name} {number}");
-        let sent = cluster.command("send", name, &[&note, "--relay", NOWHERE, "--timeout", "0"]);
-        assert_fails(&sent, 4, "no relay or peer acknowledged");
+        write(cluster, name, &[&format!("{name} {number}")]);
     }
 }
 
@@ -101,7 +97,7 @@ fn a_key_that_was_used_elsewhere_is_warned_of() {
 fn two_relayers_with_different_halves_are_equal_after_one_sync() {
     let cluster = Cluster::new();
     let relayer = cluster.relayer();
-    let (second, url) = cluster.another_relayer("second");
+    let (second, url) = cluster.relayer_with("second", &[]);
     author(&cluster, "alice", &cluster.url(), 40);
     author(&cluster, "bob", &url, 30);
     loner(&cluster, "carol", 2);
@@ -161,7 +157,7 @@ fn a_route_that_cannot_be_reached_is_named_and_the_other_served() {
     author(&cluster, "alice", &cluster.url(), 3);
     loner(&cluster, "bob", 1);
     let failed = cluster.command("sync", "bob", &[NOWHERE]);
-    assert_fails(&failed, 4, "cannot reach ws://127.0.0.1:1/websocket: connection refused");
+    assert_fails(&failed, 4, &format!("cannot reach {NOWHERE}: connection refused"));
     let report = sync(&cluster, "bob", &[NOWHERE, &cluster.url()], 4);
     let states = [0, 1].map(|route: usize| report["routes"][route]["state"].clone());
     assert_eq!(states, ["unreachable", "in_sync"]);
@@ -229,7 +225,7 @@ fn a_route_that_ends_early_is_named() {
 #[test]
 fn a_dry_run_counts_and_moves_nothing() {
     let cluster = Cluster::new();
-    let (relayer, relay) = cluster.another_relayer("relayer");
+    let (relayer, relay) = cluster.relayer_with("relayer", &[]);
     author(&cluster, "alice", &relay, 30);
     loner(&cluster, "bob", 7);
     let preview = sync(&cluster, "bob", &[&relay, "--dry-run"], 0);

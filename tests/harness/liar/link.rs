@@ -50,7 +50,7 @@ impl Link {
         }
         let Ok(mut socket) = accept_hdr_async_with_config(stream, path, None).await else { return };
         let plan = self.plans.borrow_and_update().clone();
-        if plan.stop || plan.lie_for(&node) == Lie::Absent {
+        if plan.stop || plan.lie == Lie::Absent {
             return;
         }
         let upstream = plan.upstream_for(&node);
@@ -59,7 +59,7 @@ impl Link {
         };
         self.heard.count(&node, "connected");
         let Some(hello) = next_text(&mut relayer).await else { return };
-        let tongue = Tongue::new(plan.lie_for(&node), self.claimed(&hello), self.number);
+        let tongue = Tongue::new(plan.lie.clone(), self.claimed(&hello), self.number);
         let mut mouth = Mouth { tongue, slow: VecDeque::new(), begun: false };
         let first = mouth.tongue.relayer_says(hello);
         if mouth.say(first, &mut socket, &mut relayer).await.is_none() {
@@ -72,11 +72,10 @@ impl Link {
             let turn = tokio::select! {
                 changed = self.plans.changed() => {
                     let now = self.plans.borrow_and_update().clone();
-                    let lie = now.lie_for(&node);
-                    if changed.is_err() || now.stop || now.cuts > plan.cuts || lie == Lie::Absent {
+                    if changed.is_err() || now.stop || now.cuts > plan.cuts || now.lie == Lie::Absent {
                         return;
                     }
-                    mouth.tongue.change(lie)
+                    mouth.tongue.change(now.lie)
                 }
                 text = next_text(&mut socket), if mouth.tongue.lie() != &Lie::Deaf => {
                     let Some(text) = text else { return };

@@ -1,6 +1,6 @@
 //! Who can post to the bus can post anything. It changes nothing, and good ops still pass.
 
-use super::{NatsClient, Service, holds, op, room_id, room_subject, write};
+use super::{NatsClient, Service, op, room_id, room_subject, write};
 
 /// What is no op, or not of that room, or not signed by its author.
 fn garbage() -> Vec<Vec<u8>> {
@@ -36,7 +36,7 @@ fn garbage_and_forged_ops_change_nothing_and_good_ops_still_pass() {
     let nats = service.nats(0);
     let ([left, right], [mut alice, mut bob]) = service.pair(&nats);
     write(&mut alice, "alice", 0, 10);
-    holds(&mut bob, 10);
+    bob.synced(10);
     let mut liar = NatsClient::connect(&nats);
     for post in garbage() {
         liar.post(&room_subject(), "", &post);
@@ -48,9 +48,9 @@ fn garbage_and_forged_ops_change_nothing_and_good_ops_still_pass() {
     liar.post("crdt-log.ask", "", question.as_bytes());
     liar.flush();
     write(&mut alice, "alice", 10, 20);
-    holds(&mut bob, 20);
+    bob.synced(20);
     write(&mut bob, "bob", 0, 10);
-    holds(&mut alice, 30);
+    alice.synced(30);
     service.end([left, right], [alice, bob], 30);
 }
 
@@ -68,9 +68,9 @@ fn who_posts_garbage_under_the_id_of_an_op_does_not_keep_the_op_off_the_stream()
     liar.post(&room_subject(), &head, b"garbage");
     liar.flush();
     tell(&left_url, &known.to_string());
-    holds(&mut alice, 1);
+    alice.synced(1);
     let mut bob = service.again("bob", &right_url);
-    holds(&mut bob, 1);
+    bob.synced(1);
     service.end([left, right], [alice, bob], 1);
 }
 
@@ -110,8 +110,8 @@ fn headers_that_make_no_sense_stop_nobody() {
     }
     liar.flush();
     write(&mut alice, "alice", 0, 10);
-    holds(&mut bob, 10);
+    bob.synced(10);
     write(&mut bob, "bob", 0, 10);
-    holds(&mut alice, 20);
+    alice.synced(20);
     service.end([left, right], [alice, bob], 20);
 }

@@ -29,7 +29,7 @@ fn assert_forked_alike(cluster: &Cluster, names: &[&str], entries: usize) {
 fn two_copies_of_a_key_that_write_at_once_are_seen_by_everybody() {
     let cluster = Cluster::new();
     let relayer = cluster.relayer();
-    let (other, other_url) = cluster.another_relayer("other");
+    let (other, other_url) = cluster.relayer_with("other", &[]);
     let author = cluster.init("alice");
     cluster.carry("alice", "twin");
     for name in ["bob", "carol", "dave"] {
@@ -54,13 +54,13 @@ fn two_copies_of_a_key_that_write_at_once_are_seen_by_everybody() {
     let seen = carol.event("evidence");
     assert_eq!(seen["author"], author);
     // Once carol has all, one more line tells everybody how much that is.
-    carol.event_with("synced", |event| event["entries"] == 2 * LINES);
+    carol.synced(2 * LINES);
     carol.line("the end");
     let nodes = [("alice", alice), ("twin", twin), ("bob", bob), ("carol", carol), ("dave", dave)];
     let names = nodes.each_ref().map(|(name, _)| *name);
     let entries = 2 * LINES + 1;
     for (_, mut node) in nodes {
-        node.event_with("synced", |event| event["entries"] == entries);
+        node.synced(entries);
         node.stop();
     }
     relayer.stop();

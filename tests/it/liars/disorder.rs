@@ -50,7 +50,7 @@ fn cursors_that_go_back_cost_repetitions_only() {
         alice.event("relayed");
     }
     let mut bob = stage.fooled("bob");
-    bob.event_with("synced", |event| event["entries"] == 20);
+    bob.synced(20);
     stage.liar.cut();
     bob.line("bob's own");
     let seen = bob.events_until(|event| event["event"] == "relayed");
@@ -73,7 +73,7 @@ fn a_relayer_that_sends_byte_by_byte_delays_nobody_who_has_another() {
     assert_eq!((notes(&seen), count(&seen, "synced")), (vec!["bob's own"], 0));
 
     stage.open_the_way();
-    bob.event_with("synced", |event| event["entries"] == 201);
+    bob.synced(201);
     assert!(bob.ticks() - ticks < 200, "{} ticks of 10 ms", bob.ticks() - ticks);
     stage.liar.tell(Lie::None);
     stage.all_agree(vec![("alice", alice), ("bob", bob)], 201);

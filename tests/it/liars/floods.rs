@@ -79,7 +79,7 @@ impl Pair {
         self.exchange();
         let entries = self.written + flooded;
         for mut node in [self.alice, self.bob] {
-            node.event_with("synced", |event| event["entries"] == entries);
+            node.synced(entries);
             node.stop();
         }
         assert_converged(cluster, &["alice", "bob"], entries);

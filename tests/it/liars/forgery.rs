@@ -105,7 +105,7 @@ fn assert_forked_alike(stage: &Stage, name: &str, export: &str) {
 #[test]
 fn two_views_of_a_room_become_one_with_the_evidence() {
     let stage = Stage::new(Lie::None);
-    let (other, other_url) = stage.cluster.another_relayer("other");
+    let (other, other_url) = stage.cluster.relayer_with("other", &[]);
     // Both relayers under one store id: alice is shown the one, bob the other.
     let mut alice = stage.fooled("alice");
     alice.event("synced");
@@ -134,7 +134,7 @@ fn two_views_of_a_room_become_one_with_the_evidence() {
     }
     alice.line("the end");
     for node in [&mut alice, &mut bob] {
-        node.event_with("synced", |event| event["entries"] == 5);
+        node.synced(5);
     }
     alice.stop();
     bob.stop();

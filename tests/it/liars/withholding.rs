@@ -53,7 +53,7 @@ fn one_authors_ops_kept_back_are_missed_and_come_another_way() {
 
     stage.open_the_way();
     bob.event_with("entry", |event| is_note(event, "after"));
-    bob.event_with("synced", |event| event["entries"] == 4);
+    bob.synced(4);
     assert_eq!(stage.cluster.room("bob")["missing"]["since"], Value::Null);
     stage.all_agree(vec![("alice", alice), ("carol", carol), ("bob", bob)], 4);
 }
@@ -88,7 +88,7 @@ fn heads_that_are_not_served_are_asked_for_and_come_another_way() {
     let stage = Stage::new(Lie::Hollow);
     let (mut alice, _) = stage.honest("alice");
     alice.line("announced");
-    alice.event_with("synced", |event| event["entries"] == 1);
+    alice.synced(1);
     let mut bob = stage.fooled("bob");
     stage.liar.wait_for("bob", "get", 1);
     bob.line("bob's own");
@@ -160,7 +160,7 @@ fn who_agrees_with_everything_hides_nothing_from_who_has_another_way() {
     bob.line("bob's own");
     // Nobody can know better here, but whose word it is is told. Its cursor, in the honest
     // relayer's name, is believed as well.
-    let synced = bob.event_with("synced", |event| event["entries"] == 1);
+    let synced = bob.synced(1);
     assert_eq!(synced["relay"], stage.liar.url("bob"));
 
     stage.open_the_way();

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Instant;
 
-use crdt_tests::cluster::Cluster;
+use crdt_tests::cluster::{Cluster, NOWHERE};
 use crdt_tests::flood::Author;
 use crdt_tests::process::WAIT_MAX;
 
-use super::{NOWHERE, counts, export, file, import, lines, piped, write};
+use super::{counts, export, file, import, lines, piped, write};
 use crate::command_line::assert_fails;
 use crate::convergence::assert_converged;
 
