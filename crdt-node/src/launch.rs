@@ -10,7 +10,7 @@ use crdt_node::console::{Console, restore_terminal};
 use crdt_node::error::NodeError;
 use crdt_node::home::{Home, check_address};
 use crdt_node::identity::{self, Passphrase};
-use crdt_node::node::Trust;
+use crdt_node::node::{NodeConfig, Signer, Trust};
 use crdt_node::run::{LEAVE_MAX, Run, RunConfig, Until};
 use crdt_node::screen::{Format, Screen, Shown};
 use crdt_node::{input, marks, routes};
@@ -44,19 +44,17 @@ fn configured(
     }
     let passphrase = connection.passphrase_file.clone().map_or(Passphrase::Ask, Passphrase::File);
     let key = identity::load(&home.key(), &passphrase)?;
-    let config = RunConfig {
+    let node = NodeConfig {
         home: home.path().to_owned(),
-        store: home.store(),
+        key: Signer::Key(key),
+        rooms: rooms.iter().map(|room| RoomName::parse(room)).collect::<Result<_, _>>()?,
         marks: marks::folder()?,
         trust: if connection.trust_store { Trust::Store } else { Trust::Marks },
-        key,
-        dialled,
+        routes: dialled.len(),
         listen,
         allowed,
-        rooms: rooms.iter().map(|room| RoomName::parse(room)).collect::<Result<_, _>>()?,
-        until,
     };
-    Ok((home, config))
+    Ok((home, RunConfig { node, dialled, until }))
 }
 
 /// The keys of those who may connect; `None` if everybody may.

@@ -69,7 +69,7 @@ pub enum Signer {
 
 impl Signer {
     /// Whose node it is.
-    fn author(&self) -> AuthorId {
+    pub fn author(&self) -> AuthorId {
         match self {
             Self::Key(key) => key.author(),
             Self::Nobody(author) => *author,

@@ -3,14 +3,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crdt_core::id::{RoomId, RoomName};
-use crdt_core::introduce::Allowed;
-use crdt_core::key::SecretKey;
+use crdt_relayer::home::STORE_FILE;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -20,7 +18,7 @@ use crate::error::NodeError;
 use crate::feed::{Fed, Feeder, Read};
 use crate::input::LINES_WAITING_MAX;
 use crate::links::Kind;
-use crate::node::{Node, NodeConfig, Signer, Trust, Unsigned};
+use crate::node::{Node, NodeConfig, Unsigned};
 use crate::progress::Progress;
 use crate::screen::Screen;
 use crate::state::State;
@@ -35,26 +33,12 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 /// What a run is made with.
 #[derive(Debug)]
 pub struct RunConfig {
-    /// The node's home.
-    pub home: PathBuf,
-    /// Its store.
-    pub store: PathBuf,
-    /// Its key.
-    pub key: SecretKey,
+    /// The node; lines go to the first of its rooms.
+    pub node: NodeConfig,
     /// What it connects to.
     pub dialled: Vec<(Kind, String)>,
-    /// Where it accepts connections of others.
-    pub listen: Option<SocketAddr>,
-    /// Who may connect, if not everybody may.
-    pub allowed: Option<Allowed>,
-    /// What it takes part in; lines go to the first.
-    pub rooms: Vec<RoomName>,
     /// When it ends.
     pub until: Until,
-    /// The folder in which it is noted how much each key has signed.
-    pub marks: PathBuf,
-    /// Whether to believe that or the store.
-    pub trust: Trust,
 }
 
 /// When a run ends, besides by a signal.
@@ -125,30 +109,21 @@ impl Run {
     /// # Errors
     /// As [`Node::spawn`].
     pub async fn start(config: RunConfig, screen: Screen) -> Result<Self, NodeError> {
-        let author = config.key.author();
-        let first = config.rooms.first().cloned();
+        let RunConfig { node, dialled, until } = config;
+        let (author, home) = (node.key.author(), node.home.clone());
+        let first = node.rooms.first().cloned();
         let current = first.ok_or_else(|| NodeError::Usage("name at least one room".into()))?;
-        let rooms: Vec<RoomId> = config.rooms.iter().map(RoomName::id).collect();
-        let node = Node::spawn(NodeConfig {
-            home: config.home.clone(),
-            key: Signer::Key(config.key),
-            rooms: config.rooms,
-            marks: config.marks,
-            trust: config.trust,
-            routes: config.dialled.len(),
-            listen: config.listen,
-            allowed: config.allowed,
-        })
-        .await?;
+        let rooms: Vec<RoomId> = node.rooms.iter().map(RoomName::id).collect();
+        let node = Node::spawn(node).await?;
         let (fed_sender, fed) = mpsc::channel(LINES_WAITING_MAX);
         let (routes, links) = (node.routes().clone(), node.routes().links());
         let state = State { driver: node.driver().clone(), author, links: links.clone() };
-        let control = Control::listen(&config.home, state.clone());
+        let control = Control::listen(&home, state.clone());
         let feeder = Feeder {
             state,
             screen: screen.clone(),
             fed: fed_sender,
-            store: config.store,
+            store: home.join(STORE_FILE),
             current: Arc::new(Mutex::new(current)),
             routes,
             line: 0,
@@ -162,7 +137,6 @@ impl Run {
             liars: BTreeSet::new(),
             names: HashMap::new(),
         };
-        let (home, dialled, until) = (config.home, config.dialled, config.until);
         Ok(Self { node, screen, feeder, fed, watch, dialled, until, home, _control: control })
     }
 
