@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crdt_core::effect::PeerId;
 use crdt_core::id::StoreId;
 use crdt_relayer::http::Guests;
+use serde_json::Value;
 
 use crate::show;
 
@@ -29,6 +30,12 @@ impl Kind {
             Self::Relay => "relay",
             Self::Peer => "peer",
         }
+    }
+
+    /// What programs are told, with a link of this kind named in it: under the word for the kind.
+    pub(crate) fn named(self, name: &str, mut fields: Value) -> Value {
+        fields[self.word()] = name.into();
+        fields
     }
 }
 

@@ -1,6 +1,5 @@
 //! `run` and `send`: a node, its lines, its screen.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,10 +18,9 @@ use crate::feed::{Fed, Feeder, Read};
 use crate::input::LINES_WAITING_MAX;
 use crate::links::Kind;
 use crate::node::{Node, NodeConfig, Unsigned};
-use crate::progress::Progress;
 use crate::screen::Screen;
 use crate::state::State;
-use crate::watch::{Guests, Watch};
+use crate::watch::Watch;
 
 /// Time that leaving the console waits for relays and peers.
 pub const LEAVE_MAX: Duration = Duration::from_secs(2);
@@ -128,15 +126,7 @@ impl Run {
             routes,
             line: 0,
         };
-        let watch = Watch {
-            author,
-            progress: Progress::new(rooms),
-            links,
-            told: HashSet::new(),
-            guests: Guests::default(),
-            liars: BTreeSet::new(),
-            names: HashMap::new(),
-        };
+        let watch = Watch::new(author, rooms, links);
         Ok(Self { node, screen, feeder, fed, watch, dialled, until, home, _control: control })
     }
 

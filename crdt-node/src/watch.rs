@@ -6,7 +6,8 @@ use std::time::Duration;
 use crdt_core::Replica;
 use crdt_core::effect::{CloseReason, Event, PeerId};
 use crdt_core::evidence::Equivocation;
-use crdt_core::id::{AuthorId, OpId, RoomId};
+use crdt_core::id::{AuthorId, OpId, Position, RoomId};
+use crdt_core::op::Op;
 use crdt_relayer::driver::Driver;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -23,11 +24,10 @@ use crate::run::{Signals, Until};
 use crate::screen::{Format, Screen};
 use crate::show::{self, Signer};
 
-mod guests;
+mod knocks;
 mod links;
 
-pub(crate) use guests::Guests;
-use guests::Knock;
+use knocks::{Knock, Knocks};
 
 /// Time between two looks at whether a run is complete.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -35,20 +35,33 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What is known of a run.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    pub(crate) author: AuthorId,
-    pub(crate) progress: Progress,
-    pub(crate) links: Links,
+    author: AuthorId,
+    progress: Progress,
+    links: Links,
     /// What a person is not told yet of those who connect.
-    pub(crate) guests: Guests,
+    knocks: Knocks,
     /// Rooms whose being in sync was told to a person since the last connection.
-    pub(crate) told: HashSet<RoomId>,
+    told: HashSet<RoomId>,
     /// Authors who signed two different ops at one place.
-    pub(crate) liars: BTreeSet<AuthorId>,
+    liars: BTreeSet<AuthorId>,
     /// Names of rooms.
-    pub(crate) names: HashMap<RoomId, String>,
+    names: HashMap<RoomId, String>,
 }
 
 impl Watch {
+    /// Of a node of this author that begins in these rooms.
+    pub(crate) fn new(author: AuthorId, rooms: Vec<RoomId>, links: Links) -> Self {
+        Self {
+            author,
+            progress: Progress::new(rooms),
+            links,
+            knocks: Knocks::default(),
+            told: HashSet::new(),
+            liars: BTreeSet::new(),
+            names: HashMap::new(),
+        }
+    }
+
     pub(crate) async fn ready(
         &mut self,
         screen: &Screen,
@@ -149,8 +162,8 @@ impl Watch {
                     Fed::Quit if until == Until::Stopped => return self.refusals(),
                     Fed::End | Fed::Quit => ended = Some(Instant::now()),
                 },
-                () = until_due(self.guests.due()) => {
-                    let sum = self.guests.sum(Instant::now());
+                () = until_due(self.knocks.due()) => {
+                    let sum = self.knocks.sum(Instant::now());
                     screen.show(sum).await;
                 }
                 _ = look.tick(), if ended.is_some() => {
@@ -221,18 +234,7 @@ impl Watch {
     async fn event(&mut self, screen: &Screen, event: Event) {
         match event {
             Event::Admitted { room, op, equivocation, .. } => {
-                self.progress.admitted(room);
-                if let Some(equivocation) = &equivocation {
-                    self.equivocation(screen, equivocation).await;
-                }
-                let by = Signer::of(op.head().author, self.author, &self.liars);
-                for (index, entry) in op.entries().iter().enumerate() {
-                    let line = match screen.format() {
-                        Format::Json => show::entry_json(&op, index, entry, by),
-                        Format::Text => show::entry_text(&op, entry, by),
-                    };
-                    screen.show(line).await;
-                }
+                self.admitted(screen, room, &op, equivocation.as_ref()).await;
             }
             Event::Withheld { room, peer, op } => {
                 let (op, room) = (show::short(&op), self.name(room));
@@ -258,39 +260,26 @@ impl Watch {
                 screen.show(refusal(screen.format(), token.0, error.code(), &error)).await;
             }
             Event::Acked { room, peer, position } => {
-                self.heard(screen, peer).await;
-                let Named { kind, name } = self.links.of(peer);
-                for op in self.progress.acked(room, &name, position, self.links.count()) {
-                    let mut fields = json!({"event": "relayed", "op": op.to_string()});
-                    fields[kind.word()] = json!(name);
-                    only_json(screen, &fields).await;
-                }
+                self.acked(screen, room, peer, position).await;
             }
             Event::Synced { room, peer, set, name, entries } => {
                 self.heard(screen, peer).await;
                 self.progress.synced(room);
                 let name = name.map_or_else(|| room.to_string(), |name| name.to_string());
-                let mut fields = json!({
+                let Named { kind, name: with } = self.links.of(peer);
+                let fields = json!({
                     "event": "synced", "room": name, "set": set.to_string(), "entries": entries,
                 });
-                let with = self.links.of(peer);
-                fields[with.kind.word()] = json!(with.name);
-                only_json(screen, &fields).await;
+                only_json(screen, &kind.named(&with, fields)).await;
                 if self.told.insert(room) && screen.format() == Format::Text {
                     let set = show::short(&set);
-                    screen
-                        .show(format!("in sync   room {name}   {entries} entries   set {set}"))
-                        .await;
+                    let line = format!("in sync   room {name}   {entries} entries   set {set}");
+                    screen.show(line).await;
                 }
             }
             Event::PeerReady { peer, agent, store } => {
                 if let Some(named) = self.links.introduced(peer, &agent, store) {
-                    if self.links.is_accepted(&named) {
-                        self.came(screen, &named).await;
-                    } else {
-                        self.told.clear();
-                        self.connected(screen, &named).await;
-                    }
+                    self.introduced(screen, &named).await;
                 }
             }
             // What is withdrawn comes after the end.
@@ -307,6 +296,47 @@ impl Watch {
                 let what = format!("refused what a {who} sent ({code}); nothing was lost");
                 self.problem(screen, peer, &what).await;
             }
+        }
+    }
+
+    /// Shows the entries of an op.
+    async fn admitted(
+        &mut self,
+        screen: &Screen,
+        room: RoomId,
+        op: &Op,
+        equivocation: Option<&Equivocation>,
+    ) {
+        self.progress.admitted(room);
+        if let Some(equivocation) = equivocation {
+            self.equivocation(screen, equivocation).await;
+        }
+        let by = Signer::of(op.head().author, self.author, &self.liars);
+        for (index, entry) in op.entries().iter().enumerate() {
+            let line = match screen.format() {
+                Format::Json => show::entry_json(op, index, entry, by),
+                Format::Text => show::entry_text(op, entry, by),
+            };
+            screen.show(line).await;
+        }
+    }
+
+    async fn acked(&mut self, screen: &Screen, room: RoomId, peer: PeerId, position: Position) {
+        self.heard(screen, peer).await;
+        let Named { kind, name } = self.links.of(peer);
+        for op in self.progress.acked(room, &name, position, self.links.count()) {
+            let fields = json!({"event": "relayed", "op": op.to_string()});
+            only_json(screen, &kind.named(&name, fields)).await;
+        }
+    }
+
+    /// A link is connected: whoever dialled it is told so, and of each room anew.
+    async fn introduced(&mut self, screen: &Screen, named: &Named) {
+        if self.links.is_accepted(named) {
+            self.came(screen, named).await;
+        } else {
+            self.told.clear();
+            self.connected(screen, named).await;
         }
     }
 
@@ -343,8 +373,7 @@ impl Watch {
             return;
         }
         let Named { kind, name } = named;
-        let mut fields = json!({"event": "problem", "message": what});
-        fields[kind.word()] = json!(name);
+        let fields = kind.named(&name, json!({"event": "problem", "message": what}));
         self.tell(screen, &fields, || format!("WARNING  {what}   {name}")).await;
     }
 }

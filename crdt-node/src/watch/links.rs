@@ -37,10 +37,10 @@ impl Watch {
                 // Still the same: told once.
                 let Some(link) = news else { return };
                 let reason = link.reason.as_deref().unwrap_or_default();
-                let mut fields = json!({
+                let fields = json!({
                     "event": "link", "state": phase.word(), "reason": reason, "retry_ms": retry_ms,
                 });
-                fields[link.kind.word()] = json!(url);
+                let fields = link.kind.named(&url, fields);
                 let text = || match phase {
                     Phase::Refused => format!("{url} is refused: {reason}; you can keep writing"),
                     Phase::Connecting | Phase::Connected | Phase::Down => {
@@ -61,8 +61,8 @@ impl Watch {
     }
 
     pub(super) async fn connected(&self, screen: &Screen, Named { kind, name }: &Named) {
-        let mut fields = json!({"event": "link", "state": Phase::Connected.word()});
-        fields[kind.word()] = json!(name);
+        let fields = json!({"event": "link", "state": Phase::Connected.word()});
+        let fields = kind.named(name, fields);
         let text = || match kind {
             Kind::Relay => format!("connected to {name}"),
             Kind::Peer => format!("connected to peer {name}"),
@@ -72,7 +72,7 @@ impl Watch {
 
     /// Whether to tell of somebody who connects: programs always, people at most once a minute.
     pub(super) fn may_tell(&mut self, screen: &Screen, knock: Knock) -> bool {
-        screen.format() == Format::Json || self.guests.may_tell(knock, Instant::now())
+        screen.format() == Format::Json || self.knocks.may_tell(knock, Instant::now())
     }
 
     /// Somebody has connected and is let in.
@@ -92,10 +92,9 @@ impl Watch {
             return;
         }
         let reason = show::safe(&left.reason);
-        let mut fields = json!({"event": "link", "state": state, "reason": reason});
-        fields["side"] = json!("accepted");
         let name = named.map_or("a stranger", |named| &named.name);
-        fields[Kind::Peer.word()] = json!(name);
+        let fields = json!({"event": "link", "state": state, "reason": reason, "side": "accepted"});
+        let fields = Kind::Peer.named(name, fields);
         self.tell(screen, &fields, || format!("peer {name} has gone ({reason})")).await;
     }
 

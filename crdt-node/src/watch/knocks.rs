@@ -23,14 +23,14 @@ pub(super) enum Knock {
 
 /// What was not told yet.
 #[derive(Debug, Default)]
-pub(crate) struct Guests {
+pub(super) struct Knocks {
     /// Of each kind of [`Knock`], in its order.
     counts: [u64; 4],
     /// No line before this.
     quiet_until: Option<Instant>,
 }
 
-impl Guests {
+impl Knocks {
     /// Whether a person may be told of this at once. If not, it is part of the next sum.
     pub(super) fn may_tell(&mut self, knock: Knock, now: Instant) -> bool {
         let quiet = self.quiet_until.is_some_and(|until| now < until);
@@ -78,19 +78,19 @@ mod tests {
 
     #[test]
     fn the_first_is_told_at_once_and_the_others_in_sum_a_minute_later() {
-        let (mut guests, start) = (Guests::default(), Instant::now());
-        assert!(guests.may_tell(Knock::Came, start));
-        assert_eq!(guests.due(), None);
+        let (mut knocks, start) = (Knocks::default(), Instant::now());
+        assert!(knocks.may_tell(Knock::Came, start));
+        assert_eq!(knocks.due(), None);
         for knock in [Knock::Left, Knock::Came, Knock::Came, Knock::Left, Knock::Came] {
-            assert!(!guests.may_tell(knock, start + PAUSE / 2));
+            assert!(!knocks.may_tell(knock, start + PAUSE / 2));
         }
-        assert_eq!(guests.due(), Some(start + PAUSE));
+        assert_eq!(knocks.due(), Some(start + PAUSE));
         let due = start + PAUSE;
-        assert!(!guests.may_tell(Knock::Problem, due), "it belongs to the sum");
-        assert_eq!(guests.sum(due), "3 peers came, 2 left, 1 problems");
-        assert_eq!(guests.due(), None);
-        assert!(!guests.may_tell(Knock::Refused, due + PAUSE / 2));
-        assert_eq!(guests.sum(due + PAUSE), "1 peer refused");
-        assert!(guests.may_tell(Knock::Came, due + PAUSE * 2));
+        assert!(!knocks.may_tell(Knock::Problem, due), "it belongs to the sum");
+        assert_eq!(knocks.sum(due), "3 peers came, 2 left, 1 problems");
+        assert_eq!(knocks.due(), None);
+        assert!(!knocks.may_tell(Knock::Refused, due + PAUSE / 2));
+        assert_eq!(knocks.sum(due + PAUSE), "1 peer refused");
+        assert!(knocks.may_tell(Knock::Came, due + PAUSE * 2));
     }
 }
