@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap_complete::Shell;
 use crdt_relayer::config::{Kind, SETTINGS, Setting};
 
 const EXAMPLES: &str = "Examples:
@@ -25,6 +26,12 @@ pub(crate) enum Wanted {
     Run,
     /// Show the settings.
     CheckConfig,
+    /// Print a configuration file with every default.
+    InitConfig,
+    /// Print what completes commands in a shell.
+    Completions(Shell),
+    /// Write the manual's pages into a folder.
+    Man(PathBuf),
 }
 
 /// A command line.
@@ -45,9 +52,23 @@ impl Cli {
         let matches = command().get_matches();
         match matches.subcommand() {
             Some(("check-config", matches)) => Self::of(Wanted::CheckConfig, matches),
+            Some(("init-config", _)) => Self::plain(Wanted::InitConfig),
+            Some(("completions", matches)) => {
+                let shell = matches.get_one("shell").copied().unwrap_or(Shell::Bash);
+                Self::plain(Wanted::Completions(shell))
+            }
+            Some(("man", matches)) => {
+                let folder = matches.get_one("output").cloned().unwrap_or_default();
+                Self::plain(Wanted::Man(folder))
+            }
             Some((_, matches)) => Self::of(Wanted::Run, matches),
             None => Self::of(Wanted::Run, &matches),
         }
+    }
+
+    /// A command that no setting changes.
+    fn plain(wanted: Wanted) -> Self {
+        Self { wanted, config: None, json: false, flags: BTreeMap::new() }
     }
 
     fn of(wanted: Wanted, matches: &ArgMatches) -> Self {
@@ -69,6 +90,22 @@ pub(crate) fn command() -> Command {
     let run = Command::new("run").about("Run until SIGTERM or SIGINT (the default)");
     let check = Command::new("check-config")
         .about("Show each setting and where it comes from, and whether they go together");
+    let init = Command::new("init-config")
+        .about("Print a configuration file with every setting and its default");
+    let shell = Arg::new("shell")
+        .required(true)
+        .value_parser(value_parser!(Shell))
+        .help("Whose completions");
+    let completions =
+        Command::new("completions").about("Print what completes commands in a shell").arg(shell);
+    let output = Arg::new("output")
+        .short('o')
+        .long("output")
+        .required(true)
+        .value_name("DIR")
+        .value_parser(value_parser!(PathBuf))
+        .help("The folder");
+    let man = Command::new("man").about("Write the manual's pages into a folder").arg(output);
     with_flags(Command::new("crdt-relayer"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("Stores a room's signed operations and passes them on; can forge none")
@@ -76,6 +113,7 @@ pub(crate) fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(with_flags(run))
         .subcommand(with_flags(check))
+        .subcommands([init, completions, man])
 }
 
 fn with_flags(command: Command) -> Command {

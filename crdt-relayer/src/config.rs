@@ -5,6 +5,7 @@
 mod file;
 mod resolve;
 mod setting;
+mod template;
 mod value;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 pub use resolve::{ENVIRONMENT, Origin, Resolved, resolve};
 pub use setting::{SETTINGS, Setting};
+pub use template::template;
 pub use value::{Kind, Shown, Value};
 
 use crate::browsers::Browsers;

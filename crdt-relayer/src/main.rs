@@ -12,9 +12,9 @@ use std::process::ExitCode;
 #[cfg(feature = "nats")]
 use crdt_relayer::backplane::{self, nats::Nats, notes::Notes};
 use crdt_relayer::browsers::Browsers;
-use crdt_relayer::config::Config;
 #[cfg(feature = "nats")]
 use crdt_relayer::config::NatsConfig;
+use crdt_relayer::config::{self, Config};
 use crdt_relayer::dial::check_url;
 use crdt_relayer::driver::{Events, WhenFull};
 use crdt_relayer::escape::safe;
@@ -37,11 +37,20 @@ const LINKS_WAITING_MAX: usize = 64;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { wanted, config, json, flags } = Cli::parse();
-    let sources = Sources { flags, file: config };
+    let Cli { wanted, config: file, json, flags } = Cli::parse();
+    let sources = Sources { flags, file };
     let ended = match wanted {
         Wanted::Run => serve(&sources, json).await,
         Wanted::CheckConfig => check_config(&sources, json),
+        Wanted::InitConfig => show(&config::template()),
+        Wanted::Completions(shell) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut cli::command(), "crdt-relayer", &mut script);
+            io::stdout().write_all(&script).map_err(Failure::from)
+        }
+        Wanted::Man(folder) => {
+            clap_mangen::generate_to(cli::command(), folder).map_err(Failure::from)
+        }
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +60,10 @@ async fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+fn show(text: &str) -> Result<(), Failure> {
+    Ok(write!(io::stdout(), "{text}")?)
 }
 
 fn check_config(sources: &Sources, json: bool) -> Result<(), Failure> {

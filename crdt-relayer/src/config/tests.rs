@@ -128,6 +128,21 @@ fn settings_that_do_not_go_together_are_refused() {
 }
 
 #[test]
+fn the_file_to_begin_with_changes_nothing_commented_out_or_not() {
+    let defaults = resolve(&BTreeMap::new(), &BTreeMap::new(), None).unwrap();
+    let values = |settings: &Resolved| -> Vec<Value> {
+        settings.iter().map(|(_, value, _)| value.clone()).collect()
+    };
+    let file = template();
+    assert_eq!(values(&from_file(&file).unwrap()), values(&defaults));
+    // Comments are sentences; what is commented out is a setting.
+    let uncommented = file.replace("\n#", "\n").replace("\n ", "\n# ");
+    let settings = from_file(&uncommented).unwrap();
+    assert_eq!(values(&settings), values(&defaults));
+    assert!(settings.iter().all(|(.., origin)| *origin != Origin::Default));
+}
+
+#[test]
 fn every_setting_has_a_flag_a_variable_and_a_default_of_its_own() {
     let flags: std::collections::BTreeSet<_> = SETTINGS.iter().map(|s| s.flag).collect();
     let variables: std::collections::BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
