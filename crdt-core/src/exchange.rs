@@ -6,6 +6,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::effect::PeerId;
+use crate::graph::Graph;
 use crate::id::{OpId, Position, RoomId};
 use crate::limits;
 use crate::log::Verdict;
@@ -89,15 +90,16 @@ impl Replica {
         let Some(exchange) = &mut channel.exchange else { return };
         let Stage::Comparing { found, rounds } = &mut exchange.stage else { return };
         (exchange.moved, exchange.moved_at) = (true, self.now);
-        let much = |found: &Difference| found.have.len() + found.need.len() > limits::SERVED_MAX;
-        match room.items().compare(frame, found) {
+        let compared = room.items().compare(frame, found);
+        keep_first(&mut found.have, room.log.graph());
+        match compared {
             Err(_) => {
                 channel.exchange = None;
                 self.strike(peer, "reconcile", "not a message of negentropy, version 1");
             }
             Ok(Some(frame))
                 if *rounds < limits::RECONCILE_ROUNDS_MAX
-                    && !much(found)
+                    && found.need.len() <= limits::SERVED_MAX
                     && channel.questions.allow(self.now) =>
             {
                 *rounds += 1;
@@ -295,6 +297,19 @@ impl Replica {
                 (exchange.moved, exchange.moved_at) = (true, now);
             }
         }
+    }
+}
+
+/// Of more than is moved at once the first ops are kept, and one to tell that there are more. What is
+/// found later may come before them, and to send others first would be in vain: whoever lacks what
+/// they depend on keeps few of them.
+fn keep_first(have: &mut BTreeSet<OpId>, graph: &Graph) {
+    let kept = limits::SERVED_MAX + 1;
+    if have.len() > kept {
+        let place = |op: &OpId| Some((graph.position(*op)?, *op));
+        let mut placed: Vec<(Position, OpId)> = have.iter().filter_map(place).collect();
+        placed.sort_unstable();
+        *have = placed.into_iter().take(kept).map(|(_, op)| op).collect();
     }
 }
 

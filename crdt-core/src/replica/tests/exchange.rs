@@ -186,6 +186,32 @@ fn a_store_that_lost_its_last_ops_gets_them_back_without_a_whole_stream() {
     assert!(net.bytes < 30_000, "{} bytes", net.bytes);
 }
 
+/// What is too much to be moved at once is compared for again. While that goes well, a head that is
+/// announced meanwhile is not asked for: with all it depends on it comes by itself.
+#[test]
+fn three_comparisons_that_move_much_are_not_taken_for_vain_ones() {
+    let before = 500;
+    let ops = history(2 * limits::SERVED_MAX + before + 5_000, 0);
+    let mut net = Net::new(2);
+    net.nodes[1] = Node::start(1, disk_with(&ops[..before]));
+    net.nodes[2] = Node::start(2, disk_with(&ops));
+    net.link(1, 2);
+    let moved_twice = (2 * limits::SERVED_MAX + before) as u64;
+    let mut written = false;
+    while net.deliver() {
+        if !written && net.status(1).ops > moved_twice {
+            written = true;
+            assert!(net.status(1).ops < ops.len() as u64, "the third is under way");
+            net.write(1, 1);
+            net.now = net.now.after(limits::HEADS_AFTER);
+            net.input(1, Input::Flush);
+        }
+    }
+    assert!(written);
+    assert_same(&mut net);
+    assert_eq!(net.status(1).ops, ops.len() as u64 + 1);
+}
+
 /// A peer that answers comparisons with ids nobody has, for ever, gets a bounded number of messages
 /// and keeps nothing from others.
 #[test]

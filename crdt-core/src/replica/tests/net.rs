@@ -62,8 +62,9 @@ impl Disk {
                 }
             }
             Select::At(positions) => {
-                let at = |p: &Position| self.ops(load.room).find(|(q, ..)| q == p);
-                for (_, _, op) in positions.iter().filter_map(at) {
+                for (_, _, op) in
+                    self.ops(load.room).filter(|(p, ..)| positions.binary_search(p).is_ok())
+                {
                     if full(&ops) {
                         break;
                     }
