@@ -175,10 +175,11 @@ impl Replica {
         }
         let (pulled, through) = (exchange.pulled, exchange.through);
         let (more, fruitful) = (*more, *fruitful);
+        let Some(channel) = session.channels.get_mut(&id) else { return };
+        channel.tries = if fruitful { 0 } else { channel.tries };
         if more && fruitful {
             return self.compare(now, peer, id, pulled);
         }
-        let Some(channel) = session.channels.get_mut(&id) else { return };
         channel.exchange = None;
         if more {
             if let Some(room) = self.rooms.get_mut(&id) {
@@ -186,7 +187,6 @@ impl Replica {
             }
             return;
         }
-        channel.tries = if fruitful { 0 } else { channel.tries };
         let sound = channel.outgoing.as_ref().is_some_and(|outgoing| !outgoing.doubtful);
         if let Some(room) = self.rooms.get_mut(&id) {
             room.exchanging.remove(&peer);

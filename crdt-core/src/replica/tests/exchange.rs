@@ -210,6 +210,7 @@ fn three_comparisons_that_move_much_are_not_taken_for_vain_ones() {
     assert!(written);
     assert_same(&mut net);
     assert_eq!(net.status(1).ops, ops.len() as u64 + 1);
+    assert_eq!(said(&net, &["get"]).1, 0, "requests for single ops");
 }
 
 /// A peer that answers comparisons with ids nobody has, for ever, gets a bounded number of messages
