@@ -13,7 +13,7 @@ use crate::log::Verdict;
 use crate::message::Message;
 use crate::reconcile::{Difference, Items};
 use crate::replica::Replica;
-use crate::session::{Channel, Outgoing};
+use crate::session::{Channel, Outgoing, Session};
 use crate::standing::Came;
 use crate::time::Timestamp;
 
@@ -60,7 +60,6 @@ impl Replica {
             outgoing.filling = Some(now);
             room.give_up_at.get_or_insert(now.after(limits::FILLING_MAX));
         }
-        self.rooms.get_mut(&id).map(|room| room.exchanging.insert(peer));
         self.send(peer, &Message::Reconcile { room: id, answer: false, frame });
     }
 
@@ -155,7 +154,14 @@ impl Replica {
     /// Ends what is complete: everything that was found has come, or is acknowledged.
     pub(crate) fn settle_due(&mut self, now: Timestamp, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
-        let peers: Vec<PeerId> = room.exchanging.iter().copied().collect();
+        if room.items.is_none() {
+            return;
+        }
+        let compares = |session: &Session| {
+            session.channels.get(&id).is_some_and(|channel| channel.exchange.is_some())
+        };
+        let peers = self.sessions.iter().filter(|(_, session)| compares(session));
+        let peers: Vec<PeerId> = peers.map(|(peer, _)| *peer).collect();
         for peer in peers {
             self.settle_if_complete(now, peer, id);
         }
@@ -182,15 +188,9 @@ impl Replica {
         }
         channel.exchange = None;
         if more {
-            if let Some(room) = self.rooms.get_mut(&id) {
-                room.exchanging.remove(&peer);
-            }
             return;
         }
         let sound = channel.outgoing.as_ref().is_some_and(|outgoing| !outgoing.doubtful);
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.exchanging.remove(&peer);
-        }
         // What the peer could not take at once is looked at again when it announces its heads.
         if sound {
             self.send(peer, &Message::Settled { room: id, cursor: through, pulled });
@@ -245,9 +245,6 @@ impl Replica {
                     *outgoing = Outgoing::from(Position::START);
                     (outgoing.again, outgoing.doubtful) = (true, doubtful);
                     channel.exchange = None;
-                    if let Some(room) = self.rooms.get_mut(&id) {
-                        room.exchanging.remove(&peer);
-                    }
                     self.pump(peer);
                 }
                 Some(_) => {
@@ -263,11 +260,10 @@ impl Replica {
     /// Forgets the order of comparing once nobody compares.
     pub(crate) fn free_items(&mut self, now: Timestamp, id: RoomId) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        let channels = self.sessions.values().filter_map(|session| session.channels.get(&id));
-        if room.items.is_some()
-            && room.exchanging.is_empty()
-            && !channels.into_iter().any(|channel| channel.answers.is_recent(now))
-        {
+        let mut channels = self.sessions.values().filter_map(|session| session.channels.get(&id));
+        let in_use =
+            |channel: &Channel| channel.exchange.is_some() || channel.answers.is_recent(now);
+        if room.items.is_some() && !channels.any(in_use) {
             room.items = None;
         }
     }

@@ -156,7 +156,6 @@ impl Replica {
                 return;
             }
             channel.exchange = None;
-            room.exchanging.remove(&peer);
         }
         let count = room.log.graph().end().number();
         let larger = (count, Some(own_store)) > (told.count, store);
@@ -229,7 +228,6 @@ impl Replica {
             }
         }
         session.serving.forget(id);
-        room.exchanging.remove(&peer);
         self.acked_to(peer, id, end);
     }
 

@@ -55,8 +55,6 @@ pub(crate) struct Room {
     announced_at: Timestamp,
     /// The ops in the order in which they are compared, while they are.
     pub(crate) items: Option<Items>,
-    /// Peers with which this side compares.
-    pub(crate) exchanging: BTreeSet<PeerId>,
     /// When streams that stand still for a comparison are looked at.
     pub(crate) give_up_at: Option<Timestamp>,
     /// When very many heads are compared next.
@@ -83,7 +81,6 @@ impl Room {
             announced_at: Timestamp::default(),
             items: None,
             give_up_at: None,
-            exchanging: BTreeSet::new(),
             compare_at: Timestamp::default(),
             recorded: false,
         }

@@ -23,7 +23,6 @@ impl Replica {
         for id in session.channels.keys() {
             if let Some(room) = self.rooms.get_mut(id) {
                 room.subscribers.remove(&peer);
-                room.exchanging.remove(&peer);
                 room.fetch.forget(peer);
                 self.dirty.insert(*id);
             }
@@ -111,7 +110,6 @@ impl Replica {
                 }
                 if let Some(room) = self.rooms.get_mut(&room) {
                     room.subscribers.remove(&peer);
-                    room.exchanging.remove(&peer);
                 }
                 self.dirty.insert(room);
             }
