@@ -9,7 +9,7 @@ use crate::effect::{Command, Effect, Input, Link, PeerId, Record};
 use crate::fixtures::{Author, entry, room};
 use crate::id::{OpId, Position, RoomName, SetDigest, StoreId};
 use crate::limits;
-use crate::message::{Message, Received, encode_ops};
+use crate::message::{Message, encode_ops};
 use crate::op::Op;
 use crate::time::Timestamp;
 
@@ -269,11 +269,39 @@ fn who_compares_without_end_or_names_ids_that_do_not_exist_is_not_followed() {
     assert!(bytes < 4_000_000, "{bytes} bytes");
     let status = replica.status(room("main")).unwrap();
     assert_eq!(status.ops, 500);
-    let malformed = Message::Reconcile { room: room("main"), answer: false, frame: alloc::vec![9] };
-    assert!(matches!(
-        Received::decode(malformed.encode().as_bytes()),
-        Ok(Received::Message(Message::Reconcile { .. }))
-    ));
+}
+
+/// Messages that are none of a comparison: one to be answered, and an answer while this side compares.
+#[test]
+fn what_is_no_message_of_a_comparison_is_a_strike() {
+    for answer in [false, true] {
+        let ops = history(3, 0);
+        let Node { mut replica, .. } = Node::start(1, disk_with(&ops));
+        let (now, peer) = (Timestamp::from_ms(0), PeerId(5));
+        replica.handle(now, Input::PeerUp(peer, Link::ACCEPTED));
+        let mut say = |frame: &str| {
+            let mut effects = replica.handle(now, Input::Received(peer, frame.as_bytes().to_vec()));
+            effects.extend(replica.handle(now, Input::Flush));
+            effects
+        };
+        say(&hello(66, limits::WINDOW_BYTES));
+        // It claims to hold all, so nothing is on its way to it.
+        let cursor = Position::new(3);
+        say(&Message::Sub { room: room("main"), name: None, cursor }.encode());
+        let heads = Message::Heads {
+            room: room("main"),
+            set: SetDigest::from_bytes([7; 32]),
+            count: 1,
+            heads: Vec::new(),
+            cursor: Position::START,
+        };
+        let asks = |effect: &Effect| matches!(effect, Effect::Send(_, frame) if frame.starts_with("{\"type\":\"reconcile\""));
+        assert!(say(&heads.encode()).iter().any(asks), "it is compared with");
+        let room = room("main");
+        let malformed = Message::Reconcile { room, answer, frame: alloc::vec![9] };
+        let told = super::net::said(&say(&malformed.encode()));
+        assert_eq!(told, ["err reconcile"], "answer: {answer}");
+    }
 }
 
 /// Each answer costs the asker a pass over all its ids, so a peer that never lets it come to an end

@@ -80,12 +80,11 @@ fn who_acknowledges_what_it_drops_is_found_out_and_not_sent_it_for_ever() {
     let (kept, dropped) = (entry(&Author::new(1), &[], "1"), entry(&Author::new(2), &[], "2"));
     // Both came from somebody else.
     let other = crate::effect::PeerId(7);
-    let input = |client: &mut Client, input| client.input(input);
-    input(&mut client, Input::PeerUp(other, crate::effect::Link::ACCEPTED));
+    client.input(Input::PeerUp(other, crate::effect::Link::ACCEPTED));
     for frame in [hello(55, limits::WINDOW_BYTES), sub(0), ops(&[&kept, &dropped])] {
-        input(&mut client, Input::Received(other, frame.as_bytes().to_vec()));
+        client.input(Input::Received(other, frame.as_bytes().to_vec()));
     }
-    let acks = |effects: &[Effect]| {
+    let sent_ops = |effects: &[Effect]| {
         let sent = |effect: &&Effect| matches!(effect, Effect::Send(peer, frame) if peer.0 == 1 && frame.starts_with("{\"type\":\"ops\""));
         effects.iter().filter(sent).count()
     };
@@ -93,7 +92,7 @@ fn who_acknowledges_what_it_drops_is_found_out_and_not_sent_it_for_ever() {
     let mut pushes = 0;
     let mut effects = client.say(&sub(0));
     for _ in 0..12 {
-        for _ in 0..acks(&effects) {
+        for _ in 0..sent_ops(&effects) {
             pushes += 1;
             client.say(&ack);
         }
