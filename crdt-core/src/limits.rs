@@ -78,8 +78,8 @@ pub const SERVED_MAX: usize = 32_768;
 /// frame.
 pub const RECONCILE_BYTES_MAX: usize = 512 * 1024;
 
-/// Messages of one comparison after which it is given up: one splits each range into sixteen, so that
-/// six are enough for a million ops.
+/// Messages of one comparison after which what it found is moved, and the rest compared again: one
+/// splits each range into sixteen, so that six are enough for a million ops.
 pub const RECONCILE_ROUNDS_MAX: u32 = 16;
 
 /// Comparisons that moved nothing, while announcements differ, after which a peer is asked for

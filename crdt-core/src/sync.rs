@@ -5,14 +5,16 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::effect::{CloseReason, Effect, Event, PeerId, Scope};
-use crate::id::{OpId, Position, RoomId};
+use crate::id::{OpId, Position, RoomId, StoreId};
 use crate::limits;
-use crate::log::Verdict;
+use crate::log::{Admitted, Verdict};
 use crate::message::{Batch, DecodeError, Exception, Message, Received};
+use crate::op::RawOp;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::repair::Announced;
 use crate::replica::Replica;
+use crate::room::Room;
 use crate::session::{Asked, Incoming, Outgoing};
 use crate::standing::Came;
 use crate::time::Timestamp;
@@ -214,34 +216,7 @@ impl Replica {
         };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let parked_before = room.log.parked_bytes();
-        let (mut admitted, mut except, mut stored) = (Vec::new(), Vec::new(), 0);
-        let mut missing: BTreeSet<OpId> = BTreeSet::new();
-        let mut came: Vec<Came> = Vec::new();
-        for (index, op) in (0_u64..).zip(ops) {
-            let op = op.and_then(crate::op::RawOp::check_hash);
-            let verdict = match op {
-                Ok(op) => {
-                    let (id, known) = (op.id(), room.log.has(op.id()));
-                    let dependencies: Vec<OpId> = op.head().dependencies().collect();
-                    let verdict = room.log.receive(op, store, &mut admitted);
-                    came.push(Came { op: id, verdict, known });
-                    if verdict == Verdict::Parked && !known {
-                        room.fetch.came(id);
-                        missing.extend(dependencies);
-                    }
-                    verdict
-                }
-                Err(rejection) => Verdict::Rejected(rejection),
-            };
-            match verdict {
-                Verdict::Stored => stored += 1,
-                Verdict::Parked if planted(Bug::ParkedAcknowledged) => stored += 1,
-                Verdict::Parked => except.push(Exception { index, rejection: None }),
-                Verdict::Rejected(rejection) => {
-                    except.push(Exception { index, rejection: Some(rejection) });
-                }
-            }
-        }
+        let Judged { admitted, except, stored, came, mut missing } = judge(room, ops, store);
         if let (Some(own), false) = (&mut room.own, admitted.is_empty()) {
             let own_among = admitted.iter().any(|a| a.op.head().author == own.author());
             own.came(now, own_among);
@@ -327,4 +302,46 @@ impl Replica {
         }
         self.effects.push(Effect::Notify(Event::Acked { room: id, peer, position }));
     }
+}
+
+/// What became of the ops of one message.
+#[derive(Debug, Default)]
+struct Judged {
+    admitted: Vec<Admitted>,
+    /// Those that were not stored, and how many were.
+    except: Vec<Exception>,
+    stored: u64,
+    came: Vec<Came>,
+    /// Dependencies of those that are parked only now.
+    missing: BTreeSet<OpId>,
+}
+
+/// Checks each op and takes it into the room's log.
+fn judge(room: &mut Room, ops: Vec<Result<RawOp, Rejection>>, store: StoreId) -> Judged {
+    let mut judged = Judged::default();
+    for (index, op) in (0_u64..).zip(ops) {
+        let verdict = match op.and_then(RawOp::check_hash) {
+            Ok(op) => {
+                let (id, known) = (op.id(), room.log.has(op.id()));
+                let dependencies: Vec<OpId> = op.head().dependencies().collect();
+                let verdict = room.log.receive(op, store, &mut judged.admitted);
+                judged.came.push(Came { op: id, verdict, known });
+                if verdict == Verdict::Parked && !known {
+                    room.fetch.came(id);
+                    judged.missing.extend(dependencies);
+                }
+                verdict
+            }
+            Err(rejection) => Verdict::Rejected(rejection),
+        };
+        match verdict {
+            Verdict::Stored => judged.stored += 1,
+            Verdict::Parked if planted(Bug::ParkedAcknowledged) => judged.stored += 1,
+            Verdict::Parked => judged.except.push(Exception { index, rejection: None }),
+            Verdict::Rejected(rejection) => {
+                judged.except.push(Exception { index, rejection: Some(rejection) });
+            }
+        }
+    }
+    judged
 }
