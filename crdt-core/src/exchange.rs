@@ -13,7 +13,7 @@ use crate::log::Verdict;
 use crate::message::Message;
 use crate::reconcile::{Difference, Items};
 use crate::replica::Replica;
-use crate::session::{Channel, Outgoing, Session};
+use crate::session::{Channel, Outgoing, Session, channel};
 use crate::standing::Came;
 use crate::time::Timestamp;
 
@@ -43,7 +43,7 @@ impl Replica {
     pub(crate) fn compare(&mut self, now: Timestamp, peer: PeerId, id: RoomId, pulled: Position) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let end = room.log.graph().end();
-        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let channel = channel(&mut self.sessions, peer, id);
         // A peer that makes this side compare again and again is waited for.
         let Some(channel) = channel else { return };
         if !channel.questions.allow(now) {
@@ -65,7 +65,7 @@ impl Replica {
 
     /// A peer compares: answer, but not without end.
     pub(crate) fn compared_by(&mut self, now: Timestamp, peer: PeerId, id: RoomId, frame: &[u8]) {
-        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let channel = channel(&mut self.sessions, peer, id);
         let (Some(room), Some(channel)) = (self.rooms.get_mut(&id), channel) else {
             return self.blame(peer, "room", "subscribe to the room first");
         };
@@ -83,7 +83,7 @@ impl Replica {
 
     /// A peer answered.
     pub(crate) fn compared(&mut self, peer: PeerId, id: RoomId, frame: &[u8]) {
-        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let channel = channel(&mut self.sessions, peer, id);
         let (Some(room), Some(channel)) = (self.rooms.get_mut(&id), channel) else { return };
         // An answer that comes late is to a question that was given up.
         let Some(exchange) = &mut channel.exchange else { return };
@@ -277,7 +277,7 @@ impl Replica {
         came: &[Came],
         denied: &[OpId],
     ) {
-        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let channel = channel(&mut self.sessions, peer, id);
         let Some(channel) = channel else { return };
         (channel.conduct.heard_at, channel.conduct.ops_at) = (now, now);
         for came in came {

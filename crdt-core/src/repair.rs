@@ -10,7 +10,7 @@ use crate::limits;
 use crate::message::Message;
 use crate::order::set_digest;
 use crate::replica::Replica;
-use crate::session::Session;
+use crate::session::{Session, channel};
 use crate::time::Timestamp;
 
 /// What a peer announced of a room.
@@ -32,7 +32,7 @@ impl Replica {
         named: impl IntoIterator<Item = OpId>,
     ) {
         let asked = self.want_of_any(now, peer, id, named);
-        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let channel = channel(&mut self.sessions, peer, id);
         if let Some(channel) = channel {
             channel.conduct.asked(now, &asked);
         }

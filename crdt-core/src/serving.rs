@@ -21,8 +21,8 @@ pub(crate) struct Serving {
     rooms: BTreeMap<RoomId, OfRoom>,
     /// Positions and ids in all rooms.
     queued: usize,
-    /// The room whose ops are being read.
-    loading: Option<RoomId>,
+    /// Ops are being read.
+    loading: bool,
     /// The room that had its turn last.
     last: Option<RoomId>,
 }
@@ -54,12 +54,12 @@ impl Serving {
 
     /// The ops to read next, if none are being read.
     pub(crate) fn next(&mut self) -> Option<(RoomId, Vec<Position>)> {
-        if self.loading.is_some() {
+        if self.loading {
             return None;
         }
         let after = self.rooms.keys().find(|room| Some(**room) > self.last);
         let room = *after.or_else(|| self.rooms.keys().next())?;
-        (self.loading, self.last) = (Some(room), Some(room));
+        (self.loading, self.last) = (true, Some(room));
         let of_room = self.rooms.get(&room)?;
         let page = of_room.positions.iter().take(limits::BATCH_OPS_MAX);
         Some((room, page.copied().collect()))
@@ -67,7 +67,7 @@ impl Serving {
 
     /// The first `count` of `asked` were read. Returns the ids to report as missing with them.
     pub(crate) fn loaded(&mut self, room: RoomId, asked: &[Position], count: usize) -> Vec<OpId> {
-        self.loading = None;
+        self.loading = false;
         let Some(of_room) = self.rooms.get_mut(&room) else { return Vec::new() };
         // A store that returns nothing would otherwise be asked for ever.
         let done = if count == 0 { asked.len() } else { count };

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::effect::{Effect, Link, Load, PeerId, Scope, Select, Side};
 use crate::exchange::{Allowance, Exchange};
-use crate::id::{AuthorId, Nonce, OpId, Position, RoomId, SetDigest, StoreId};
+use crate::id::{Nonce, OpId, Position, RoomId, SetDigest, StoreId};
 use crate::limits;
 use crate::message::{Frame, encode_ops};
 use crate::planted::{Bug, planted};
@@ -23,8 +23,8 @@ pub(crate) struct Session {
     /// What this side said in its `hello`, and the peer in its own.
     pub(crate) nonce: Nonce,
     pub(crate) peer_nonce: Option<Nonce>,
-    /// The key that the peer has proved to have.
-    pub(crate) proved: Option<AuthorId>,
+    /// The peer has proved to have a key, and if only some are let in, one of theirs.
+    pub(crate) proved: bool,
     /// The peer's store; `None` until its `hello`.
     pub(crate) store: Option<StoreId>,
     /// The peer's software, as it says.
@@ -145,7 +145,7 @@ impl Session {
             chosen: link.side == Side::Dialled,
             nonce,
             peer_nonce: None,
-            proved: None,
+            proved: false,
             store: None,
             agent: String::new(),
             strikes: 0,
@@ -309,6 +309,15 @@ impl Session {
         self.release();
         self.serving.loaded(room, asked, count)
     }
+}
+
+/// What passes in a room on a connection, if either side has used it there.
+pub(crate) fn channel(
+    sessions: &mut BTreeMap<PeerId, Session>,
+    peer: PeerId,
+    room: RoomId,
+) -> Option<&mut Channel> {
+    sessions.get_mut(&peer)?.channels.get_mut(&room)
 }
 
 fn load(peer: PeerId, room: RoomId, what: Select) -> Effect {

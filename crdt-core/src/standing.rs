@@ -2,16 +2,15 @@
 //! Source: `docs/PROTOCOL.md`, "Withholding".
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::effect::{Effect, Event, Link, PeerId};
-use crate::id::{OpId, RoomId, SetDigest, StoreId};
+use crate::id::{OpId, RoomId, SetDigest};
 use crate::limits;
 use crate::log::{Log, Verdict};
 use crate::replica::Replica;
 use crate::room::Room;
-use crate::session::{Channel, Session};
+use crate::session::{Channel, Session, channel};
 use crate::time::Timestamp;
 
 /// A connection as this replica sees it.
@@ -21,10 +20,6 @@ pub struct PeerStatus {
     pub peer: PeerId,
     /// How it came about.
     pub link: Link,
-    /// The peer's software, as it says; empty until its `hello`.
-    pub agent: String,
-    /// The peer's store, as it says; `None` until its `hello`.
-    pub store: Option<StoreId>,
     /// The rooms that both use.
     pub rooms: Vec<PeerRoom>,
 }
@@ -177,8 +172,6 @@ impl Replica {
         let status = |(peer, session): (&PeerId, &Session)| PeerStatus {
             peer: *peer,
             link: session.link,
-            agent: session.agent.clone(),
-            store: session.store,
             rooms: session
                 .channels
                 .iter()
@@ -193,7 +186,7 @@ impl Replica {
 
     /// Notes that a peer said that it does not hold ops, which it may have named before.
     pub(crate) fn denied(&mut self, now: Timestamp, peer: PeerId, id: RoomId, ops: &[OpId]) {
-        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let channel = channel(&mut self.sessions, peer, id);
         let Some(channel) = channel else { return };
         for op in ops {
             if channel.conduct.denied(now, *op) {

@@ -15,7 +15,7 @@ use crate::rejection::Rejection;
 use crate::repair::Announced;
 use crate::replica::Replica;
 use crate::room::Room;
-use crate::session::{Asked, Incoming, Outgoing};
+use crate::session::{Asked, Incoming, Outgoing, channel};
 use crate::standing::Came;
 use crate::time::Timestamp;
 
@@ -97,16 +97,14 @@ impl Replica {
                     self.subscribed(now, peer, room, cursor);
                     self.subscribe_peered(room);
                 } else {
-                    let session = self.sessions.get_mut(&peer);
-                    if let Some(channel) = session.and_then(|s| s.channels.get_mut(&room)) {
+                    if let Some(channel) = channel(&mut self.sessions, peer, room) {
                         channel.asked = Some(Asked { cursor });
                     }
                     self.blame(peer, "room", "this side does not take part in that room");
                 }
             }
             Message::Unsub { room } => {
-                let session = self.sessions.get_mut(&peer);
-                if let Some(channel) = session.and_then(|session| session.channels.get_mut(&room)) {
+                if let Some(channel) = channel(&mut self.sessions, peer, room) {
                     (channel.outgoing, channel.incoming, channel.exchange) = (None, None, None);
                     channel.asked = None;
                 }
@@ -158,7 +156,7 @@ impl Replica {
 
     /// A room was joined: asks a peer for its ops, and gives it those that it asked for before.
     pub(crate) fn joined(&mut self, now: Timestamp, peer: PeerId, id: RoomId) {
-        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let channel = channel(&mut self.sessions, peer, id);
         match channel.and_then(|channel| channel.asked.take()) {
             Some(Asked { cursor }) => self.subscribed(now, peer, id, cursor),
             None => self.subscribe(peer, id),
