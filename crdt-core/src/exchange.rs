@@ -25,8 +25,8 @@ pub(crate) struct Exchange {
     pulled: Position,
     through: Position,
     /// Something happened since the peer announced its heads last, and when.
-    pub(crate) moved: bool,
-    pub(crate) moved_at: Timestamp,
+    moved: bool,
+    moved_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -87,8 +87,11 @@ impl Replica {
         let (Some(room), Some(channel)) = (self.rooms.get_mut(&id), channel) else { return };
         // An answer that comes late is to a question that was given up.
         let Some(exchange) = &mut channel.exchange else { return };
+        if !matches!(exchange.stage, Stage::Comparing { .. }) {
+            return;
+        }
+        exchange.progressed(self.now);
         let Stage::Comparing { found, rounds } = &mut exchange.stage else { return };
-        (exchange.moved, exchange.moved_at) = (true, self.now);
         let compared = room.items().compare(frame, found);
         keep_first(&mut found.have, room.log.graph());
         match compared {
@@ -206,9 +209,9 @@ impl Replica {
         let end = room.log.graph().end();
         let Some(channel) = session.channels.get_mut(&id) else { return };
         if let Some(incoming) = &mut channel.incoming
-            && core::mem::take(&mut incoming.unsettled)
+            && let Some(live) = incoming.unsettled.take()
         {
-            room.set_pulled(store, pulled.max(incoming.live), &mut self.effects);
+            room.set_pulled(store, pulled.max(live), &mut self.effects);
         }
         if let Some(outgoing) = &mut channel.outgoing
             && outgoing.filling.take().is_some()
@@ -285,13 +288,10 @@ impl Replica {
             channel.conduct.sent(now, came, needed);
         }
         let Some(exchange) = &mut channel.exchange else { return };
-        let Stage::Moving { need, .. } = &mut exchange.stage else { return };
         // One that waits for others is here only when they are.
         let done = came.iter().filter(|came| came.verdict != Verdict::Parked);
         for op in done.map(|came| &came.op).chain(denied) {
-            if need.remove(op) {
-                (exchange.moved, exchange.moved_at) = (true, now);
-            }
+            exchange.done(now, op);
         }
     }
 }
@@ -310,6 +310,25 @@ fn keep_first(have: &mut BTreeSet<OpId>, graph: &Graph) {
 }
 
 impl Exchange {
+    /// Something happened that brings it forward.
+    pub(crate) fn progressed(&mut self, now: Timestamp) {
+        (self.moved, self.moved_at) = (true, now);
+    }
+
+    /// Whether something did since this was asked last.
+    pub(crate) fn take_progress(&mut self) -> bool {
+        core::mem::take(&mut self.moved)
+    }
+
+    /// It waits for this op no more, if it did.
+    fn done(&mut self, now: Timestamp, op: &OpId) {
+        if let Stage::Moving { need, .. } = &mut self.stage
+            && need.remove(op)
+        {
+            self.progressed(now);
+        }
+    }
+
     /// Whether an op was asked for and has not come.
     pub(crate) fn needs(&self, op: OpId) -> bool {
         matches!(&self.stage, Stage::Moving { need, .. } if need.contains(&op))
@@ -319,7 +338,7 @@ impl Exchange {
 impl Channel {
     /// Whether a cursor is lacking one way or the other, so that nobody knows who lacks what.
     pub(crate) fn is_unsettled(&self) -> bool {
-        self.incoming.as_ref().is_some_and(|incoming| incoming.unsettled)
+        self.incoming.as_ref().is_some_and(|incoming| incoming.unsettled.is_some())
             || self.outgoing.as_ref().is_some_and(|outgoing| outgoing.filling.is_some())
     }
 }

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::message::Message;
 use crate::order::set_digest;
 use crate::replica::Replica;
-use crate::session::{Session, channel};
+use crate::session::{Incoming, Session, Told, channel};
 use crate::time::Timestamp;
 
 /// What a peer announced of a room.
@@ -83,7 +83,7 @@ impl Replica {
             || told.heads.len() < limits::HEADS_LISTED_MAX && set_digest(&told.heads) == told.set;
         let all_admitted = || told.heads.iter().all(|head| room.log.graph().contains(*head));
         incoming.complete = agreed || (all_admitted() && all_named());
-        incoming.told = Some((told.set, told.count));
+        incoming.told = Some(Told { set: told.set, count: told.count, cursor: told.cursor });
         if teaches
             && incoming.complete
             && let Some(own) = &mut room.own
@@ -97,13 +97,13 @@ impl Replica {
         let unknown: Vec<OpId> =
             told.heads.iter().copied().filter(|head| !room.log.has(*head)).collect();
         let lacked = core::mem::replace(&mut incoming.lacking, !unknown.is_empty());
-        (incoming.agreed, incoming.announced) = (None, Some((told.set, told.cursor)));
+        incoming.agreed = None;
         if store.is_some_and(|store| told.cursor < room.pulled(store)) {
             // It lost something: what it holds now came in another order.
-            incoming.unsettled = true;
+            incoming.unsettled.get_or_insert_default();
         }
         if told.count == 0 {
-            incoming.unsettled = false;
+            incoming.unsettled = None;
         }
         // Asking for heads did not close the gap, or the peer lacks what it should have.
         let here = lacked && !unknown.is_empty();
@@ -152,7 +152,7 @@ impl Replica {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(channel) = session.channels.get_mut(&id) else { return };
         if let Some(exchange) = &mut channel.exchange {
-            if core::mem::take(&mut exchange.moved) {
+            if exchange.take_progress() {
                 return;
             }
             channel.exchange = None;
@@ -183,7 +183,7 @@ impl Replica {
             return self.send_again(peer, id);
         }
         if !core::mem::replace(&mut incoming.again, true) {
-            incoming.unsettled = false;
+            incoming.unsettled = None;
             let (name, cursor) = (room.name.clone(), Some(Position::START));
             self.send(peer, &Message::Sub { room: id, name, cursor });
         }
@@ -203,8 +203,7 @@ impl Replica {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(store) = session.store else { return };
         let Some(incoming) = session.incoming(id) else { return };
-        (incoming.announced, incoming.complete) = (None, true);
-        incoming.unsettled = false;
+        (incoming.complete, incoming.unsettled) = (true, None);
         if let (true, Some(own)) = (teaches, &mut room.own) {
             own.complete(now);
         }
@@ -240,17 +239,17 @@ impl Replica {
         if !settled || log.graph().heads().len() > limits::HEADS_LISTED_MAX {
             return;
         }
-        let announced = |session: &Session| {
-            session.channels.get(&id)?.incoming.as_ref().and_then(|incoming| incoming.announced)
+        let differing = |session: &Session| {
+            session.channels.get(&id)?.incoming.as_ref().and_then(Incoming::differing)
         };
         let waiting: Vec<_> = self
             .sessions
             .iter()
-            .filter_map(|(peer, session)| Some((*peer, announced(session)?)))
-            .filter(|(_, (set, _))| *set == log.set_digest())
+            .filter_map(|(peer, session)| Some((*peer, differing(session)?)))
+            .filter(|(_, told)| told.set == log.set_digest())
             .collect();
-        for (peer, (set, cursor)) in waiting {
-            self.agreed(now, peer, id, set, cursor);
+        for (peer, told) in waiting {
+            self.agreed(now, peer, id, told.set, told.cursor);
         }
     }
 

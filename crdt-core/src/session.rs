@@ -100,24 +100,36 @@ pub(crate) struct Outgoing {
 
 /// The stream of the peer's ops.
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each said by a message")]
 pub(crate) struct Incoming {
-    /// The set this side and the peer last agreed on.
+    /// The set this side and the peer agreed on, if that is what the peer announced last.
     pub(crate) agreed: Option<SetDigest>,
-    /// What the peer announced last, and how many ops.
-    pub(crate) told: Option<(SetDigest, u64)>,
-    /// What the peer announced last, with its cursor, if this side held something else then.
-    pub(crate) announced: Option<(SetDigest, Position)>,
+    /// What the peer announced last.
+    pub(crate) told: Option<Told>,
     /// The last announcement named ops that are unknown here.
     pub(crate) lacking: bool,
     /// The last announcement named every head, and all of them are in the log here.
     pub(crate) complete: bool,
     /// The peer was asked for everything once more.
     pub(crate) again: bool,
-    /// Asked for without a cursor: ops of before are not known to have come.
-    pub(crate) unsettled: bool,
-    /// The cursor of the stream meanwhile.
-    pub(crate) live: Position,
+    /// Asked for without a cursor: ops of before are not known to have come. Where the stream stands
+    /// meanwhile.
+    pub(crate) unsettled: Option<Position>,
+}
+
+/// What a peer announced of a room, without the heads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) set: SetDigest,
+    /// How many ops.
+    pub(crate) count: u64,
+    pub(crate) cursor: Position,
+}
+
+impl Incoming {
+    /// What the peer announced last, unless this side held the same then or since.
+    pub(crate) fn differing(&self) -> Option<Told> {
+        self.told.filter(|_| self.agreed.is_none())
+    }
 }
 
 impl Outgoing {

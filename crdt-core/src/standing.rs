@@ -216,9 +216,9 @@ fn peer_room(now: Timestamp, room: &Room, session: &Session, channel: &Channel) 
     let id = room.id();
     let incoming = channel.incoming.as_ref();
     let told = incoming.and_then(|incoming| incoming.told);
-    let same = told.is_some_and(|(set, _)| set == log.set_digest());
+    let same = told.is_some_and(|told| told.set == log.set_digest());
     let ops = log.graph().end().number();
-    let there = told.map_or(0, |(_, count)| count);
+    let there = told.map_or(0, |told| told.count);
     let unsent = channel.outgoing.as_ref().map_or(0, |o| ops.saturating_sub(o.acked.number()));
     let ahead = if same { 0 } else { unsent };
     let behind = if same { 0 } else { there.saturating_sub(ops) };
@@ -237,6 +237,6 @@ fn peer_room(now: Timestamp, room: &Room, session: &Session, channel: &Channel) 
     } else {
         (Standing::CatchingUp, conduct.subscribed_at)
     };
-    let announced = told.map(|(set, _)| set);
+    let announced = told.map(|told| told.set);
     PeerRoom { room: id, standing, since, ahead, behind, announced, same }
 }

@@ -149,7 +149,7 @@ impl Replica {
         }
         channel.conduct.subscribed_at = self.now;
         let (name, cursor) = (room.name.clone(), room.cursor(store));
-        let unsettled = cursor.is_none();
+        let unsettled = cursor.is_none().then_some(Position::START);
         channel.incoming = Some(Incoming { unsettled, ..Incoming::default() });
         self.send(peer, &Message::Sub { room: id, name, cursor });
     }
@@ -223,8 +223,8 @@ impl Replica {
         let streamed = self.sessions.get_mut(&peer).and_then(|session| session.incoming(id));
         let whole = except.iter().all(|exception| exception.rejection.is_some());
         if let (Some(cursor), Some(incoming), true) = (cursor, streamed, whole) {
-            if incoming.unsettled {
-                incoming.live = cursor;
+            if let Some(live) = &mut incoming.unsettled {
+                *live = cursor;
             } else {
                 room.set_pulled(store, cursor, &mut self.effects);
             }
@@ -277,7 +277,7 @@ impl Replica {
             }
         }
         if let Some(exchange) = self.sessions.get_mut(&peer).and_then(|s| s.exchange(id)) {
-            (exchange.moved, exchange.moved_at) = (true, self.now);
+            exchange.progressed(self.now);
             self.dirty.insert(id);
         }
     }
