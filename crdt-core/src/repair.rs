@@ -267,7 +267,7 @@ impl Replica {
         }
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         if session.serving.asked(id, positions, &missing) {
-            session.load_served(peer, &mut self.effects);
+            session.at(self.now).load_served(peer, &mut self.effects);
         } else {
             self.blame(peer, "busy", "too many requests wait for an answer");
         }

@@ -154,6 +154,23 @@ fn who_takes_no_part_in_a_room_withholds_nothing_of_it() {
     assert!(client.replica.peers(after).iter().all(|peer| peer.rooms.is_empty()));
 }
 
+/// It is told that an op is not held, long after the message before: it owes the answer since then.
+#[test]
+fn who_was_only_just_sent_something_does_not_lag() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let late = Span::from_ms(60_000);
+    let now = Timestamp::from_ms(0).after(late);
+    let other = entry(&Author::new(1), &[], "1");
+    client.say_at(now, &heads(&[&other], 1));
+    let ids = alloc::vec![crate::fixtures::id_of(9)];
+    let told = client.say_at(now, &Message::Get { room: room("main"), ids }.encode());
+    assert_eq!(super::net::said(&told), ["ops"]);
+    assert_eq!(of(&client, late).standing, Standing::CatchingUp);
+    let long_after = Span::from_ms(late.as_ms() + limits::LAGGING_AFTER.as_ms());
+    assert_eq!(of(&client, long_after).standing, Standing::Lagging);
+}
+
 /// Much that was asked for takes its time: while ops come, the others are on their way.
 #[test]
 fn who_is_slow_withholds_nothing() {
