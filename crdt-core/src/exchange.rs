@@ -131,8 +131,8 @@ impl Replica {
         need.retain(|op| !graph.contains(*op));
         let more = more || have.len().max(need.len()) > limits::SERVED_MAX;
         have.truncate(limits::SERVED_MAX);
-        while need.len() > limits::SERVED_MAX {
-            need.pop_last();
+        if need.len() > limits::SERVED_MAX {
+            return self.give_up_comparing(peer, id);
         }
         let first = have.first().and_then(|position| graph.at(*position));
         let pushes = first.map(|first| (have.len(), first));
@@ -152,6 +152,16 @@ impl Replica {
         }
         self.pump(peer);
         self.dirty.insert(id);
+    }
+
+    /// More is there than can be asked for at once, and which of it comes first only the peer can tell:
+    /// it streams all it holds.
+    fn give_up_comparing(&mut self, peer: PeerId, id: RoomId) {
+        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
+        let Some(channel) = channel else { return };
+        channel.exchange = None;
+        channel.tries = limits::RECONCILE_TRIES_MAX;
+        self.repeat(peer, id, false);
     }
 
     /// Ends what is complete: everything that was found has come, or is acknowledged.

@@ -174,7 +174,7 @@ impl Replica {
     }
 
     /// The last resort, once per connection: whole streams.
-    fn repeat(&mut self, peer: PeerId, id: RoomId, all_known: bool) {
+    pub(crate) fn repeat(&mut self, peer: PeerId, id: RoomId, all_known: bool) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (Some(room), Some(incoming)) = (self.rooms.get(&id), session.incoming(id)) else {
             return;

@@ -9,7 +9,7 @@ use crate::effect::{Command, Effect, Input, Link, PeerId, Record};
 use crate::fixtures::{Author, entry, room};
 use crate::id::{OpId, Position, RoomName, SetDigest, StoreId};
 use crate::limits;
-use crate::message::{Message, encode_ops};
+use crate::message::{Message, Received, encode_ops};
 use crate::op::Op;
 use crate::time::Timestamp;
 
@@ -211,6 +211,44 @@ fn three_comparisons_that_move_much_are_not_taken_for_vain_ones() {
     assert_same(&mut net);
     assert_eq!(net.status(1).ops, ops.len() as u64 + 1);
     assert_eq!(said(&net, &["get"]).1, 0, "requests for single ops");
+}
+
+/// Ids say nothing of what comes first, so a chain of which very much is lacking could only be asked for
+/// with gaps. Here whoever holds more never begins.
+#[test]
+fn who_lacks_very_much_and_has_to_begin_itself_is_streamed_to() {
+    let before = 500;
+    let ops = history(limits::SERVED_MAX + before + 5_000, 0);
+    let mut net = Net::new(2);
+    net.nodes[1] = Node::start(1, disk_with(&ops[..before]));
+    net.nodes[2] = Node::start(2, disk_with(&ops));
+    net.link(1, 2);
+    let question = |frame: &str| {
+        let frame = Received::decode(frame.as_bytes());
+        matches!(frame, Ok(Received::Message(Message::Reconcile { answer: false, .. })))
+    };
+    // Something is written there before this side's stream is given up as standing still.
+    let waits = [limits::RECONCILE_WAIT, limits::HEADS_AFTER, limits::HEADS_EVERY];
+    for wait in waits.into_iter().chain([limits::HEADS_EVERY; 6]) {
+        while let Some((to, peer, frame)) = net.wire.pop_front() {
+            let unheard =
+                to == 1 && frame.starts_with("{\"type\":\"reconcile\"") && question(&frame);
+            if !unheard {
+                net.input(to, Input::Received(peer, frame.as_bytes().to_vec()));
+            }
+        }
+        net.now = net.now.after(wait);
+        if wait == limits::RECONCILE_WAIT {
+            net.write(2, 1);
+        }
+        for node in [1, 2] {
+            net.input(node, Input::Flush);
+        }
+    }
+    assert!(said(&net, &["reconcile"]).1 > 1, "it has begun");
+    assert_same(&mut net);
+    let streamed = bytes_of(&ops);
+    assert!(net.bytes < 2 * streamed, "{} bytes for {streamed}", net.bytes);
 }
 
 /// A peer that answers comparisons with ids nobody has, for ever, gets a bounded number of messages
