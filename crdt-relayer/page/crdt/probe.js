@@ -1,0 +1,62 @@
+// Signatures on which implementations of Ed25519 disagree, from docs/vectors/signatures.json: what
+// the guards around WebCrypto cannot see from the bytes alone.
+
+/** @type {{ about: string, author: string, message: string, sig: string, verdict: string }[]} */
+export const PROBES = [
+  {
+    about: "signature of RFC 8032",
+    author: "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c",
+    message: "6266742d637264742f76312f736967000707070707070707070707070707070707070707070707070707070707070707",
+    sig: "3e5ee4b706c1a5e4d61ed9f4e6e1141231f4ecf0bdcd1767f3897dbc935655ef" +
+      "dab1aa4be11ce396bc52f01cea62c4dfa12a2d673903a31dad9b67415a3da505",
+    verdict: "valid",
+  },
+  {
+    about: "bit 300 flipped",
+    author: "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c",
+    message: "6266742d637264742f76312f736967000707070707070707070707070707070707070707070707070707070707070707",
+    sig: "3e5ee4b706c1a5e4d61ed9f4e6e1141231f4ecf0bdcd1767f3897dbc935655ef" +
+      "dab1aa4be10ce396bc52f01cea62c4dfa12a2d673903a31dad9b67415a3da505",
+    verdict: "sig",
+  },
+  {
+    about: "R of mixed order, only with cofactor the equation holds",
+    author: "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c",
+    message: "6266742d637264742f76312f736967000707070707070707070707070707070707070707070707070707070707070707",
+    sig: "e6ff0e4955925b2100e8ceebbd4ffe93e6fdfc71c226b33409a570d916254f72" +
+      "2f4d27ffec100a35de5e7a549994a4c13c9c1fadc5c5277b661cd456ec7c2408",
+    verdict: "sig",
+  },
+  {
+    about: "key of mixed order, only with cofactor the equation holds",
+    author: "9ea3f11f5bd34f0cd7147fd0a436c088f624c6100c1df6a53c0a29e05d60cea0",
+    message: "6266742d637264742f76312f736967000707070707070707070707070707070707070707070707070707070707070707",
+    sig: "5866666666666666666666666666666666666666666666666666666666666666" +
+      "5ceb92a6d4b2ffae5c35b51cb02451d094b022fd431a2204325390338ef7d40f",
+    verdict: "sig",
+  },
+  {
+    about: "key of mixed order, the equation holds",
+    author: "9ea3f11f5bd34f0cd7147fd0a436c088f624c6100c1df6a53c0a29e05d60cea0",
+    message: "6266742d637264742f76312f736967000707070707070707070707070707070707070707070707070707070707070707",
+    sig: "f47e49f9d07ad2c1606b4d94067c41f9777d4ffda709b71da1d88628fce34d85" +
+      "7d1437f953e83bf7c530bd474af7f08378bbb5942ccff71b1c3c4f7da95ba70d",
+    verdict: "valid",
+  },
+  {
+    about: "key and R of mixed order, the equation holds",
+    author: "9ea3f11f5bd34f0cd7147fd0a436c088f624c6100c1df6a53c0a29e05d60cea0",
+    message: "6266742d637264742f76312f736967000707070707070707070707070707070707070707070707070707070707070707",
+    sig: "e6ff0e4955925b2100e8ceebbd4ffe93e6fdfc71c226b33409a570d916254f72" +
+      "dd9205a86091e94eec72d5ca2929b800692e910c2927a45e0203cffca2f30102",
+    verdict: "valid",
+  },
+  {
+    about: "key of mixed order, the equation holds only if k is not reduced modulo L",
+    author: "9ea3f11f5bd34f0cd7147fd0a436c088f624c6100c1df6a53c0a29e05d60cea0",
+    message: "6266742d637264742f76312f736967000707070707070707070707070707070707070707070707070707070707070707",
+    sig: "edc876d6831fd2105d0b4389ca2e283166469289146e2ce06faefe98b22548df" +
+      "ba5914a6917706fbe87479a8d1864ea19ec68c5f7063273cd75e881c257d6d0c",
+    verdict: "sig",
+  },
+];
