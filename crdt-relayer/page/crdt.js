@@ -11,3 +11,7 @@ export { ExportError, exportLines, verifyExport } from "./crdt/export.js";
 export { canonical, JsonError, parse } from "./crdt/json.js";
 export { Rejection, RULES } from "./crdt/rejection.js";
 export { roomId } from "./crdt/hash.js";
+export { Client } from "./crdt/client.js";
+export { Room } from "./crdt/room.js";
+export { AppendError } from "./crdt/author.js";
+export { MemoryStore } from "./crdt/store.js";
