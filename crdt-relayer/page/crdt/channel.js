@@ -68,19 +68,20 @@ export class Channel {
   /** @returns {Promise<{ except: object[], refused: { id?: string, code: string }[] }>} once what is good is stored */
   async ops({ ops, cursor, missing = [] }) {
     const results = await this.#room.receive(ops, this.#connection.peerStore);
-    const [except, refused] = [[], []];
+    const [except, refused, missed] = [[], [], []];
     for (const [index, { id, verdict }] of results.entries()) {
       if (id !== undefined) this.#fetch.done(id);
       if (verdict.verdict === "stored") continue;
       except.push({ index, ...verdict });
       if (verdict.verdict === "rejected") refused.push({ id, code: verdict.code });
+      else missed.push(...this.#room.log.missingOf(id));
     }
     const parked = except.length > refused.length;
     if (this.#subscribed && Number.isSafeInteger(cursor) && !parked) {
       this.#room.pulled(this.#connection.peerStore, cursor);
     }
     this.#withheld(missing.filter((id) => this.#fetch.done(id)));
-    if (parked) this.#fetch.want(this.#room.log.missing());
+    this.#fetch.want(missed);
     return { except, refused };
   }
 
@@ -101,7 +102,7 @@ export class Channel {
     }
     const unknown = heads.filter((id) => !log.holds(id));
     this.#fetch.want(unknown);
-    if (this.#fetch.idle) this.#fetch.want([...log.missing()].slice(0, MISSING_ASKED_MAX));
+    if (this.#fetch.idle) this.#fetch.want(first(MISSING_ASKED_MAX, log.missing()));
     if (unknown.length === 0 && heads.every((id) => log.op(id))) {
       this.#room.toldAll();
       // The peer lacks something, says so, and waits for nothing from here.
@@ -133,4 +134,13 @@ export class Channel {
     this.#changedAt = null;
     this.#stream.heads();
   }
+}
+
+function first(most, ids) {
+  const taken = [];
+  for (const id of ids) {
+    if (taken.length === most) break;
+    taken.push(id);
+  }
+  return taken;
 }

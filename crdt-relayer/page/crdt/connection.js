@@ -72,7 +72,9 @@ export class Connection {
 
   /** Sends a message that is not counted. @param {object} message */
   send(message) {
-    if (!this.#ended) this.#socket.send(JSON.stringify(message));
+    if (this.#ended) return;
+    this.#socket.send(JSON.stringify(message));
+    if (this.#socket.bufferedAmount > limits.OUTBOX_BYTES_MAX) this.close(1008, "slow");
   }
 
   /** Ends it. @param {number} code @param {string} reason */
@@ -122,13 +124,18 @@ export class Connection {
     return this.#outstanding.some((one) => one.room === channel.room.id);
   }
 
+  /** Whether a page of ops may be made: with this much credit it is never too long. @returns {boolean} */
+  get mayServe() {
+    return !this.#ended && this.#credit >= limits.GRANT_BYTES && this.#outstanding.length < OUTSTANDING_MAX;
+  }
+
   /**
    * Sends ops if there is credit.
    * @returns {boolean} whether they were sent
    */
   sendOps(room, ops, text, cursor) {
     const bytes = utf8Length(text);
-    if (this.#ended || bytes > this.#credit || this.#outstanding.length >= OUTSTANDING_MAX) return false;
+    if (!this.mayServe || bytes > this.#credit) return false;
     this.#credit -= bytes;
     this.#outstanding.push({ room: room.id, ids: ops.map((op) => op.id), cursor });
     this.#socket.send(text);

@@ -39,6 +39,9 @@ export const ASKED_OPS_MAX = 32_768;
 export const PREDS_OF_AUTHOR_MAX = 2;
 /** Received and not handled yet: a peer that keeps to its credit stays far below. */
 export const INBOX_BYTES_MAX = 8_388_608;
+/** Waiting to be written: who reads too slowly is disconnected. */
+export const OUTBOX_BYTES_MAX = 16_777_216;
+export const PONG_BACKLOG_BYTES = 1_048_576;
 export const WAITING_APPENDS_MAX = 65_536;
 export const KEYS_KEPT_MAX = 1_024;
 

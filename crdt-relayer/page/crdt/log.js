@@ -75,6 +75,11 @@ export class Log {
     return this.#parked.missing();
   }
 
+  /** Ids that one parked op waits for. @param {string} id @returns {string[]} */
+  missingOf(id) {
+    return this.#parked.missingOf(id).filter((dependency) => !this.#parked.has(dependency));
+  }
+
   /** Ids of rejected ops that are remembered, with the rule each breaks. @returns {[string, string][]} */
   get rejected() {
     return [...this.#rejected];
@@ -208,7 +213,7 @@ export class Log {
 
   /**
    * Decodes, verifies and inserts an op, as if it came from a peer.
-   * @param {string | Uint8Array | import("./json.js").Json} input
+   * @param {string | Uint8Array} input an envelope in any spelling
    * @param {import("./ed25519.js").Verifier} [verifier]
    * @returns {Promise<Verdict>} what breaks a rule is `rejected`
    */

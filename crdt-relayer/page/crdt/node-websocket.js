@@ -5,7 +5,7 @@ import { createHash, randomBytes } from "node:crypto";
 import http from "node:http";
 import https from "node:https";
 
-import { CONNECT_MS, MESSAGE_BYTES_MAX } from "./limits.js";
+import { CONNECT_MS, MESSAGE_BYTES_MAX, PONG_BACKLOG_BYTES } from "./limits.js";
 
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const HEADER_BYTES_MAX = 16_384;
@@ -212,8 +212,10 @@ export class NodeWebSocket {
       this.#hurry();
       return;
     }
-    if (opcode === PING) this.#write(PONG, payload);
-    else if (opcode !== PONG) throw new Violation(1002, "frame");
+    // Who asks for life signs and does not read them gets no more of them.
+    const reads = this.bufferedAmount < PONG_BACKLOG_BYTES;
+    if (opcode === PING && reads) this.#write(PONG, payload);
+    else if (opcode !== PING && opcode !== PONG) throw new Violation(1002, "frame");
     this.onalive?.({});
   }
 

@@ -102,17 +102,9 @@ function decodeEnvelope(value) {
   return new UnverifiedOp(MADE_HERE, { id, head, data, sig, dataText });
 }
 
-/**
- * Decodes an envelope: every rule but the signature and those that need the log.
- * @param {string | Uint8Array | Json} input its text in any spelling, or what `parse` made of it; the
- *   members of a value are taken over and frozen
- * @returns {UnverifiedOp}
- * @throws {Rejection} with the code of the first rule that is broken
- */
-export function decodeOp(input) {
-  const isText = typeof input === "string" || input instanceof Uint8Array;
+function refusing(decode) {
   try {
-    return decodeEnvelope(isText ? parse(input, limits.MESSAGE_DEPTH_MAX) : input);
+    return decode();
   } catch (error) {
     if (error instanceof JsonError) throw new Rejection("json", error.message);
     throw error;
@@ -120,8 +112,28 @@ export function decodeOp(input) {
 }
 
 /**
+ * Decodes an envelope: every rule but the signature and those that need the log.
+ * @param {string | Uint8Array} text in any spelling of the JSON profile
+ * @returns {UnverifiedOp}
+ * @throws {Rejection} with the code of the first rule that is broken
+ */
+export function decodeOp(text) {
+  return refusing(() => decodeEnvelope(parse(text, limits.MESSAGE_DEPTH_MAX)));
+}
+
+/**
+ * Decodes an envelope that stood in a message. A text is none: it is not parsed a second time.
+ * @param {Json} value what `parse` gave; its members are taken over and frozen
+ * @returns {UnverifiedOp}
+ * @throws {Rejection} with the code of the first rule that is broken
+ */
+export function decodeOpValue(value) {
+  return refusing(() => decodeEnvelope(value));
+}
+
+/**
  * Checks the author's key and signature.
- * @param {UnverifiedOp | string | Uint8Array | Json} input what `decodeOp` gave or takes
+ * @param {UnverifiedOp | string | Uint8Array} input what `decodeOp` gave or takes
  * @param {import("./ed25519.js").Verifier} [verifier]
  * @returns {Promise<Op>}
  * @throws {Rejection} `key`, `sig`, and whatever `decodeOp` throws

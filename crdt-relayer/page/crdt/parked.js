@@ -35,6 +35,11 @@ export class Parked {
     for (const id of this.#waiting.keys()) if (!this.#ops.has(id)) yield id;
   }
 
+  /** What a parked op lacks. @param {string} id @returns {string[]} */
+  missingOf(id) {
+    return [...(this.#ops.get(id)?.missing ?? [])];
+  }
+
   /**
    * Parks an op.
    * @param {Op} op

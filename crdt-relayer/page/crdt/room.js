@@ -2,7 +2,7 @@
 
 import { Author } from "./author.js";
 import { Log } from "./log.js";
-import { decodeOp, verifyOp } from "./op.js";
+import { decodeOpValue, verifyOp } from "./op.js";
 import { Rejection } from "./rejection.js";
 
 /** @typedef {import("./op.js").Op} Op */
@@ -123,7 +123,7 @@ export class Room {
   async #check(envelope) {
     let id;
     try {
-      const unverified = decodeOp(envelope);
+      const unverified = decodeOpValue(envelope);
       ({ id } = unverified);
       if (this.log.known(id)) return { id };
       return { id, op: await verifyOp(unverified, this.#verifier) };

@@ -94,6 +94,7 @@ export class Stream {
   }
 
   #answer() {
+    if (!this.#connection.mayServe) return false;
     const page = takePage(this.#asked, 0, () => true);
     const missing = this.#missing.slice(0, Math.min(MISSING_IN_MESSAGE, GET_IDS_MAX));
     if (!this.#send(page.ops, missing.length > 0 ? { missing } : {})) return false;
@@ -103,6 +104,7 @@ export class Stream {
   }
 
   #page() {
+    if (!this.#connection.mayServe) return false;
     const { log } = this.#room;
     const keep = (at) => this.#everything || this.#room.source(at) !== this.#connection.peerStore;
     const page = takePage(log.admitted, this.#position, keep);
