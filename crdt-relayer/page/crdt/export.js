@@ -1,10 +1,11 @@
 // Files of ops, one envelope on each line. Source: docs/PROTOCOL.md, "Exported files".
 
+import { ahead } from "./ahead.js";
 import { defaultVerifier } from "./ed25519.js";
 import { LINE_BYTES_MAX } from "./limits.js";
 import { Log } from "./log.js";
 import { decodeOp, verifyOp } from "./op.js";
-import { Rejection } from "./rejection.js";
+import { Rejection, RULES } from "./rejection.js";
 import { utf8 } from "./bytes.js";
 
 /** A file of ops is not what it must be. */
@@ -61,25 +62,26 @@ function join(pieces, length) {
   return whole;
 }
 
-async function take(line, logs, verifier) {
-  if (line.bytes.length === 0) throw new ExportError(line.number, "empty", "an empty line");
+async function readOp({ number, bytes }, verifier) {
+  if (bytes.length === 0) throw new ExportError(number, "empty", "an empty line");
   try {
-    const unverified = decodeOp(line.bytes);
-    const { room } = unverified.head;
-    const log = logs.get(room) ?? new Log(room);
-    logs.set(room, log);
-    if (log.known(unverified.id)?.verdict === "stored") {
-      throw new ExportError(line.number, "twice", `op ${unverified.id} is there twice`);
-    }
-    const verdict = log.insert(await verifyOp(unverified, verifier));
-    if (verdict.verdict === "parked") {
-      throw new ExportError(line.number, "dependency", `a dependency of ${unverified.id} is not before it`);
-    }
-    if (verdict.verdict === "rejected") throw new Rejection(verdict.code, unverified.id);
+    return { number, op: await verifyOp(decodeOp(bytes), verifier) };
   } catch (error) {
     if (!(error instanceof Rejection)) throw error;
-    throw new ExportError(line.number, error.code, error.message);
+    throw new ExportError(number, error.code, error.message);
   }
+}
+
+function take({ number, op }, logs) {
+  const { room } = op.head;
+  const log = logs.get(room) ?? new Log(room);
+  logs.set(room, log);
+  if (log.op(op.id)) throw new ExportError(number, "twice", `op ${op.id} is there twice`);
+  const { verdict, code } = log.insert(op);
+  if (verdict === "parked") {
+    throw new ExportError(number, "dependency", `a dependency of ${op.id} is not before it`);
+  }
+  if (verdict === "rejected") throw new ExportError(number, code, `${RULES[code]}: ${op.id}`);
 }
 
 /**
@@ -97,8 +99,8 @@ export async function verifyExport(file, { verifier, onProgress = () => {} } = {
   const checker = verifier ?? (await defaultVerifier());
   const rooms = new Map();
   let ops = 0;
-  for await (const line of linesOf(file)) {
-    await take(line, rooms, checker);
+  for await (const line of ahead(linesOf(file), (one) => readOp(one, checker))) {
+    take(line, rooms);
     ops += 1;
     onProgress(ops);
   }

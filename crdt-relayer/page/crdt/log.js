@@ -1,6 +1,7 @@
 // The log of one room: which ops belong to it, in what order, and who forked a chain. A verdict
 // depends on the op and its causal past only. Source: docs/PROTOCOL.md, "Validity", "Equivocation".
 
+import { ahead } from "./ahead.js";
 import { REJECTED_MAX } from "./limits.js";
 import { forkId } from "./hash.js";
 import { decodeOp, hasItsForm, Op, verifyOp } from "./op.js";
@@ -238,10 +239,10 @@ export class Log {
   async verifyAll(onProgress = () => {}, verifier) {
     const again = new Log(this.room);
     const [ops, before] = [[...this.ops()], { set: this.set, log: this.log }];
-    for (const [done, op] of ops.entries()) {
-      const verdict = await again.receive(op.envelope(), verifier);
-      if (verdict.verdict !== "stored") throw new Rejection(verdict.code ?? "ancestor", op.id);
-      onProgress(done + 1, ops.length);
+    for await (const op of ahead(ops, (one) => verifyOp(one.envelope(), verifier))) {
+      const { verdict, code } = again.insert(op);
+      if (verdict !== "stored") throw new Rejection(code ?? "ancestor", op.id);
+      onProgress(again.size, ops.length);
     }
     if (again.set !== before.set || again.log !== before.log) throw new Error("the digests differ");
     let entries = 0;

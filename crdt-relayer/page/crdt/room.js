@@ -1,5 +1,6 @@
 // A room that a client takes part in: its log, what was written here, and who is told of changes.
 
+import { ahead } from "./ahead.js";
 import { Author } from "./author.js";
 import { Log } from "./log.js";
 import { decodeOpValue, verifyOp } from "./op.js";
@@ -73,8 +74,8 @@ export class Room {
 
   /** Reads what the store holds; every op is checked again. */
   async load() {
-    for await (const envelope of await this.#store.load(this.id)) {
-      const op = await verifyOp(envelope, this.#verifier);
+    const envelopes = await this.#store.load(this.id);
+    for await (const op of ahead(envelopes, (envelope) => verifyOp(envelope, this.#verifier))) {
       const { verdict, code } = this.log.insert(op, NOBODY, (one) => this.#admit(one, NOBODY));
       if (verdict !== "stored") throw new Rejection(code ?? "ancestor", `the store's op ${op.id}`);
     }

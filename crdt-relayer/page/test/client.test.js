@@ -168,6 +168,35 @@ test("a relayer that lost its store, and got another's ops, is given what it lac
   assert.deepEqual(copy.digests().set, room.digests().set);
 });
 
+test("what was written offline and what the relayer holds come together", DEADLINE, async (t) => {
+  const { url, port, kill } = await relayer(t);
+  await kill();
+  const store = await FileStore.open(folder(t));
+  const { client: me, events } = client(t, url, { key: await SecretKey.generate(), store, trustStore: true });
+  const room = await me.join("main");
+  const mine = [];
+  for (let n = 0; n < 300; n += 1) {
+    // One op each: the next is appended when this one is in the log.
+    const added = room.ops({ from: n }).next();
+    mine.push(room.append({ mine: n }));
+    await added;
+  }
+  // Others fill the relayer before this client finds it again.
+  const data = folder(t);
+  const elsewhere = await relayer(t, { data });
+  const { client: other } = client(t, elsewhere.url, { key: await SecretKey.generate() });
+  const copy = await other.join("main");
+  for (let n = 0; n < 200; n += 1) await copy.append({ theirs: n });
+  other.close();
+  await elsewhere.kill();
+  const again = await relayer(t, { data, port });
+  await Promise.all(mine);
+  const reader = await client(t, again.url).client.join("main");
+  await Promise.all([entries(room, 500), entries(reader, 500)]);
+  assert.deepEqual(room.digests().set, reader.digests().set);
+  assert.deepEqual(events.filter(({ type }) => ["strike", "refused", "peer-error"].includes(type)), []);
+});
+
 test("a client with a durable store goes on with its chain after an unclean end", DEADLINE, async (t) => {
   const [{ url }, path, key] = [await relayer(t), folder(t), await SecretKey.generate()];
   const before = client(t, url, { key, store: await FileStore.open(path) }).client;
