@@ -6,7 +6,7 @@ import { defaultVerifier } from "./ed25519.js";
 import { forkId, opId, signedBytes } from "./hash.js";
 import { checkHead, decodeHead, exact } from "./head.js";
 import { canonical, JsonError, parse } from "./json.js";
-import { MESSAGE_BYTES_MAX, MESSAGE_DEPTH_MAX } from "./limits.js";
+import { EVIDENCE_BYTES_MAX, MESSAGE_DEPTH_MAX } from "./limits.js";
 import { Rejection } from "./rejection.js";
 
 /** A file is no evidence. */
@@ -45,7 +45,7 @@ async function verifyBoth(value, verifier) {
 
 function parseFile(text) {
   try {
-    if (text.length > MESSAGE_BYTES_MAX) throw new JsonError("syntax", "longer than any evidence");
+    if (text.length > EVIDENCE_BYTES_MAX) throw new JsonError("syntax", "longer than any evidence");
     return parse(text, MESSAGE_DEPTH_MAX);
   } catch (cause) {
     if (!(cause instanceof JsonError)) throw cause;

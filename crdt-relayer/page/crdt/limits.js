@@ -24,6 +24,8 @@ export const ROOMS_MAX = 64;
 export const STRIKES_MAX = 16;
 
 // These protect this side.
+/** Two heads of the largest size, with room to spare. */
+export const EVIDENCE_BYTES_MAX = 65_536;
 export const LINE_BYTES_MAX = 131_072;
 export const GRANT_BYTES = 262_144;
 export const PAGE_WEIGHT = 131_072;

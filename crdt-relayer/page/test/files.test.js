@@ -36,6 +36,11 @@ test("a file in pieces of any size is read like one piece", async () => {
   }
 });
 
+test("the line feed of the last line may be missing", async () => {
+  const { lines } = await file("a chain of three");
+  assert.equal((await verifyExport(lines.join("").slice(0, -1))).ops, 3);
+});
+
 test("what is wrong with a file is named with its line", async () => {
   const { lines } = await file("a chain of three");
   const [a, b, c] = lines;
@@ -51,8 +56,9 @@ test("what is wrong with a file is named with its line", async () => {
     [a + "{}\n", 2, "field"],
     [a + "nonsense\n", 2, "json"],
     [a + long, 2, "line"],
-    [a + " ".repeat(131_072), 2, "line"],
-    [a + b.trimEnd(), 2, "line"],
+    [a + " ".repeat(131_073), 2, "line"],
+    [a + " ".repeat(131_072), 2, "json"],
+    [a + b.slice(0, -2), 2, "json"],
     [`\ufeff${a}`, 1, "json"],
   ];
   for (const [text, line, code] of cases) await assert.rejects(verifyExport(text), { name: "ExportError", line, code });

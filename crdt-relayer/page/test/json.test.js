@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { canonical, JsonError, parse } from "../crdt.js";
+import { random } from "./random.js";
 import { vectors } from "./vectors.js";
 
 const bytesOf = ({ input, input_hex: hex }) =>
@@ -22,16 +23,6 @@ for (const one of cases) {
     assert.deepEqual(parse(one.canonical), value);
     assert.equal(canonical(parse(one.canonical)), one.canonical);
   });
-}
-
-/** Numbers from a seed, the same on every run (mulberry32). */
-function random(seed) {
-  return (below) => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
 }
 
 const LETTERS = ["a", "Z", "0", '"', "\\", "\n", "\u0007", "\u007f", "é", "\u2028", "\uffff", "😀", "דּ", "__proto__"];

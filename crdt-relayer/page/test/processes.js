@@ -71,3 +71,11 @@ export async function node(t, name) {
     log: async () => (await call("log", "--json")).trim().split("\n").map((line) => JSON.parse(line)),
   };
 }
+
+/** What `crdt-node verify FILE --json` says of a file. @returns {Promise<{ ok: boolean, problems: string[] }>} */
+export async function verdictOfNode(file) {
+  const path = program("crdt-node", "CRDT_NODE");
+  // It exits with 5 for a bad file and says the same.
+  const { stdout } = await run(path, ["verify", file, "--json"]).catch((error) => error);
+  return JSON.parse(stdout);
+}
