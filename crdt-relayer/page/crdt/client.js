@@ -19,7 +19,7 @@ const FINAL = new Set(["version", "own-store"]);
  * * `refused`: the peer sent an op that breaks the rule `code`; its `id` if that could be read
  * * `withheld`: the peer named `ids` of `room` and does not send them
  * * `strike`: an error held against the peer; `peer-error`: one it holds against this side
- * * `failed`: the store failed with `error`
+ * * `failed`: the store failed with `error`, or there is no WebSocket; the client is closed
  * @typedef {{ type: string, [detail: string]: unknown }} ClientEvent
  */
 
@@ -79,6 +79,13 @@ export class Client {
     queueMicrotask(() => this.#options.onEvent(event));
   }
 
+  /** Goes no further than the store has come. */
+  #fail(error) {
+    if (this.#closed) return;
+    this.#event({ type: "failed", error });
+    this.close();
+  }
+
   /**
    * Takes part in a room. Also works while there is no connection.
    * @param {string} name
@@ -105,7 +112,8 @@ export class Client {
     const { key, store, trustStore = false } = this.#options;
     const verifier = this.#options.verifier ?? (await defaultVerifier());
     const changed = (room) => this.#connection?.changedRoom(room);
-    const room = new Room(name, id, { key, store, verifier, learnt: trustStore, changed });
+    const failed = (error) => this.#fail(error);
+    const room = new Room(name, id, { key, store, verifier, learnt: trustStore, changed, failed });
     await room.load();
     if (this.#closed) throw new Error("the client is closed");
     this.#rooms.set(id, room);
@@ -120,7 +128,7 @@ export class Client {
       if (this.#closed) return;
       this.#socket = new WebSocket(this.#url);
     } catch (error) {
-      this.#event({ type: "failed", error });
+      this.#fail(error);
       return;
     }
     const socket = this.#socket;
@@ -146,7 +154,15 @@ export class Client {
 
   #seenByConnection() {
     const { key, store, agent } = this.#options;
-    return { key, store, agent, rooms: this.#rooms, event: (event) => this.#event(event), now: () => Date.now() };
+    return {
+      key,
+      store,
+      agent,
+      rooms: this.#rooms,
+      event: (event) => this.#event(event),
+      fail: (error) => this.#fail(error),
+      now: () => Date.now(),
+    };
   }
 
   #again(code, reason) {

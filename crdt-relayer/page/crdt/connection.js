@@ -40,7 +40,8 @@ export class Connection {
   /**
    * @param {any} socket an open websocket
    * @param {{ key?: import("./key.js").SecretKey, store: import("./store.js").Store, agent: string,
-   *   rooms: Map<string, import("./room.js").Room>, event: (event: object) => void, now: () => number }} client
+   *   rooms: Map<string, import("./room.js").Room>, event: (event: object) => void,
+   *   fail: (error: Error) => void, now: () => number }} client
    */
   constructor(socket, client) {
     this.#socket = socket;
@@ -165,10 +166,9 @@ export class Connection {
         this.#inboxBytes -= next.bytes + 64;
         await this.#handle(next);
       }
-    } catch (cause) {
-      // The store failed: nothing that follows may be acknowledged.
-      this.event({ type: "failed", error: cause });
-      this.close(1001, "going-away");
+    } catch (error) {
+      // Nothing that follows may be acknowledged.
+      this.#client.fail(error);
     }
     this.#draining = false;
   }
@@ -274,8 +274,8 @@ export class Connection {
     const room = this.#client.rooms.get(id);
     const stored = new Set(oldest.ids);
     for (const entry of except) {
-      const refused = oldest.ids[entry?.index];
-      if (refused === undefined) continue;
+      if (!Number.isSafeInteger(entry?.index) || entry.index >= oldest.ids.length) continue;
+      const refused = oldest.ids[entry.index];
       stored.delete(refused);
       if (entry.verdict === "rejected") room?.refused(refused, forPeople(String(entry.code), CODE_CHARS_MAX));
     }

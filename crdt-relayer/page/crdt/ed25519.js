@@ -16,7 +16,7 @@ import { sha512 } from "./sha512.js";
 
 const ALGORITHM = "Ed25519";
 
-/** Steps 1 of the rule. @returns the point, or `null` if the key is not acceptable */
+/** Step 1 of the rule. @returns the point, or `null` if the key is not acceptable */
 function acceptableKey(bytes) {
   if (bytes.length !== 32 || !isReduced(bytes)) return null;
   const point = decodePoint(bytes);
@@ -64,7 +64,7 @@ const webcrypto = (subtle) => ({
 /** Checks signatures, one at a time. Keys that were seen are kept, at most 1,024. */
 export class Verifier {
   #backend;
-  /** author -> acceptable key or `null`; the one seen longest ago is forgotten first */
+  /** author -> promise of its acceptable key or `null`; the one first seen longest ago goes first */
   #keys = new Map();
 
   constructor(backend) {
@@ -76,16 +76,19 @@ export class Verifier {
     return this.#backend.name;
   }
 
-  async #key(author) {
+  #key(author) {
     let key = this.#keys.get(author);
     if (key === undefined) {
-      const bytes = fromHex(author);
-      const point = acceptableKey(bytes);
-      key = point && { bytes, point, handle: await this.#backend.key(bytes) };
+      key = this.#readKey(fromHex(author));
       if (this.#keys.size >= KEYS_KEPT_MAX) this.#keys.delete(this.#keys.keys().next().value);
       this.#keys.set(author, key);
     }
     return key;
+  }
+
+  async #readKey(bytes) {
+    const point = acceptableKey(bytes);
+    return point && { bytes, point, handle: await this.#backend.key(bytes) };
   }
 
   /**

@@ -19,6 +19,7 @@ export class Room {
   #verifier;
   #author;
   #changed;
+  #failed;
   /** Where each op came from, by position from 0; and each op's position, from 1. */
   #sources = [];
   #positions = new Map();
@@ -35,9 +36,10 @@ export class Room {
    * @param {string} name
    * @param {string} id
    * @param {{ key?: import("./key.js").SecretKey, store: import("./store.js").Store, learnt: boolean,
-   *   verifier: import("./ed25519.js").Verifier, changed: (room: Room) => void }} options
+   *   verifier: import("./ed25519.js").Verifier, changed: (room: Room) => void,
+   *   failed: (error: Error) => void }} options
    */
-  constructor(name, id, { key, store, verifier, learnt, changed }) {
+  constructor(name, id, { key, store, verifier, learnt, changed, failed }) {
     /** @type {string} */
     this.name = name;
     /** Room id, hex of 64 digits. @type {string} */
@@ -47,6 +49,7 @@ export class Room {
     this.#store = store;
     this.#verifier = verifier;
     this.#changed = changed;
+    this.#failed = failed;
     const persist = (op) => this.#ownOp(op);
     this.#author = new Author(this, { key, verifier, learnt, persist });
     this.#arm();
@@ -83,9 +86,10 @@ export class Room {
 
   /** One write after another, so that the store has dependencies first. */
   #write(ops) {
-    const write = this.#writes.then(() => this.#store.append(this.id, ops));
-    this.#writes = write.catch(() => {});
-    return write;
+    // After one that failed none is made: what is on disk must stay closed under dependencies.
+    this.#writes = this.#writes.then(() => this.#store.append(this.id, ops));
+    this.#writes.catch(this.#failed);
+    return this.#writes;
   }
 
   async #ownOp(op) {

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Client, Log, parse, roomId, RULES, SecretKey, signOp } from "../crdt.js";
+import { Client, Log, MemoryStore, parse, roomId, RULES, SecretKey, signOp } from "../crdt.js";
 import { scripted, streaming } from "./double.js";
+import { random } from "./random.js";
 import { vectors } from "./vectors.js";
 
 const ROOM = roomId("main");
@@ -252,6 +253,78 @@ test("what a peer says for people cannot play with a terminal", DEADLINE, async 
   const { agent } = await seen(({ type }) => type === "connected");
   assert.ok(!agent.includes("\u001b"));
   assert.equal(agent.length, 64);
+});
+
+test("a store that fails ends the client, and nothing is acknowledged", DEADLINE, async (t) => {
+  const truth = await chain(await SecretKey.generate(), 1);
+  const peer = streaming(ROOM, [truth.admitted[0].envelope()]);
+  class Full extends MemoryStore {
+    async append() {
+      throw new Error("no space left");
+    }
+  }
+  const { client, seen } = connect(t, peer, { store: new Full() });
+  await client.join("main");
+  assert.match((await seen(({ type }) => type === "failed")).error.message, /no space/);
+  assert.equal((await seen(({ type }) => type === "disconnected")).retry_ms, null);
+  assert.ok(!peer.heard.some(({ type }) => type === "ack"));
+});
+
+test("an own op that cannot be stored is not sent", DEADLINE, async (t) => {
+  const empty = new Log(ROOM);
+  const peer = streaming(ROOM, [], { set: empty.set, count: 0, heads: [] });
+  class Full extends MemoryStore {
+    async append() {
+      throw new Error("no space left");
+    }
+  }
+  const { client } = connect(t, peer, { store: new Full(), key: await SecretKey.generate() });
+  const room = await client.join("main");
+  await assert.rejects(room.append(1), { name: "AppendError" });
+  assert.equal(room.log.size, 0);
+  await assert.rejects(room.append(2), { code: "closed" });
+});
+
+test("a client survives whatever a peer makes of good messages", { timeout: 170_000 }, async (t) => {
+  const truth = await chain(await SecretKey.generate(), 3);
+  const envelopes = truth.admitted.map((op) => op.envelope());
+  const id = truth.admitted[0].id;
+  const good = [
+    `{"type":"ops","room":"${ROOM}","cursor":3,"missing":["${id}"],"ops":[${envelopes.join(",")}]}`,
+    JSON.stringify({ type: "heads", room: ROOM, set: truth.set, count: 3, heads: truth.heads, cursor: 3 }),
+    JSON.stringify({ type: "sub", room: ROOM, name: "main", cursor: null }),
+    JSON.stringify({ type: "get", room: ROOM, ids: [id, ROOM] }),
+    JSON.stringify({ type: "ack", room: ROOM, stored: 1, except: [{ index: 0, verdict: "rejected", code: "sig" }] }),
+    JSON.stringify({ type: "settled", room: ROOM, cursor: 9, pulled: 9 }),
+    JSON.stringify({ type: "unsub", room: ROOM }),
+    JSON.stringify({ type: "credit", bytes: 5 }),
+    JSON.stringify({ type: "err", code: "busy", message: "no" }),
+  ];
+  for (let seed = 0; seed < 300; seed += 1) {
+    const below = random(seed);
+    const peer = scripted();
+    const { client, events, seen } = connect(t, peer);
+    const room = await client.join("main");
+    await seen(({ type }) => type === "connected");
+    for (let count = 0; count < 20; count += 1) {
+      let text = good[below(good.length)];
+      for (let damage = below(3); damage > 0; damage -= 1) {
+        const at = below(text.length);
+        const letter = '0123456789abcdef{}[]",:-nul'[below(27)];
+        text = text.slice(0, at) + letter + text.slice(at + below(3));
+      }
+      peer.peers[0].say(text);
+    }
+    // It is alive and answers, or it has had enough and said so.
+    peer.peers[0].say({ type: "unheard of" });
+    await Promise.race([
+      peer.said(({ type, code, message }) => type === "err" && code === "unknown" && message.length > 0),
+      seen(({ type }) => type === "disconnected"),
+    ]);
+    assert.ok(!events.some(({ type }) => type === "failed"), `seed ${seed}`);
+    assert.ok(room.log.admitted.every((op) => truth.op(op.id)), `seed ${seed}`);
+    client.close();
+  }
 });
 
 /** Each character of a good op, changed: never stored, and never anything but a rule that is named. */
