@@ -119,7 +119,8 @@ export class Author {
     const waiting = [...this.#unrelayed.values()].flat().concat(this.#queue);
     this.#unrelayed.clear();
     this.#queue = [];
-    for (const { reject } of waiting) reject(new AppendError("closed", "the client was closed before a relayer stored it"));
+    const error = new AppendError("closed", "the client was closed before a relayer stored it");
+    for (const { reject } of waiting) reject(error);
   }
 
   async #sign() {
@@ -136,7 +137,8 @@ export class Author {
     let [count, bytes] = [0, 2];
     for (const waiting of this.#queue) {
       bytes += waiting.bytes + (count > 0 ? 1 : 0);
-      if (count === limits.ENTRIES_MAX || bytes > limits.DATA_BYTES_MAX || waiting.refs.join() !== refs) break;
+      if (count === limits.ENTRIES_MAX || bytes > limits.DATA_BYTES_MAX) break;
+      if (waiting.refs.join() !== refs) break;
       count += 1;
     }
     return this.#queue.splice(0, count);
@@ -147,10 +149,12 @@ export class Author {
       const data = batch.map(({ text }) => parse(text, limits.ENTRY_DEPTH_MAX));
       const op = await signOp({ ...this.#place(batch[0].refs), data }, this.#key, this.#verifier);
       if (this.#closed) throw new AppendError("closed", "the client was closed");
-      this.#unrelayed.set(op.id, batch.map(({ resolve, reject }, index) => ({ resolve, reject, result: { op, index } })));
+      const waiting = batch.map((one, index) => ({ ...one, result: { op, index } }));
+      this.#unrelayed.set(op.id, waiting);
       await this.#persist(op);
     } catch (cause) {
-      const error = cause instanceof AppendError ? cause : new AppendError("store", `not recorded: ${cause.message}`, { cause });
+      const unkept = () => new AppendError("store", `not recorded: ${cause.message}`, { cause });
+      const error = cause instanceof AppendError ? cause : unkept();
       for (const { reject } of batch) reject(error);
       // Whether the op is on disk is not known, so nothing may be signed at its place again.
       if (error.code === "store") this.close();

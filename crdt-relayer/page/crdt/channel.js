@@ -65,7 +65,11 @@ export class Channel {
     this.#room.relayedUpTo(pulled);
   }
 
-  /** @returns {Promise<{ except: object[], refused: { id?: string, code: string }[] }>} once what is good is stored */
+  /**
+   * Takes ops.
+   * @returns {Promise<{ except: object[], refused: { id?: string, code: string }[] }>} once what is
+   *   good is stored
+   */
   async ops({ ops, cursor, missing = [] }) {
     const results = await this.#room.receive(ops, this.#connection.peerStore);
     const [except, refused, missed] = [[], [], []];

@@ -53,7 +53,8 @@ export class Connection {
     };
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
     const { store, agent } = client;
-    this.send({ type: "hello", v: 1, agent, store: store.id, window: limits.WINDOW_BYTES_MAX, nonce: this.#nonce });
+    const window = limits.WINDOW_BYTES_MAX;
+    this.send({ type: "hello", v: 1, agent, store: store.id, window, nonce: this.#nonce });
   }
 
   /** The peer's store id, once it greeted. @returns {string} */
@@ -241,7 +242,8 @@ export class Connection {
   }
 
   #notJoined(message) {
-    if (this.#askedFor.size + this.#channels.size < limits.ROOMS_MAX) this.#askedFor.set(message.room, message);
+    const known = this.#askedFor.size + this.#channels.size;
+    if (known < limits.ROOMS_MAX) this.#askedFor.set(message.room, message);
     this.#complain("room", "not joined");
   }
 

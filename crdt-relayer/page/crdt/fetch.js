@@ -20,7 +20,10 @@ export class Fetch {
     return this.#wanted.size === 0;
   }
 
-  /** Ids named by the peer and not held: asks for those that were not asked for yet. @param {Iterable<string>} ids */
+  /**
+   * Ids named by the peer and not held: asks for those that were not asked for yet.
+   * @param {Iterable<string>} ids
+   */
   want(ids) {
     const fresh = [];
     for (const id of ids) {
@@ -37,7 +40,10 @@ export class Fetch {
     return this.#wanted.delete(id);
   }
 
-  /** Asks again for what is late; after nine requests an id is given up. @returns {string[]} those given up */
+  /**
+   * Asks again for what is late; after nine requests an id is given up.
+   * @returns {string[]} those given up
+   */
   tick() {
     const now = this.#now();
     const [late, lost] = [[], []];

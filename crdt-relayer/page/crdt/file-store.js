@@ -55,7 +55,11 @@ export class FileStore {
     return bytes.subarray(0, whole).toString("utf8").split("\n").slice(0, -1);
   }
 
-  /** @param {string} room @param {import("./op.js").Op[]} ops @returns {Promise<void>} once they are on disk */
+  /**
+   * @param {string} room
+   * @param {import("./op.js").Op[]} ops
+   * @returns {Promise<void>} once they are on disk
+   */
   async append(room, ops) {
     let file = this.#files.get(room);
     if (file === undefined) {

@@ -11,15 +11,19 @@ import { Rejection } from "./rejection.js";
 
 /**
  * What became of an op. `code` says which rule a rejected one breaks.
- * @typedef {{ verdict: "stored" | "parked" } | { verdict: "rejected", code: import("./rejection.js").Code }} Verdict
+ * @typedef {{ verdict: "stored" | "parked" | "rejected", code?: import("./rejection.js").Code }} Verdict
  */
 
 /**
  * A point at which an author's chain forks, named by the two smallest ids there.
- * @typedef {{ id: string, author: string, seq: number, prev: string | null, ops: [string, string] }} Equivocation
+ * @typedef {{ id: string, author: string, seq: number, prev: string | null,
+ *   ops: [string, string] }} Equivocation
  */
 
-/** One transaction at its place. @typedef {{ op: Op, index: number, value: import("./json.js").Json }} Entry */
+/**
+ * One transaction at its place.
+ * @typedef {{ op: Op, index: number, value: import("./json.js").Json }} Entry
+ */
 
 const STORED = Object.freeze({ verdict: "stored" });
 const PARKED = Object.freeze({ verdict: "parked" });

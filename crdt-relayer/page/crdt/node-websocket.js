@@ -10,6 +10,7 @@ import { CONNECT_MS, MESSAGE_BYTES_MAX, PONG_BACKLOG_BYTES } from "./limits.js";
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const HEADER_BYTES_MAX = 16_384;
 const GOODBYE_MS = 2_000;
+const FRAGMENTS_MAX = 4_096;
 const CONTINUATION = 0;
 const TEXT = 1;
 const BINARY = 2;
@@ -133,7 +134,8 @@ export class NodeWebSocket {
   #open(key, { headers }, socket, rest) {
     const accept = createHash("sha1").update(key + GUID).digest("base64");
     socket.on("error", (error) => this.#fail(error));
-    const agreed = headers.upgrade?.toLowerCase() === "websocket" && headers["sec-websocket-accept"] === accept;
+    const upgraded = headers.upgrade?.toLowerCase() === "websocket";
+    const agreed = upgraded && headers["sec-websocket-accept"] === accept;
     if (!agreed || headers["sec-websocket-extensions"] || headers["sec-websocket-protocol"]) {
       socket.destroy();
       this.#fail(new Error("the server's upgrade is not the one that was asked for"));
@@ -175,14 +177,15 @@ export class NodeWebSocket {
       this.#control(opcode, payload);
       return;
     }
-    if (opcode > BINARY || (opcode === CONTINUATION) !== (this.#message !== null)) throw new Violation(1002, "frame");
+    const goesOn = opcode === CONTINUATION;
+    if (opcode > BINARY || goesOn !== (this.#message !== null)) throw new Violation(1002, "frame");
     this.#message ??= { opcode, parts: [], length: 0 };
     this.#message.parts.push(payload);
     this.#message.length += payload.length;
+    const { opcode: kind, parts, length } = this.#message;
     // Empty fragments cost memory too.
-    if (this.#message.length > MESSAGE_BYTES_MAX || this.#message.parts.length > 4_096) throw new Violation(1009, "size");
+    if (length > MESSAGE_BYTES_MAX || parts.length > FRAGMENTS_MAX) throw new Violation(1009, "size");
     if (!final) return;
-    const { opcode: kind, parts } = this.#message;
     this.#message = null;
     this.#deliver(kind, Buffer.concat(parts));
   }

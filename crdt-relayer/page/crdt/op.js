@@ -75,7 +75,8 @@ export class Op {
 
   /** The envelope in canonical JSON, as it stands in exported files. @returns {string} */
   envelope() {
-    return canonical({ data: this.data, head: this.head, id: this.id, sig: this.sig }, limits.MESSAGE_DEPTH_MAX);
+    const { data, head, id, sig } = this;
+    return canonical({ data, head, id, sig }, limits.MESSAGE_DEPTH_MAX);
   }
 }
 

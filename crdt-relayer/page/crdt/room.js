@@ -168,7 +168,8 @@ export class Room {
 
   /** A peer has everything up to a position of this store. @param {number} position */
   relayedUpTo(position) {
-    this.relayed(this.#author.waiting().filter((id) => this.position(id) > 0 && this.position(id) <= position));
+    const has = (id) => this.#positions.has(id) && this.position(id) <= position;
+    this.relayed(this.#author.waiting().filter(has));
   }
 
   /** A peer refused an own op. @param {string} id @param {string} code */

@@ -126,7 +126,8 @@ export class Stream {
     if (this.#headsFrom >= all.length) this.#headsFrom = 0;
     const heads = all.slice(this.#headsFrom, this.#headsFrom + HEADS_MAX);
     this.#headsFrom += HEADS_MAX;
-    this.#connection.send({ type: "heads", room: id, set: log.set, count: log.size, heads, cursor: log.size });
+    const { set, size } = log;
+    this.#connection.send({ type: "heads", room: id, set, count: size, heads, cursor: size });
   }
 }
 

@@ -5,7 +5,7 @@ import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { Client, exportLines, SecretKey, verifyExport, verifyEvidence, writeEvidence, signOp, roomId } from "../crdt.js";
+import { Client, createVerifier, exportLines, SecretKey, verifyExport, verifyEvidence, writeEvidence, signOp, roomId } from "../crdt.js";
 import { FileStore } from "../crdt/file-store.js";
 import { folder, node, relayer } from "./processes.js";
 
@@ -212,6 +212,16 @@ test("a client with a durable store goes on with its chain after an unclean end"
   const { op: next } = await again.append(3);
   assert.equal(next.head.prev, op.id);
   assert.deepEqual(again.log.equivocations, []);
+});
+
+test("a client without WebCrypto reads, and says what checked the signatures", DEADLINE, async (t) => {
+  const { url } = await relayer(t);
+  const { client: writer } = client(t, url, { key: await SecretKey.generate() });
+  await (await writer.join("main")).append(1);
+  const verifier = await createVerifier({ subtle: null });
+  const room = await client(t, url, { verifier }).client.join("main");
+  const [{ op, value }] = await entries(room, 1);
+  assert.deepEqual([value, op.verifiedBy], [1, "bundled"]);
 });
 
 test("a client without a store learns its own chain before it signs", DEADLINE, async (t) => {
