@@ -1,7 +1,7 @@
 // One room on one connection: what its messages do. Source: docs/PROTOCOL.md, "Synchronisation".
 
 import { Fetch } from "./fetch.js";
-import { HEADS_MS, HEADS_QUIET_MS } from "./limits.js";
+import { HEADS_MAX, HEADS_MS, HEADS_QUIET_MS } from "./limits.js";
 import { Stream } from "./stream.js";
 
 /** Missing dependencies that are asked for again when heads are announced. */
@@ -108,7 +108,8 @@ export class Channel {
     this.#fetch.want(unknown);
     if (this.#fetch.idle) this.#fetch.want(first(MISSING_ASKED_MAX, log.missing()));
     if (unknown.length === 0 && heads.every((id) => log.op(id))) {
-      this.#room.toldAll();
+      // A full list may go on in the next announcement.
+      if (heads.length < HEADS_MAX) this.#room.toldAll();
       // The peer lacks something, says so, and waits for nothing from here.
       if (this.#stream.atEnd && !this.#connection.awaitsAck(this)) this.#stream.resend();
     } else if (unknown.some((id) => this.#unknownBefore.has(id)) && !this.#askedAll) {

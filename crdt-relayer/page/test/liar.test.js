@@ -139,6 +139,27 @@ test("a client does not sign before the relayer told it all it names", DEADLINE,
   assert.equal((await appended).op.id, own.id);
 });
 
+test("a full list of heads is not all: a client signs when the sets are equal", DEADLINE, async (t) => {
+  const key = await SecretKey.generate();
+  const truth = await chain(key, 2);
+  const [first, second] = truth.admitted;
+  const peer = streaming(ROOM, [first.envelope()], { set: "11".repeat(32), count: 2, heads: Array(1_024).fill(first.id) });
+  const { client, seen } = connect(t, peer, { key });
+  const room = await client.join("main");
+  const appended = room.append("next");
+  await peer.said(({ type }) => type === "ack");
+  const [double] = peer.peers;
+  double.say({ type: "sub", room: ROOM, cursor: 0 });
+  double.say(`{"type":"ops","room":"${ROOM}","ops":[${second.envelope()}]}`);
+  double.say({ type: "heads", room: ROOM, set: truth.set, count: 2, heads: [second.id], cursor: 2 });
+  await seen(({ type }) => type === "synced");
+  const { ops } = await peer.said(({ type, ops: sent }) => type === "ops" && sent.at(-1).head.seq === 2);
+  assert.equal(ops.at(-1).head.prev, second.id);
+  double.say({ type: "heads", room: ROOM, set: room.log.set, count: 3, heads: room.log.heads, cursor: 3 });
+  await appended;
+  assert.deepEqual(room.log.equivocations, []);
+});
+
 test("an own op that the relayer refuses is told to who wrote it", DEADLINE, async (t) => {
   const empty = new Log(ROOM);
   const peer = scripted({
