@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 import { Client, createVerifier, exportLines, SecretKey, verifyExport, verifyEvidence, writeEvidence, signOp, roomId } from "../crdt.js";
 import { FileStore } from "../crdt/file-store.js";
-import { folder, node, relayer } from "./processes.js";
+import { folder, node, relayer } from "../harness/processes.js";
 
 const DEADLINE = { timeout: 120_000 };
 

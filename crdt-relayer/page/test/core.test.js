@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { verifyExport } from "../crdt.js";
-import { folder, verdictOfNode } from "./processes.js";
-import { random } from "./random.js";
-import { vectors } from "./vectors.js";
+import { folder, verdictOfNode } from "../harness/processes.js";
+import { random } from "../harness/random.js";
+import { vectors } from "../harness/vectors.js";
 
 /** What crdt-node says of a line, and the code that it stands for. */
 const SENTENCES = [

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { exportLines, Log, roomId, SecretKey, signOp, verifyEvidence, verifyExport, writeEvidence } from "../crdt.js";
-import { vectors } from "./vectors.js";
+import { vectors } from "../harness/vectors.js";
 
 const ROOM = roomId("main");
 const draft = { room: ROOM, seq: 0, prev: null, depth: 1, ts: 1 };

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { canonical, parse, roomId, SecretKey, signOp, verifyOp } from "../crdt.js";
 import { dataHash, opId } from "../crdt/hash.js";
-import { vectors } from "./vectors.js";
+import { vectors } from "../harness/vectors.js";
 
 const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));
 const utf8 = (text) => new TextEncoder().encode(text);

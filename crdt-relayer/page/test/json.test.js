@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { canonical, JsonError, parse } from "../crdt.js";
-import { random } from "./random.js";
-import { vectors } from "./vectors.js";
+import { random } from "../harness/random.js";
+import { vectors } from "../harness/vectors.js";
 
 const bytesOf = ({ input, input_hex: hex }) =>
   hex === undefined ? new TextEncoder().encode(input) : Uint8Array.from(Buffer.from(hex, "hex"));

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Client, Log, MemoryStore, parse, roomId, RULES, SecretKey, signOp } from "../crdt.js";
-import { scripted, streaming } from "./double.js";
-import { random } from "./random.js";
-import { vectors } from "./vectors.js";
+import { scripted, streaming } from "../harness/double.js";
+import { random } from "../harness/random.js";
+import { vectors } from "../harness/vectors.js";
 
 const ROOM = roomId("main");
 const DEADLINE = { timeout: 60_000 };

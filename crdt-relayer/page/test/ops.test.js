@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Log, parse, roomId } from "../crdt.js";
-import { vectors } from "./vectors.js";
+import { vectors } from "../harness/vectors.js";
 
 const said = ({ verdict, code }) => code ?? verdict;
 

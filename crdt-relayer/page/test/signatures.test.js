@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { createVerifier } from "../crdt.js";
 import { signedBytes } from "../crdt/hash.js";
-import { vectors } from "./vectors.js";
+import { vectors } from "../harness/vectors.js";
 
 const { cases } = vectors("signatures");
 const webcrypto = await createVerifier({ backend: "webcrypto" });
