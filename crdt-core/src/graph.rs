@@ -3,6 +3,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use foldhash::fast::FixedState;
 use indexmap::IndexMap;
@@ -37,7 +38,7 @@ impl Node {
 }
 
 /// Author, place, and the op that two others follow.
-type ForkPoint = (AuthorId, Seq, Option<OpId>);
+pub type ForkPoint = (AuthorId, Seq, Option<OpId>);
 
 /// An author's last op: where its next one continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +122,12 @@ impl Graph {
     /// Every point at which an author's chain forks, by author and place.
     pub fn equivocations(&self) -> impl ExactSizeIterator<Item = Equivocation> + '_ {
         self.forks.iter().map(|(point, ops)| self.equivocation(*point, *ops))
+    }
+
+    /// The same, of those after a point.
+    pub fn equivocations_after(&self, point: ForkPoint) -> impl Iterator<Item = Equivocation> + '_ {
+        let after = (Bound::Excluded(point), Bound::Unbounded);
+        self.forks.range(after).map(|(point, ops)| self.equivocation(*point, *ops))
     }
 
     /// Ops that no other op depends on, sorted.

@@ -46,7 +46,7 @@ impl Replica {
 
     /// Whether a peer has done what it must before it is listened to.
     pub(crate) fn is_let_in(&self, session: &Session) -> bool {
-        session.proved || !self.demands_proof(session.link.side)
+        session.proved.is_some() || !self.demands_proof(session.link.side)
     }
 
     pub(crate) fn hello(&mut self, peer: PeerId, hello: Hello) {
@@ -91,9 +91,9 @@ impl Replica {
         if !allowed {
             return self.refuse(peer, "this key is not on the list of those let in");
         }
-        let (before, side) = (core::mem::replace(&mut session.proved, true), session.link.side);
+        let (before, side) = (session.proved.replace(author), session.link.side);
         let agent = session.agent.clone();
-        if !before && self.demands_proof(side) {
+        if before.is_none() && self.demands_proof(side) {
             self.effects.push(Effect::Notify(Event::PeerReady { peer, agent, store }));
             self.let_in(peer);
         }

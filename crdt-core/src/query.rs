@@ -1,8 +1,10 @@
 //! What can be asked of a replica between two inputs.
 
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use crate::evidence::Equivocation;
+use crate::graph::ForkPoint;
 use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId};
 use crate::key::SecretKey;
 use crate::limits;
@@ -30,6 +32,11 @@ impl Replica {
 
     /// What is held of a room.
     pub fn status(&self, room: RoomId) -> Option<RoomStatus> {
+        self.status_listing(room, usize::MAX)
+    }
+
+    /// The same with so many heads at most: a room may have any number of them.
+    pub fn status_listing(&self, room: RoomId, heads_max: usize) -> Option<RoomStatus> {
         let room = self.rooms.get(&room)?;
         let graph = room.log.graph();
         Some(RoomStatus {
@@ -37,7 +44,7 @@ impl Replica {
             name: room.name.clone(),
             ops: graph.end().number(),
             entries: graph.entries(),
-            heads: graph.heads().iter().copied().collect(),
+            heads: graph.heads().iter().take(heads_max).copied().collect(),
             set: room.log.set_digest(),
             parked: room.log.parked(),
             equivocations: graph.equivocations().len(),
@@ -46,6 +53,17 @@ impl Replica {
             unsigned: room.unsigned(),
             bounds: bounds(room),
         })
+    }
+
+    /// How many heads a room has.
+    pub fn head_count(&self, room: RoomId) -> usize {
+        self.rooms.get(&room).map_or(0, |room| room.log.graph().heads().len())
+    }
+
+    /// The rooms taken part in whose ids are after one, ascending.
+    pub fn rooms_after(&self, room: Option<RoomId>) -> impl Iterator<Item = RoomId> + '_ {
+        let after = room.map_or(Bound::Unbounded, Bound::Excluded);
+        self.rooms.range((after, Bound::Unbounded)).map(|(id, _)| *id)
     }
 
     /// A room's ops in the order in which sets are compared.
@@ -58,6 +76,16 @@ impl Replica {
     /// Every point at which an author's chain forks, by author and place.
     pub fn equivocations(&self, room: RoomId) -> impl Iterator<Item = Equivocation> + '_ {
         self.rooms.get(&room).into_iter().flat_map(|room| room.log.graph().equivocations())
+    }
+
+    /// The same, of those after a point.
+    pub fn equivocations_after(
+        &self,
+        room: RoomId,
+        point: ForkPoint,
+    ) -> impl Iterator<Item = Equivocation> + '_ {
+        let room = self.rooms.get(&room);
+        room.into_iter().flat_map(move |room| room.log.graph().equivocations_after(point))
     }
 
     /// Where an op is in this replica's order of arrival.

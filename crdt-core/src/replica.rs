@@ -267,7 +267,7 @@ impl Replica {
     /// those that the user chose: whoever connects could end the learning before they have told.
     pub(crate) fn teaches(&self, session: &Session) -> bool {
         let asked = self.signed.as_ref().map_or(0, |signed| signed.peers);
-        let listed = self.config.allowed.is_some() && session.proved;
+        let listed = self.config.allowed.is_some() && session.proved.is_some();
         asked == 0 || session.chosen || listed
     }
 

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::effect::{Effect, Link, Load, PeerId, Scope, Select, Side};
 use crate::exchange::{Allowance, Exchange};
-use crate::id::{Nonce, OpId, Position, RoomId, SetDigest, StoreId};
+use crate::id::{AuthorId, Nonce, OpId, Position, RoomId, SetDigest, StoreId};
 use crate::limits;
 use crate::message::{Frame, encode_ops};
 use crate::planted::{Bug, planted};
@@ -23,8 +23,8 @@ pub(crate) struct Session {
     /// What this side said in its `hello`, and the peer in its own.
     pub(crate) nonce: Nonce,
     pub(crate) peer_nonce: Option<Nonce>,
-    /// The peer has proved to have a key, and if only some are let in, one of theirs.
-    pub(crate) proved: bool,
+    /// The key that the peer has proved to have; if only some are let in, one of theirs.
+    pub(crate) proved: Option<AuthorId>,
     /// The peer's store; `None` until its `hello`.
     pub(crate) store: Option<StoreId>,
     /// The peer's software, as it says.
@@ -157,7 +157,7 @@ impl Session {
             chosen: link.side == Side::Dialled,
             nonce,
             peer_nonce: None,
-            proved: false,
+            proved: None,
             store: None,
             agent: String::new(),
             strikes: 0,

@@ -2,10 +2,11 @@
 //! Source: `docs/PROTOCOL.md`, "Withholding".
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::effect::{Effect, Event, Link, PeerId};
-use crate::id::{OpId, RoomId, SetDigest};
+use crate::id::{AuthorId, OpId, RoomId, SetDigest, StoreId};
 use crate::limits;
 use crate::log::{Log, Verdict};
 use crate::replica::Replica;
@@ -20,6 +21,12 @@ pub struct PeerStatus {
     pub peer: PeerId,
     /// How it came about.
     pub link: Link,
+    /// The peer's software, as it says; empty until its `hello`.
+    pub agent: String,
+    /// The peer's store, as it says; `None` until its `hello`.
+    pub store: Option<StoreId>,
+    /// The key that the peer has proved to have; nobody proves one unless asked to.
+    pub author: Option<AuthorId>,
     /// The rooms that both use.
     pub rooms: Vec<PeerRoom>,
 }
@@ -172,6 +179,9 @@ impl Replica {
         let status = |(peer, session): (&PeerId, &Session)| PeerStatus {
             peer: *peer,
             link: session.link,
+            agent: session.agent.clone(),
+            store: session.store,
+            author: session.proved,
             rooms: session
                 .channels
                 .iter()

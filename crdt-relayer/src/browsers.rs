@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
 use crate::config::Resolved;
+use crate::http::Problem;
 use crate::metrics::{Metrics, Refused};
 
 /// The names and pages that are allowed.
@@ -87,12 +88,12 @@ pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> 
         return next.run(request).await;
     };
     guard.metrics.refused(refused);
-    let status = if refused == Refused::Origin {
-        StatusCode::FORBIDDEN
+    let (status, code) = if refused == Refused::Origin {
+        (StatusCode::FORBIDDEN, "origin")
     } else {
-        StatusCode::MISDIRECTED_REQUEST
+        (StatusCode::MISDIRECTED_REQUEST, "host")
     };
-    (status, format!("{}\n", refused.sentence())).into_response()
+    Problem::new(status, code, refused.sentence()).into_response()
 }
 
 #[cfg(test)]

@@ -10,25 +10,21 @@ use std::time::{Duration, Instant};
 
 use crdt_core::Replica;
 use crdt_core::effect::{CloseReason, Command, Effect, Event, Input, Link, Load, PeerId, Record};
+use crdt_core::id::RoomId;
 use crdt_core::time::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::changes::{Changes, Following};
 use crate::clock::Clock;
 use crate::error::StoreError;
 use crate::outbound::{Kept, Outbound};
+use crate::share::{Share, Shares, Taken};
 use crate::store::Store;
 
 /// Inputs that may wait for the driver.
 const INPUTS_WAITING_MAX: usize = 1_024;
-
-/// Bytes of received frames that may wait for the driver, over all connections.
-const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Bytes of received frames of one connection that may wait for the driver: what others wait for who
-/// share it with one that floods. A larger frame waits alone.
-const RECEIVED_BYTES_PER_PEER_MAX: usize = 256 * 1024;
 
 /// Inputs taken into one batch, and so into one transaction.
 const BATCH_INPUTS_MAX: usize = 1_024;
@@ -75,15 +71,9 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 type Query = Box<dyn FnOnce(&Replica, Timestamp) + Send>;
 
-/// What a received frame takes up, of all connections' share and of its own's, until it is dealt with.
-struct Permits {
-    of_all: OwnedSemaphorePermit,
-    _of_peer: OwnedSemaphorePermit,
-}
-
 enum Request {
     Up(PeerId, Link, Outbound),
-    Input(Input, Option<Permits>),
+    Input(Input, Option<Taken>),
     Query(Query),
     Stop,
 }
@@ -92,8 +82,9 @@ enum Request {
 #[derive(Clone, Debug)]
 pub struct Driver {
     requests: mpsc::Sender<Request>,
-    received_bytes: Arc<Semaphore>,
+    shares: Shares,
     peers: Arc<AtomicU64>,
+    changes: Changes,
 }
 
 /// The replica has stopped.
@@ -107,6 +98,7 @@ pub type End = oneshot::Receiver<Result<(), StoreError>>;
 impl Driver {
     /// Starts a replica that was given back all its store kept. Must be called in a tokio runtime.
     pub fn spawn(replica: Replica, store: Store, events: Option<Events>) -> (Self, End) {
+        let changes = Changes::default();
         let (requests, inbox) = mpsc::channel(INPUTS_WAITING_MAX);
         let (ended, end) = oneshot::channel();
         let runtime = Handle::current();
@@ -117,14 +109,15 @@ impl Driver {
             inbox,
             peers: HashMap::new(),
             loads: VecDeque::new(),
+            looks: Vec::new(),
             clock: Clock::start(),
+            changes: changes.clone(),
         };
         thread::spawn(move || {
             // Nobody may be waiting for the end any more.
             drop(ended.send(task.run(&runtime)));
         });
-        let received_bytes = Arc::new(Semaphore::new(RECEIVED_BYTES_MAX));
-        (Self { requests, received_bytes, peers: Arc::default() }, end)
+        (Self { requests, shares: Shares::default(), peers: Arc::default(), changes }, end)
     }
 
     async fn request(&self, request: Request) -> Result<(), Stopped> {
@@ -133,8 +126,7 @@ impl Driver {
 
     /// The way in for the frames of a connection.
     pub(crate) fn inlet(&self, peer: PeerId) -> Inlet {
-        let share = Arc::new(Semaphore::new(RECEIVED_BYTES_PER_PEER_MAX));
-        Inlet { driver: self.clone(), peer, share }
+        Inlet { driver: self.clone(), peer, share: self.shares.of_peer() }
     }
 
     /// A number for a new connection.
@@ -179,7 +171,7 @@ impl Driver {
         self.request(Request::Input(Input::Command(command), None)).await
     }
 
-    /// Looks at the replica between two batches.
+    /// Looks at the replica between two batches: what is seen is on disk.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -206,6 +198,11 @@ impl Driver {
         answered.await.map_err(|_| Stopped)
     }
 
+    /// Follows a room: from now on every op that entered its log and is on disk is news.
+    pub fn follow(&self, room: RoomId) -> Following {
+        self.changes.follow(room)
+    }
+
     /// Finishes what is at hand, says goodbye to all peers and ends.
     pub async fn stop(&self) {
         // If it has stopped already there is nothing to do.
@@ -218,7 +215,7 @@ impl Driver {
 pub(crate) struct Inlet {
     driver: Driver,
     peer: PeerId,
-    share: Arc<Semaphore>,
+    share: Share,
 }
 
 impl Inlet {
@@ -227,16 +224,9 @@ impl Inlet {
     /// # Errors
     /// [`Stopped`].
     pub(crate) async fn received(&self, frame: Vec<u8>) -> Result<(), Stopped> {
-        let of_peer = take(&self.share, frame.len().min(RECEIVED_BYTES_PER_PEER_MAX)).await?;
-        let of_all = take(&self.driver.received_bytes, frame.len()).await?;
-        let permits = Permits { of_all, _of_peer: of_peer };
-        self.driver.request(Request::Input(Input::Received(self.peer, frame), Some(permits))).await
+        let taken = self.share.take(frame.len()).await.map_err(|_| Stopped)?;
+        self.driver.request(Request::Input(Input::Received(self.peer, frame), Some(taken))).await
     }
-}
-
-async fn take(share: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Stopped> {
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    Arc::clone(share).acquire_many_owned(bytes).await.map_err(|_| Stopped)
 }
 
 struct Task {
@@ -246,7 +236,10 @@ struct Task {
     inbox: mpsc::Receiver<Request>,
     peers: HashMap<PeerId, Outbound>,
     loads: VecDeque<Load>,
+    /// Whoever looks at the replica after this batch.
+    looks: Vec<Query>,
     clock: Clock,
+    changes: Changes,
 }
 
 impl Task {
@@ -256,6 +249,9 @@ impl Task {
             let mut taken = Vec::new();
             let (effects, stop) = self.batch(first, &mut taken)?;
             self.carry_out(effects)?;
+            // What they see is on disk.
+            let now = self.clock.now();
+            self.looks.drain(..).for_each(|look| look(&self.replica, now));
             // Only now may as many bytes be received again.
             drop(taken);
             if stop {
@@ -305,7 +301,7 @@ impl Task {
     fn batch(
         &mut self,
         first: Option<Request>,
-        held: &mut Vec<Permits>,
+        held: &mut Vec<Taken>,
     ) -> Result<(Vec<Effect>, bool), StoreError> {
         let (now, started) = (self.clock.now(), Instant::now());
         let (mut effects, mut stop, mut bytes) = (Vec::new(), false, 0);
@@ -317,15 +313,15 @@ impl Task {
                     self.peers.insert(peer, outbound);
                     effects.extend(self.replica.handle(now, Input::PeerUp(peer, link)));
                 }
-                Some(Request::Input(input, permits)) => {
+                Some(Request::Input(input, space)) => {
                     if let Input::PeerDown(peer) = input {
                         self.peers.remove(&peer);
                     }
                     effects.extend(self.replica.handle(now, input));
-                    bytes += permits.as_ref().map_or(0, |permits| permits.of_all.num_permits());
-                    held.extend(permits);
+                    bytes += space.as_ref().map_or(0, Taken::bytes);
+                    held.extend(space);
                 }
-                Some(Request::Query(look)) => look(&self.replica, now),
+                Some(Request::Query(look)) => self.looks.push(look),
                 Some(Request::Stop) => stop = true,
             }
             // A request taken from the inbox is carried out: none is taken after the last turn.
@@ -360,6 +356,9 @@ impl Task {
                 }
                 Effect::Close(peer, reason) => self.close(peer, reason),
                 Effect::Notify(event) => {
+                    if let Event::Admitted { room, .. } = &event {
+                        self.changes.note(*room);
+                    }
                     if let Some(events) = &self.events {
                         events.tell(event);
                     }

@@ -1,26 +1,55 @@
-//! What a relayer, or a node that listens, answers over HTTP: the websocket and a few plain pages.
+//! What a relayer, or a node that listens, answers over HTTP. A node has the websocket and a few plain
+//! pages; a relayer has the API for programs and web pages besides. Source: `docs/HTTP.md`.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod answer;
+mod asked;
+mod bringer;
+mod digests;
+mod envelope;
+mod events;
+mod evidence;
+mod members;
+mod offered;
+mod openapi;
+mod ops;
+mod probe;
+mod problem;
+mod readers;
+mod rooms;
+mod submit;
+mod websocket;
 
-use axum::extract::State;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use axum::{Extension, Router};
-use crdt_core::effect::{Link, PeerId};
-use futures_util::{SinkExt, StreamExt};
-use tokio::sync::{mpsc, watch};
+use crdt_core::Replica;
+use crdt_core::id::StoreId;
+use crdt_core::time::Timestamp;
+use tokio::sync::{Semaphore, watch};
+use tower_http::compression::CompressionLayer;
 
-use crate::admission::Seat;
 use crate::browsers::{self, Guard};
-use crate::driver::Driver;
-use crate::ended::Cause;
-use crate::session::{
-    self, Incoming, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, ReadError, Wire, offline,
-};
+use crate::driver::{Driver, Stopped};
+use answer::Answers;
+use digests::Digests;
+use events::Streams;
+use members::Peers;
+use probe::Readiness;
+pub(crate) use problem::Problem;
+use readers::Readers;
+pub use websocket::{Guests, Left};
+
+/// Looks at the replica at one time, for whoever asks over HTTP. Others wait their turn.
+const LOOKS_MAX: usize = 4;
+
+/// Bodies that come in at one time.
+const BODIES_MAX: usize = 64;
+
+/// Requests whose ops are brought to the replica at one time. Others wait their turn.
+const BRINGING_MAX: usize = 16;
 
 /// Who listens, and whether it lets anybody in.
 #[derive(Clone, Debug)]
@@ -36,143 +65,104 @@ pub struct Service {
     pub guests: Option<Guests>,
 }
 
-/// The connections that were accepted and have not ended.
-#[derive(Clone, Debug)]
-pub struct Guests {
-    open: Arc<Mutex<BTreeSet<PeerId>>>,
-    left: mpsc::Sender<Left>,
-}
-
-impl Guests {
-    /// None yet. `left` is told of each that ends.
-    pub fn new(left: mpsc::Sender<Left>) -> Self {
-        Self { open: Arc::default(), left }
-    }
-
-    /// Whether a connection is one of them. One that is will be told of when it ends.
-    pub fn has(&self, peer: PeerId) -> bool {
-        self.open().contains(&peer)
-    }
-
-    /// A thread that panicked in between leaves the set usable.
-    fn open(&self) -> MutexGuard<'_, BTreeSet<PeerId>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A connection that was accepted has ended.
-#[derive(Clone, Debug)]
-pub struct Left {
-    /// Which one.
-    pub peer: PeerId,
-    /// Why.
-    pub reason: String,
-    /// What kind of end it was.
-    pub cause: Cause,
-}
-
 #[derive(Debug)]
-struct Host {
+pub(crate) struct Host {
     driver: Driver,
     service: Service,
 }
 
-/// The routes of a relayer, or of a node that listens.
+/// The routes of a node that listens.
 pub fn app(driver: Driver, service: Service, guard: Guard) -> Router {
-    Router::new()
-        .route("/", get(about))
-        .route("/healthz", get(healthz))
-        .route("/version", get(version))
-        .route("/websocket", get(websocket))
-        .with_state(Arc::new(Host { driver, service }))
+    guarded(shared(driver, service), guard)
+}
+
+/// The routes of a relayer, whose store is at this path.
+pub fn relayer_app(driver: Driver, service: Service, store: Stored, guard: Guard) -> Router {
+    let api = Arc::new(Api::new(driver.clone(), store));
+    let rooms = Router::new()
+        .route("/v1/rooms", get(rooms::rooms))
+        .route("/v1/rooms/{room}", get(rooms::room))
+        .route("/v1/rooms/{room}/ops", get(ops::ops).post(submit::submit))
+        .route("/v1/rooms/{room}/ops/{op}", get(ops::op))
+        .route("/v1/rooms/{room}/events", get(events::events))
+        .route("/v1/rooms/{room}/evidence", get(evidence::evidence))
+        .route("/openapi.json", get(openapi::openapi))
+        .layer(CompressionLayer::new())
+        .layer(from_fn(answer::tag_what_is_compressed))
+        .route("/readyz", get(probe::readyz))
+        .with_state(api);
+    guarded(shared(driver, service).merge(rooms), guard)
+}
+
+/// Answers what has no route, and refuses web pages that may not ask.
+fn guarded(routes: Router, guard: Guard) -> Router {
+    routes
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::no_such_method)
         .layer(from_fn_with_state(guard, browsers::guard))
 }
 
-async fn about(State(host): State<Arc<Host>>) -> String {
-    format!(
-        "{} {}\nIt keeps the signed operations of its rooms and passes them on.\n\
-         It can delay or withhold those of others; it cannot forge or change any.\n\
-         Websocket: /websocket   Health: /healthz   Version: /version\n",
-        host.service.name, host.service.version
-    )
+/// The routes of both.
+fn shared(driver: Driver, service: Service) -> Router {
+    Router::new()
+        .route("/", get(probe::about))
+        .route("/healthz", get(probe::healthz))
+        .route("/version", get(probe::version))
+        .route("/websocket", get(websocket::websocket))
+        .with_state(Arc::new(Host { driver, service }))
 }
 
-/// Healthy means that the driver answers: it has not stopped over a failed write.
-async fn healthz(State(host): State<Arc<Host>>) -> (StatusCode, &'static str) {
-    match host.driver.query(|_| ()).await {
-        Ok(()) => (StatusCode::OK, "ok\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopped\n"),
-    }
+/// A relayer's store, as the API uses it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The file.
+    pub path: PathBuf,
+    /// Its id.
+    pub id: StoreId,
 }
 
-async fn version(State(host): State<Arc<Host>>) -> axum::Json<serde_json::Value> {
-    axum::Json(serde_json::json!({
-        "name": host.service.name,
-        "version": host.service.version,
-        "protocol": crdt_core::head::VERSION,
-    }))
+/// What the API of a relayer works with, and how much of it may be used at one time.
+#[derive(Debug)]
+pub(crate) struct Api {
+    driver: Driver,
+    readiness: Readiness,
+    readers: Readers,
+    peers: Peers,
+    digests: Digests,
+    answers: Answers,
+    streams: Streams,
+    looks: Semaphore,
+    bodies: Semaphore,
+    bringing: Semaphore,
+    /// The store that ops count as coming from which come over HTTP.
+    bringer: StoreId,
 }
 
-/// Upgrades to the protocol.
-async fn websocket(
-    State(host): State<Arc<Host>>,
-    Extension(seat): Extension<Seat>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    if !*host.service.online.borrow() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "offline\n").into_response();
-    }
-    upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .max_message_size(MESSAGE_BYTES_MAX)
-        .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| async move {
-            serve(&host, socket).await;
-            drop(seat);
-        })
-        .into_response()
-}
-
-async fn serve(host: &Host, socket: WebSocket) {
-    let (write, read) = socket.split();
-    let read = read.map(|message| match message {
-        Ok(Message::Text(text)) => Ok(Incoming::Text(text.as_str().as_bytes().to_vec())),
-        Ok(Message::Binary(_)) => Ok(Incoming::Binary),
-        Ok(Message::Ping(_) | Message::Pong(_)) => Ok(Incoming::Alive),
-        Ok(Message::Close(close)) => {
-            let close = close.map(|close| (close.code, close.reason.to_string()));
-            let (code, reason) = close.unwrap_or_default();
-            Ok(Incoming::Close(code, reason))
+impl Api {
+    fn new(driver: Driver, store: Stored) -> Self {
+        Self {
+            readiness: Readiness::of(driver.clone()),
+            driver,
+            readers: Readers::of(store.path),
+            peers: Peers::default(),
+            digests: Digests::default(),
+            answers: Answers::default(),
+            streams: Streams::default(),
+            looks: Semaphore::new(LOOKS_MAX),
+            bodies: Semaphore::new(BODIES_MAX),
+            bringing: Semaphore::new(BRINGING_MAX),
+            bringer: bringer::store_beside(store.id),
         }
-        Err(error) => Err(read_error(error)),
-    });
-    let write = write.with(|wire: Wire| std::future::ready(message(wire)));
-    let (read, write) = (Box::pin(read), Box::pin(write));
-    let Host { driver, service } = host;
-    let peer = driver.next_peer();
-    if let Some(guests) = &service.guests {
-        guests.open().insert(peer);
     }
-    let stop = offline(service.online.clone());
-    let ended = session::run(driver, read, write, stop, (peer, Link::ACCEPTED)).await;
-    if let Some(guests) = &service.guests {
-        guests.open().remove(&peer);
-        let left = Left { peer, reason: ended.how.why, cause: ended.how.cause };
-        // Whoever wanted to know may have stopped.
-        let _stopped = guests.left.send(left).await;
+
+    /// Looks at the replica.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Replica, Timestamp) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = self.looks.acquire().await.map_err(|_| Stopped)?;
+        let seen = self.driver.query_at(look).await?;
+        drop(turn);
+        Ok(seen)
     }
-}
-
-fn read_error(error: axum::Error) -> ReadError {
-    error.into_inner().downcast_ref().map_or(ReadError::Lost, ReadError::of)
-}
-
-fn message(wire: Wire) -> Result<Message, axum::Error> {
-    Ok(match wire {
-        Wire::Text(text) => Message::Text(Utf8Bytes::try_from(text).map_err(axum::Error::new)?),
-        Wire::Ping => Message::Ping(bytes::Bytes::new()),
-        Wire::Close(code, reason) => {
-            Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))
-        }
-    })
 }

@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod backplane;
 pub mod browsers;
+pub mod changes;
 mod clock;
 pub mod config;
 pub mod dial;
@@ -27,5 +28,7 @@ mod row;
 mod schema;
 pub mod server;
 mod session;
+mod share;
+mod stall;
 pub mod store;
 pub mod tls;

@@ -35,8 +35,12 @@ impl Refused {
             Self::ConnectionsOfAddress => "too many connections of this address are open",
             Self::Handshakes => "too many connections come",
             Self::HandshakesOfAddress => "too many connections of this address come",
-            Self::Host => "this relayer has another name; --host allows this one",
-            Self::Origin => "this web page may not connect; --origin allows it",
+            Self::Host => {
+                "This relayer has another name; its operator allows this one with --host."
+            }
+            Self::Origin => {
+                "This web page may not connect; the relayer's operator allows it with --origin."
+            }
         }
     }
 }

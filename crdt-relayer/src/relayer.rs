@@ -18,7 +18,7 @@ use crate::dial::{self, LinkEvent, Route};
 use crate::driver::{Driver, End, Events, Stopped};
 use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
-use crate::http::{self, Service};
+use crate::http::{self, Service, Stored};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::server::Server;
@@ -138,7 +138,9 @@ impl Relayer {
         home::make(&data)?;
         let lock = home::lock(&data)?;
         let new_id = StoreId::from_bytes(random().map_err(RelayerError::Random)?);
-        let store = Store::open(&data.join(STORE_FILE), new_id)?;
+        let path = data.join(STORE_FILE);
+        let store = Store::open(&path, new_id)?;
+        let stored = Stored { path, id: store.id() };
         let mut replica = Replica::new(Config {
             store: store.id(),
             agent: concat!("crdt-relayer/", env!("CARGO_PKG_VERSION")).into(),
@@ -163,7 +165,7 @@ impl Relayer {
             guests: None,
         };
         let guard = Guard { allowed: browsers, metrics: metrics.clone() };
-        let app = http::app(driver.clone(), service, guard);
+        let app = http::relayer_app(driver.clone(), service, stored, guard);
         tokio::spawn(server.run(app, Admission::new(limits, metrics), watch));
         let links = links.unwrap_or_else(unheard);
         for url in peers {

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::admission::{Admission, Seat};
 use crate::limits::Limits;
 use crate::metrics::Refused;
+use crate::stall::Stalling;
 use crate::tls::Certificates;
 
 /// Headers of a request.
@@ -156,7 +157,7 @@ where
         .header_read_timeout(limits.header_time)
         .max_headers(HEADERS_MAX)
         .max_buf_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Stalling::new(stream)), service)
         .with_upgrades()
         .await;
     // A client that breaks off or misbehaves is no news to the server.

@@ -20,6 +20,7 @@ use crate::place::{ROOM_NUMBERS, place, places, position_of};
 use crate::row::{self, COLUMNS};
 use crate::schema;
 
+pub(crate) mod reader;
 mod scan;
 
 /// Rows looked at for one page, whether or not they are for the peer who asked.
@@ -50,6 +51,16 @@ pub struct StoredRoom {
     pub id: RoomId,
     /// Its name, if known.
     pub name: Option<RoomName>,
+}
+
+fn connect_read(path: &Path) -> Result<Connection, StoreError> {
+    let opened = |source| StoreError::Open { path: path.to_owned(), source };
+    // Reading a store in write-ahead mode takes part in its locks, and so needs to write those.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let db = Connection::open_with_flags(path, flags).map_err(opened)?;
+    db.busy_timeout(BUSY_MAX)?;
+    db.pragma_update(None, "query_only", true)?;
+    Ok(db)
 }
 
 impl Store {
@@ -84,13 +95,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn open_read(path: &Path) -> Result<Self, StoreError> {
-        let opened = |source| StoreError::Open { path: path.to_owned(), source };
-        // Reading a store in write-ahead mode takes part in its locks, and so needs to write those.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let db = Connection::open_with_flags(path, flags).map_err(opened)?;
-        db.busy_timeout(BUSY_MAX)?;
-        db.pragma_update(None, "query_only", true)?;
-        Self::load_index(db)
+        Self::load_index(connect_read(path)?)
     }
 
     fn load_index(db: Connection) -> Result<Self, StoreError> {

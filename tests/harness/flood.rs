@@ -30,11 +30,17 @@ impl Author {
 
     /// So many ops, each after the one before.
     pub fn chain(&self, len: usize) -> Vec<Op> {
+        self.large_chain(len, 0)
+    }
+
+    /// The same, each with so many bytes of text besides.
+    pub fn large_chain(&self, len: usize, bytes: usize) -> Vec<Op> {
+        let text = "x".repeat(bytes);
         let mut chain: Vec<Op> = Vec::with_capacity(len);
         for number in 0..len {
             let tip = chain.last().map(|op| (op.head().seq, op.id()));
             let depth = chain.last().map_or(Depth::FIRST, |op| op.head().depth.next());
-            chain.push(self.op(tip, depth, number));
+            chain.push(self.op(tip, depth, &format!("flood {number}{text}")));
         }
         chain
     }
@@ -45,11 +51,11 @@ impl Author {
         parent[..8].copy_from_slice(&(number as u64).to_be_bytes());
         parent[8..16].copy_from_slice(&self.key.author().as_bytes()[..8]);
         let tip = Some((Seq::FIRST, OpId::from_bytes(parent)));
-        self.op(tip, Depth::FIRST.next(), number)
+        self.op(tip, Depth::FIRST.next(), &format!("flood {number}"))
     }
 
-    fn op(&self, tip: Option<(Seq, OpId)>, depth: Depth, number: usize) -> Op {
-        let note = serde_json::json!([{"text": format!("flood {number}"), "type": "note"}]);
+    fn op(&self, tip: Option<(Seq, OpId)>, depth: Depth, text: &str) -> Op {
+        let note = serde_json::json!([{"text": text, "type": "note"}]);
         let draft = Draft {
             room: self.room,
             tip,

@@ -12,6 +12,7 @@ pub mod client;
 pub mod cluster;
 pub mod flood;
 pub mod fuzz;
+pub mod http;
 pub mod liar;
 pub mod nats;
 pub mod process;

@@ -10,6 +10,7 @@ mod disk;
 mod doctor;
 mod doors;
 mod faults;
+mod http;
 mod liars;
 mod namespaces;
 mod own_chain;

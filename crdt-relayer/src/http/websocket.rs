@@ -1,0 +1,124 @@
+//! The websocket: upgrades, and serves the protocol of nodes and relayers.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Extension;
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::response::{IntoResponse, Response};
+use crdt_core::effect::{Link, PeerId};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::mpsc;
+
+use super::Host;
+use super::problem::Problem;
+use crate::admission::Seat;
+use crate::ended::Cause;
+use crate::session::{
+    self, Incoming, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, ReadError, Wire, offline,
+};
+
+/// The connections that were accepted and have not ended.
+#[derive(Clone, Debug)]
+pub struct Guests {
+    open: Arc<Mutex<BTreeSet<PeerId>>>,
+    left: mpsc::Sender<Left>,
+}
+
+impl Guests {
+    /// None yet. `left` is told of each that ends.
+    pub fn new(left: mpsc::Sender<Left>) -> Self {
+        Self { open: Arc::default(), left }
+    }
+
+    /// Whether a connection is one of them. One that is will be told of when it ends.
+    pub fn has(&self, peer: PeerId) -> bool {
+        self.open().contains(&peer)
+    }
+
+    /// A thread that panicked in between leaves the set usable.
+    fn open(&self) -> MutexGuard<'_, BTreeSet<PeerId>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that was accepted has ended.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// Which one.
+    pub peer: PeerId,
+    /// Why.
+    pub reason: String,
+    /// What kind of end it was.
+    pub cause: Cause,
+}
+
+/// Upgrades to the protocol.
+pub(crate) async fn websocket(
+    State(host): State<Arc<Host>>,
+    Extension(seat): Extension<Seat>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    if !*host.service.online.borrow() {
+        return Err(Problem::unavailable("offline", "Whoever listens here is offline; try later."));
+    }
+    let upgrade = upgrade.map_err(|refused| {
+        let detail = format!("{}; connect with a websocket client.", refused.body_text());
+        Problem::new(refused.status(), "upgrade", detail)
+    })?;
+    Ok(upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .on_upgrade(move |socket| async move {
+            serve(&host, socket).await;
+            drop(seat);
+        })
+        .into_response())
+}
+
+async fn serve(host: &Host, socket: WebSocket) {
+    let (write, read) = socket.split();
+    let read = read.map(|message| match message {
+        Ok(Message::Text(text)) => Ok(Incoming::Text(text.as_str().as_bytes().to_vec())),
+        Ok(Message::Binary(_)) => Ok(Incoming::Binary),
+        Ok(Message::Ping(_) | Message::Pong(_)) => Ok(Incoming::Alive),
+        Ok(Message::Close(close)) => {
+            let close = close.map(|close| (close.code, close.reason.to_string()));
+            let (code, reason) = close.unwrap_or_default();
+            Ok(Incoming::Close(code, reason))
+        }
+        Err(error) => Err(read_error(error)),
+    });
+    let write = write.with(|wire: Wire| std::future::ready(message(wire)));
+    let (read, write) = (Box::pin(read), Box::pin(write));
+    let Host { driver, service } = host;
+    let peer = driver.next_peer();
+    if let Some(guests) = &service.guests {
+        guests.open().insert(peer);
+    }
+    let stop = offline(service.online.clone());
+    let ended = session::run(driver, read, write, stop, (peer, Link::ACCEPTED)).await;
+    if let Some(guests) = &service.guests {
+        guests.open().remove(&peer);
+        let left = Left { peer, reason: ended.how.why, cause: ended.how.cause };
+        // Whoever wanted to know may have stopped.
+        let _stopped = guests.left.send(left).await;
+    }
+}
+
+fn read_error(error: axum::Error) -> ReadError {
+    error.into_inner().downcast_ref().map_or(ReadError::Lost, ReadError::of)
+}
+
+fn message(wire: Wire) -> Result<Message, axum::Error> {
+    Ok(match wire {
+        Wire::Text(text) => Message::Text(Utf8Bytes::try_from(text).map_err(axum::Error::new)?),
+        Wire::Ping => Message::Ping(bytes::Bytes::new()),
+        Wire::Close(code, reason) => {
+            Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))
+        }
+    })
+}
