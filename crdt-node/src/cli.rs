@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use crdt_node::security::Security;
+use crdt_relayer::address::PlainText;
 
 /// Keeps one transaction history with people you need not trust.
 #[derive(Debug, Parser)]
@@ -21,7 +23,7 @@ const EXAMPLES: &str = "Examples:
   crdt-node init alice                    make a key
   crdt-node run alice                     connect, then type: pay bob 12.50 rent
   crdt-node run alice < lines.txt         record every line, end when all is relayed
-  crdt-node init bob --peer ws://10.0.0.5:9000/websocket
+  crdt-node init bob --peer wss://bob.example:9000/websocket
                                           a node that dials another one, without a relay
   crdt-node verify alice                  check every hash, signature and rule again
   crdt-node evidence alice                who signed two different ops at one place";
@@ -116,9 +118,48 @@ pub(crate) struct Init {
     /// Address to accept other nodes on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) certificate: Certificate,
+    /// Authorities to trust besides the system's when wss:// is dialled (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Allow plain text to and from other machines.
+    #[arg(long)]
+    pub(crate) insecure_plain: bool,
     /// Room to take part in [default: main].
     #[arg(long, value_name = "ROOM")]
     pub(crate) room: Vec<String>,
+}
+
+/// What is encrypted with on the address that others connect to.
+#[derive(Debug, Args)]
+pub(crate) struct Certificate {
+    /// Certificate chain (PEM), to encrypt what --listen accepts.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// How others are reached.
+#[derive(Debug, Args)]
+pub(crate) struct Reach {
+    /// Authorities to trust besides the system's when wss:// is dialled (PEM).
+    #[arg(long, value_name = "FILE", env = "CRDT_CA_FILE")]
+    ca_file: Option<PathBuf>,
+    /// Allow plain text to and from other machines, where a tunnel or a network of your own keeps
+    /// others from reading it.
+    #[arg(long)]
+    insecure_plain: bool,
+}
+
+impl Reach {
+    /// What these flags say.
+    pub(crate) fn security(&self) -> Security {
+        let plain = PlainText::allowed(self.insecure_plain);
+        Security { ca_file: self.ca_file.clone(), plain }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +180,10 @@ pub(crate) struct Connection {
     /// repeatable, needs --listen.
     #[arg(long, value_name = "HEX")]
     pub(crate) allow: Vec<String>,
+    #[command(flatten)]
+    pub(crate) certificate: Certificate,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
     /// Read the key's passphrase from the first line of a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
@@ -250,6 +295,8 @@ pub(crate) struct Doctor {
     /// Mend what can be mended safely: permissions of the home and of the key file.
     #[arg(long)]
     pub(crate) fix: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
     /// Open an encrypted key with the passphrase in the first line of a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
@@ -276,6 +323,8 @@ pub(crate) struct Sync {
     /// Only this room; it is taken part in from now on [default: all rooms of the node].
     #[arg(long, value_name = "ROOM")]
     pub(crate) room: Option<String>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
     /// Seconds after which it ends though not all hold the same.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) timeout: u64,

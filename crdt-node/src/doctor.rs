@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::error::NodeError;
 use crate::home::Home;
 use crate::identity;
+use crate::security::Security;
 use crate::show;
 
 /// Exit code of what is wrong with configuration, identity or disk.
@@ -46,6 +47,8 @@ pub struct Patient {
     pub marks: PathBuf,
     /// The file with the passphrase of an encrypted key; without it such a key is not opened.
     pub passphrase: Option<PathBuf>,
+    /// Whom to believe and where plain text may go, where the configuration does not say.
+    pub security: Security,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,8 +179,18 @@ pub async fn examine(patient: &Patient, mend: Mend) -> Report {
         checks.push(store::mark(home, &patient.marks, author, held.as_ref()));
     }
     if let Some(settings) = settings {
-        let links = link::of(&settings);
-        checks.extend(join_all(links.iter().map(link::examine)).await.into_iter().flatten());
+        let security = patient.security.clone().or(home, &settings);
+        let files = home.tls_files(&settings);
+        let door = files.and_then(|files| security.certificates(settings.listen, files.as_ref()));
+        checks.extend(door.err().map(|error| Check::failed("listen", &error)));
+        match security.dialer() {
+            Ok(dialer) => {
+                let links = link::of(&settings);
+                let examined = links.iter().map(|link| link::examine(link, &dialer));
+                checks.extend(join_all(examined).await.into_iter().flatten());
+            }
+            Err(error) => checks.push(Check::failed("ca-file", &error)),
+        }
     }
     Report { checks }
 }

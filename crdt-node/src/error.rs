@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crdt_core::id::{AuthorId, RoomNameError};
 use crdt_core::rejection::Rejection;
+use crdt_relayer::address::UrlError;
 use crdt_relayer::driver::Stopped;
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::HomeError;
+use crdt_relayer::tls::TlsError;
 
 use crate::shortfall::Shortfall;
 
@@ -88,12 +90,18 @@ pub enum NodeError {
         /// The address.
         url: String,
     },
-    /// TLS is not built yet.
-    #[error("{url} needs TLS, which this version does not speak")]
-    Tls {
+    /// An address of another machine is to be dialled in plain text.
+    #[error("{url}: {}", UrlError::Plain)]
+    Plain {
         /// The address.
         url: String,
     },
+    /// Other machines are to be let in in plain text.
+    #[error("{0} can be reached from other machines, and nothing is encrypted")]
+    PlainDoor(SocketAddr),
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Neither a file nor a node has this name.
     #[error("there is no file and no node named {subject}")]
     NoSubject {
@@ -268,7 +276,9 @@ impl NodeError {
             | Self::Passphrase { .. }
             | Self::Config { .. }
             | Self::Url { .. }
-            | Self::Tls { .. }
+            | Self::Plain { .. }
+            | Self::PlainDoor(_)
+            | Self::Tls(_)
             | Self::NoSubject { .. }
             | Self::Exists { .. }
             | Self::File { .. }
@@ -318,7 +328,8 @@ impl NodeError {
             Self::NoSubject { .. } => "E0311",
             Self::Exists { .. } => "E0312",
             Self::Url { .. } => "E0401",
-            Self::Tls { .. } => "E0403",
+            Self::Plain { .. } | Self::PlainDoor(_) => "E0403",
+            Self::Tls(_) => "E0315",
             Self::NotRelayed { .. } => "E0402",
             Self::Listen(..) => "E0404",
             Self::Unverified(_) => "E0501",

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crdt_core::id::{AuthorId, RoomName};
-use crdt_relayer::dial::{UrlError, check_url};
+use crdt_relayer::config::TlsFiles;
 use crdt_relayer::home::STORE_FILE;
 use crdt_relayer::store::Store;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,18 @@ pub struct Settings {
     /// Keys of those who may connect, if not everybody may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
+    /// The certificate chain, in PEM, with which what is accepted is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities to trust besides the system's, in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Whether plain text may go to and come from other machines.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_plain: bool,
     /// Rooms to take part in; the first is the one lines are written to.
     pub rooms: Vec<String>,
 }
@@ -130,6 +142,23 @@ impl Home {
         Ok(settings)
     }
 
+    /// The files that the configuration names to encrypt with. A relative path begins in the home.
+    ///
+    /// # Errors
+    /// It names one of the two.
+    pub fn tls_files(&self, settings: &Settings) -> Result<Option<TlsFiles>, NodeError> {
+        match (&settings.tls_cert, &settings.tls_key) {
+            (None, None) => Ok(None),
+            (Some(cert), Some(key)) => {
+                Ok(Some(TlsFiles { cert: self.path.join(cert), key: self.path.join(key) }))
+            }
+            (Some(_), None) | (None, Some(_)) => Err(NodeError::Config {
+                path: self.config(),
+                reason: "`tls_cert` and `tls_key` go together".into(),
+            }),
+        }
+    }
+
     /// The author of this home, without its secret key.
     ///
     /// # Errors
@@ -157,15 +186,4 @@ impl Home {
         let first = settings.rooms.first().map_or(DEFAULT_ROOM, String::as_str);
         Ok(RoomName::parse(named.unwrap_or(first))?)
     }
-}
-
-/// Whether a text is an address this version can dial.
-///
-/// # Errors
-/// [`NodeError::Url`], [`NodeError::Tls`].
-pub fn check_address(url: &str) -> Result<(), NodeError> {
-    check_url(url).map_err(|error| match error {
-        UrlError::Tls => NodeError::Tls { url: url.to_owned() },
-        UrlError::Malformed => NodeError::Url { url: url.to_owned() },
-    })
 }

@@ -3,6 +3,7 @@
 
 use crdt_core::effect::Event;
 use crdt_core::id::RoomName;
+use crdt_relayer::dial::Dialer;
 
 use crate::error::NodeError;
 use crate::home::Home;
@@ -38,7 +39,9 @@ impl Keyless {
             trust: Trust::Marks,
             routes: relays,
             listen: None,
+            certificates: None,
             allowed: None,
+            dialer: Dialer::default(),
         };
         Ok(Self { node: Node::spawn(config).await? })
     }

@@ -8,14 +8,16 @@ use crdt_core::id::{AuthorId, RoomName};
 use crdt_core::introduce::Allowed;
 use crdt_node::console::{Console, restore_terminal};
 use crdt_node::error::NodeError;
-use crdt_node::home::{Home, check_address};
+use crdt_node::home::{Home, Settings};
 use crdt_node::identity::{self, Passphrase};
 use crdt_node::node::{NodeConfig, Signer, Trust};
 use crdt_node::run::{LEAVE_MAX, Run, RunConfig, Until};
 use crdt_node::screen::{Format, Screen, Shown};
+use crdt_node::security::check_address;
 use crdt_node::{input, marks, routes};
+use crdt_relayer::config::TlsFiles;
 
-use crate::cli::{self, Connection};
+use crate::cli::{self, Certificate, Connection};
 
 /// What a run takes from the configuration where no flag says otherwise.
 fn configured(
@@ -31,10 +33,12 @@ fn configured(
     let given = |flags: &[String], kept: Vec<String>| {
         if flags.is_empty() { kept } else { flags.to_vec() }
     };
+    let security = connection.reach.security().or(&home, &settings);
+    let (dialer, files) = (security.dialer()?, tls_files(&home, &settings, connection)?);
     let relays = given(&connection.relay, settings.relays);
     let relays = if connection.no_relay { Vec::new() } else { relays };
     let peers = given(&connection.peer, settings.peers);
-    relays.iter().chain(&peers).try_for_each(|url| check_address(url))?;
+    relays.iter().chain(&peers).try_for_each(|url| check_address(&dialer, url))?;
     let dialled = routes::once(relays, peers);
     let listen = connection.listen.or(settings.listen);
     let allowed = allowed(&given(&connection.allow, settings.allow))?;
@@ -42,6 +46,7 @@ fn configured(
         let message = "--allow is about those who connect: it needs --listen ADDR";
         return Err(NodeError::Usage(message.into()));
     }
+    let certificates = security.certificates(listen, files.as_ref())?;
     let passphrase = connection.passphrase_file.clone().map_or(Passphrase::Ask, Passphrase::File);
     let key = identity::load(&home.key(), &passphrase)?;
     let node = NodeConfig {
@@ -52,9 +57,27 @@ fn configured(
         trust: if connection.trust_store { Trust::Store } else { Trust::Marks },
         routes: dialled.len(),
         listen,
+        certificates,
+        dialer,
         allowed,
     };
     Ok((home, RunConfig { node, dialled, until }))
+}
+
+/// What is encrypted with on the address that others connect to: the files of the flags, or else those
+/// of the configuration.
+fn tls_files(
+    home: &Home,
+    settings: &Settings,
+    connection: &Connection,
+) -> Result<Option<TlsFiles>, NodeError> {
+    let Certificate { tls_cert, tls_key } = &connection.certificate;
+    let (Some(cert), Some(key)) = (tls_cert, tls_key) else { return home.tls_files(settings) };
+    if connection.listen.or(settings.listen).is_none() {
+        let message = "--tls-cert is about those who connect: it needs --listen ADDR";
+        return Err(NodeError::Usage(message.into()));
+    }
+    Ok(Some(TlsFiles { cert: cert.clone(), key: key.clone() }))
 }
 
 /// The keys of those who may connect; `None` if everybody may.

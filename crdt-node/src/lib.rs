@@ -24,6 +24,7 @@ pub mod report;
 pub mod routes;
 pub mod run;
 pub mod screen;
+pub mod security;
 pub mod shortfall;
 pub mod show;
 pub mod standing;

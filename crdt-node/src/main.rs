@@ -13,13 +13,14 @@ use cli::{Cli, Command, EvidenceCommand, Key};
 use crdt_core::id::{AuthorId, RoomName, StoreId};
 use crdt_node::doctor::{self, Mend, Patient};
 use crdt_node::error::NodeError;
-use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings, check_address};
+use crdt_node::home::{DEFAULT_RELAY, DEFAULT_ROOM, Home, Settings};
 use crdt_node::identity::{self, Passphrase};
 use crdt_node::import::{Readings, Source};
 use crdt_node::keyless::Keyless;
 use crdt_node::marks::{self, Marks};
 use crdt_node::report::{self, Wanted};
 use crdt_node::screen::Format;
+use crdt_node::security::{Security, check_address};
 use crdt_node::sync;
 use crdt_node::verify::{self, Forks};
 use crdt_node::{control, demo, evidence, routes, show};
@@ -132,17 +133,47 @@ fn print(line: &str) -> Result<(), NodeError> {
     Ok(writeln!(io::stdout(), "{line}")?)
 }
 
-fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
-    let home = Home::of(&init.name, folder)?;
-    let or = |given: Vec<String>, default: &str| {
-        if given.is_empty() { vec![default.to_owned()] } else { given }
+/// The first configuration of a home: what can be used, as it was given.
+fn first_settings(init: &cli::Init) -> Result<Settings, NodeError> {
+    let or = |given: &[String], default: &str| {
+        if given.is_empty() { vec![default.to_owned()] } else { given.to_vec() }
+    };
+    // A file is named from where the user is, and read from wherever the node is run.
+    let absolute = |file: &Option<PathBuf>| {
+        let file = file.as_ref().map(|file| (file, std::path::absolute(file)));
+        file.map(|(file, found)| found.map_err(|source| NodeError::file(file, source))).transpose()
     };
     // Who names another way wants no relay that was not asked for.
     let alone = init.peer.is_empty() && init.listen.is_none();
-    let relays = if alone { or(init.relay, DEFAULT_RELAY) } else { init.relay };
-    let rooms = or(init.room, DEFAULT_ROOM);
-    relays.iter().chain(&init.peer).try_for_each(|url| check_address(url))?;
-    rooms.iter().try_for_each(|room| RoomName::parse(room).map(drop))?;
+    let settings = Settings {
+        name: init.name.clone(),
+        relays: if alone { or(&init.relay, DEFAULT_RELAY) } else { init.relay.clone() },
+        peers: init.peer.clone(),
+        listen: init.listen,
+        allow: Vec::new(),
+        tls_cert: absolute(&init.certificate.tls_cert)?,
+        tls_key: absolute(&init.certificate.tls_key)?,
+        ca_file: absolute(&init.ca_file)?,
+        insecure_plain: init.insecure_plain,
+        rooms: or(&init.room, DEFAULT_ROOM),
+    };
+    Ok(settings)
+}
+
+/// Whether a run would take these settings.
+fn check_settings(home: &Home, settings: &Settings) -> Result<(), NodeError> {
+    let security = Security::default().or(home, settings);
+    let dialer = security.dialer()?;
+    let mut addresses = settings.relays.iter().chain(&settings.peers);
+    addresses.try_for_each(|url| check_address(&dialer, url))?;
+    drop(security.certificates(settings.listen, home.tls_files(settings)?.as_ref())?);
+    settings.rooms.iter().try_for_each(|room| Ok(RoomName::parse(room).map(drop)?))
+}
+
+fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
+    let home = Home::of(&init.name, folder)?;
+    let settings = first_settings(&init)?;
+    check_settings(&home, &settings)?;
     let marks = marks::folder()?;
     crdt_relayer::home::make(&marks)?;
     crdt_relayer::home::make(home.path())?;
@@ -155,14 +186,7 @@ fn initialise(init: cli::Init, folder: Option<&Path>, format: Format) -> Result<
     if home.key().exists() {
         return Err(NodeError::KeyExists { key: home.key(), name: init.name });
     }
-    home.write_settings(&Settings {
-        name: init.name.clone(),
-        relays,
-        peers: init.peer,
-        listen: init.listen,
-        allow: Vec::new(),
-        rooms,
-    })?;
+    home.write_settings(&settings)?;
     drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);
     let author = identity::create(&home.key(), passphrase.as_ref())?;
     Marks::create(&marks, author)?;
@@ -249,7 +273,8 @@ async fn examined(
     format: Format,
 ) -> Result<ExitCode, NodeError> {
     let home = Home::of(&asked.name, folder)?;
-    let patient = Patient { home, marks: marks::folder()?, passphrase: asked.passphrase_file };
+    let (marks, security) = (marks::folder()?, asked.reach.security());
+    let patient = Patient { home, marks, passphrase: asked.passphrase_file, security };
     let mend = if asked.fix { Mend::Permissions } else { Mend::Nothing };
     let report = doctor::examine(&patient, mend).await;
     let printed = print(&match format {
@@ -322,10 +347,11 @@ async fn imported(
 
 async fn synced(asked: cli::Sync, folder: Option<&Path>, format: Format) -> Result<(), NodeError> {
     let home = Home::of(&asked.name, folder)?;
-    asked.routes.iter().try_for_each(|url| check_address(url))?;
+    let dialer = asked.reach.security().or(&home, &home.settings()?).dialer()?;
+    asked.routes.iter().try_for_each(|url| check_address(&dialer, url))?;
     let room = asked.room.as_deref().map(RoomName::parse).transpose()?;
     let timeout = Duration::from_secs(asked.timeout);
-    let wanted = sync::Wanted { routes: asked.routes, room, timeout };
+    let wanted = sync::Wanted { routes: asked.routes, room, timeout, dialer };
     if asked.dry_run {
         let preview = sync::preview(&home, wanted).await?;
         let printed = print(&match format {

@@ -13,7 +13,7 @@ use crdt_core::key::{EachTime, SecretKey};
 use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::admission::Admission;
 use crdt_relayer::browsers::{Browsers, Guard};
-use crdt_relayer::dial::LinkEvent;
+use crdt_relayer::dial::{Dialer, LinkEvent};
 use crdt_relayer::driver::{Driver, End, Events, Stopped, WhenFull};
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::{self, Lock, STORE_FILE};
@@ -23,6 +23,7 @@ use crdt_relayer::metrics::Metrics;
 use crdt_relayer::relayer::random;
 use crdt_relayer::server::Server;
 use crdt_relayer::store::Store;
+use crdt_relayer::tls::Certificates;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{mpsc, watch};
 
@@ -54,6 +55,10 @@ pub struct NodeConfig {
     pub routes: usize,
     /// Where it will accept connections of others.
     pub listen: Option<SocketAddr>,
+    /// Encrypts what it accepts; plain if there are none.
+    pub certificates: Option<Certificates>,
+    /// How it dials others.
+    pub dialer: Dialer,
     /// Whoever connects there must prove that it has one of these keys, if any are given.
     pub allowed: Option<Allowed>,
 }
@@ -105,7 +110,6 @@ pub struct Unsigned {
 
 /// What happens to a node.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are events, and none is kept")]
 pub enum Happening {
     /// In a room.
     Event(Event),
@@ -157,7 +161,7 @@ impl Node {
         let lock = home::lock(&config.home)?;
         let server = match config.listen {
             Some(address) => Some(
-                Server::bind(address, None)
+                Server::bind(address, config.certificates)
                     .await
                     .map_err(|source| NodeError::Listen(address, source))?,
             ),
@@ -200,7 +204,8 @@ impl Node {
         let (links_sender, links) = mpsc::channel(LINKS_WAITING_MAX);
         let (left_sender, left) = mpsc::channel(LINKS_WAITING_MAX);
         let guests = Guests::new(left_sender);
-        let routes = Routes::new(driver.clone(), links_sender, Links::with(guests.clone()));
+        let links_known = Links::with(guests.clone());
+        let routes = Routes::new(driver.clone(), config.dialer, links_sender, links_known);
         let (running, _) = watch::channel(true);
         Ok(Self {
             driver,

@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt_core::effect::Link;
-use crdt_relayer::dial::{self, LinkEvent, Route};
+use crdt_relayer::dial::{self, Dialer, LinkEvent, Route};
 use crdt_relayer::driver::Driver;
-use crdt_relayer::server;
+use crdt_relayer::server::{self, Encryption};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use crate::error::NodeError;
-use crate::home::{Settings, check_address};
+use crate::home::Settings;
 use crate::links::{Kind, Links};
 use crate::screen::Format;
+use crate::security::check_address;
 use crate::standing::peers_json;
 
 /// What a node dials: each address once, as what it was called first.
@@ -28,7 +29,9 @@ pub fn once(relays: Vec<String>, peers: Vec<String>) -> Vec<(Kind, String)> {
 /// What `peers` prints where no node runs: what is configured.
 pub fn configured(settings: &Settings, format: Format) -> String {
     let dialled = once(settings.relays.clone(), settings.peers.clone());
-    let listening = settings.listen.map(server::url);
+    let plain = settings.tls_cert.is_none();
+    let encryption = if plain { Encryption::None } else { Encryption::Tls };
+    let listening = settings.listen.map(|address| server::url(address, encryption));
     match format {
         Format::Json => {
             let link = |(kind, url): &(Kind, String)| {
@@ -56,6 +59,7 @@ struct Dialled {
 #[derive(Debug)]
 struct Set {
     driver: Driver,
+    dialer: Dialer,
     events: mpsc::Sender<LinkEvent>,
     links: Links,
     dialled: BTreeMap<String, Dialled>,
@@ -102,9 +106,14 @@ impl Change {
 
 impl Routes {
     /// No routes yet; what becomes of each goes to `events`, what is known of each to `links`.
-    pub(crate) fn new(driver: Driver, events: mpsc::Sender<LinkEvent>, links: Links) -> Self {
+    pub(crate) fn new(
+        driver: Driver,
+        dialer: Dialer,
+        events: mpsc::Sender<LinkEvent>,
+        links: Links,
+    ) -> Self {
         let (open, _) = watch::channel(true);
-        let set = Set { driver, events, links, dialled: BTreeMap::new(), open };
+        let set = Set { driver, dialer, events, links, dialled: BTreeMap::new(), open };
         Self { set: Arc::new(Mutex::new(set)) }
     }
 
@@ -123,7 +132,7 @@ impl Routes {
     /// # Errors
     /// It is no address, or dialled already.
     pub fn add(&self, kind: Kind, url: &str) -> Result<(), NodeError> {
-        check_address(url)?;
+        check_address(&self.set().dialer, url)?;
         let mut set = self.set();
         if let Some(there) = set.dialled.get(url) {
             let message = format!("{url} is a {} already", there.kind.word());
@@ -131,7 +140,7 @@ impl Routes {
         }
         let (switch, online) = watch::channel(*set.open.borrow());
         set.links.added(kind, url);
-        let route = Route { url: url.to_owned(), link: Link::DIALLED };
+        let route = Route { url: url.to_owned(), link: Link::DIALLED, dialer: set.dialer.clone() };
         tokio::spawn(dial::keep(set.driver.clone(), route, set.events.clone(), online));
         set.dialled.insert(url.to_owned(), Dialled { kind, switch });
         Ok(())

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crdt_core::effect::{Event, PeerId};
 use crdt_core::id::{RoomId, RoomName, StoreId};
+use crdt_relayer::dial::Dialer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -33,6 +34,8 @@ pub struct Wanted {
     pub room: Option<RoomName>,
     /// Time after which it ends though not all hold the same.
     pub timeout: Duration,
+    /// How routes are dialled.
+    pub dialer: Dialer,
 }
 
 /// A route while it is used.
@@ -57,7 +60,7 @@ struct Watched {
 /// The home is in use or cannot be used. That a route cannot be reached or does not agree is part of
 /// the report.
 pub async fn run(home: &Home, wanted: Wanted) -> Result<Report, NodeError> {
-    let Wanted { routes, room, timeout } = wanted;
+    let Wanted { routes, room, timeout, dialer } = wanted;
     if routes.len() > 1 && routes.iter().collect::<BTreeSet<_>>().len() < routes.len() {
         return Err(NodeError::Usage("both routes are the same".into()));
     }
@@ -69,7 +72,8 @@ pub async fn run(home: &Home, wanted: Wanted) -> Result<Report, NodeError> {
     let mut watched = Vec::new();
     for (number, url) in routes.into_iter().enumerate() {
         let counted = Counted::default();
-        let route = Route { number, url: url.clone(), only, counted: counted.clone() };
+        let (of_route, dialer) = (counted.clone(), dialer.clone());
+        let route = Route { number, url: url.clone(), only, counted: of_route, dialer };
         tokio::spawn(route.serve(driver.clone(), happened.clone()));
         watched.push(Watched { url, counted, ..Watched::default() });
     }

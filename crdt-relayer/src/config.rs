@@ -8,7 +8,7 @@ mod setting;
 mod template;
 mod value;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use resolve::{ENVIRONMENT, Origin, Resolved, resolve};
@@ -16,6 +16,7 @@ pub use setting::{SETTINGS, Setting};
 pub use template::template;
 pub use value::{Kind, Shown, Value};
 
+use crate::address::{PlainText, check_url};
 use crate::browsers::Browsers;
 use crate::limits::Limits;
 
@@ -68,6 +69,10 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Other relayers that keep the same rooms.
     pub peers: Vec<String>,
+    /// Authorities to trust besides the system's, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Where plain text may go.
+    pub plain: PlainText,
     /// A bus that several relayers share.
     pub nats: Option<NatsConfig>,
     /// How much anybody may take.
@@ -94,7 +99,8 @@ impl Config {
                 return Err(ConfigError::new(place, problem, format!("set tls.{lacking} as well")));
             }
         };
-        if tls.is_none() && !is_local(listen.ip()) && !settings.switch("server.insecure_plain") {
+        let plain = PlainText::allowed(settings.switch("server.insecure_plain"));
+        if tls.is_none() && !plain.may_pass(listen.ip()) {
             return Err(ConfigError::new(
                 settings.place("server.listen"),
                 format!("{listen} can be reached from other machines, and nothing is encrypted"),
@@ -106,7 +112,9 @@ impl Config {
             listen,
             data: settings.path("server.data"),
             tls,
-            peers: settings.list("cluster.peers"),
+            peers: peers(settings, plain)?,
+            ca_file: settings.path("cluster.ca_file"),
+            plain,
             nats: nats(settings)?,
             limits: Limits::of(settings),
             browsers: Browsers::of(settings),
@@ -136,9 +144,16 @@ fn nats(settings: &Resolved) -> Result<Option<NatsConfig>, ConfigError> {
     }
 }
 
-/// Whether only this machine reaches an address.
-fn is_local(address: IpAddr) -> bool {
-    address.is_loopback()
+/// The peers, each of which may be dialled.
+fn peers(settings: &Resolved, plain: PlainText) -> Result<Vec<String>, ConfigError> {
+    let peers = settings.list("cluster.peers");
+    for url in &peers {
+        check_url(url, plain).map_err(|error| {
+            let place = settings.place("cluster.peers");
+            ConfigError::new(place, format!("{url}: {error}"), error.hint())
+        })?;
+    }
+    Ok(peers)
 }
 
 #[cfg(test)]

@@ -11,11 +11,16 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
 
+use crate::address::{PlainText, UrlError, check_url};
+use crate::distrust;
 use crate::driver::Driver;
 use crate::ended::{Cause, Ended};
 use crate::pause::Pause;
+use crate::roots::Roots;
 use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire, offline};
 
 /// Time to connect and upgrade.
@@ -24,28 +29,55 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// A websocket that this side has dialled.
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Why an address cannot be dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
-    /// It asks for TLS.
-    #[error("wss:// is not supported by this version")]
-    Tls,
-    /// It is no websocket address.
-    #[error("not a websocket address")]
-    Malformed,
+/// How addresses are dialled: whom to believe, and where plain text may go. Made once per process;
+/// clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Dialer {
+    roots: Roots,
+    plain: PlainText,
 }
 
-/// Whether a text is an address this version can dial.
-///
-/// # Errors
-/// [`UrlError`].
-pub fn check_url(url: &str) -> Result<(), UrlError> {
-    if url.starts_with("wss://") {
-        return Err(UrlError::Tls);
+impl Dialer {
+    /// One that believes these, and sends plain text only there.
+    pub fn new(roots: Roots, plain: PlainText) -> Self {
+        Self { roots, plain }
     }
-    let host = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
-    let host = host.filter(|host| !host.is_empty() && !url.contains(char::is_whitespace));
-    host.map(drop).ok_or(UrlError::Malformed)
+
+    /// Whether a text is an address that this one dials.
+    ///
+    /// # Errors
+    /// [`UrlError`].
+    pub fn check(&self, url: &str) -> Result<(), UrlError> {
+        check_url(url, self.plain)
+    }
+
+    /// Whom it believes.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// Dials, once.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub async fn connect(&self, url: &str) -> Result<Socket, Ended> {
+        self.check(url).map_err(|error| Ended::refused(error.to_string()))?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(session::READ_BUFFER_BYTES)
+            .max_message_size(Some(MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        let connector = if url.starts_with("wss://") {
+            Connector::Rustls(self.roots.config().await?)
+        } else {
+            Connector::Plain
+        };
+        let connecting = connect_async_tls_with_config(url, Some(config), true, Some(connector));
+        match timeout(CONNECT_MAX, connecting).await {
+            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Err(error)) => Err(describe(&error)),
+            Err(_) => Err(Ended::lost(format!("no answer within {} s", CONNECT_MAX.as_secs()))),
+        }
+    }
 }
 
 /// What becomes of a link.
@@ -86,6 +118,8 @@ pub struct Route {
     pub url: String,
     /// What for.
     pub link: Link,
+    /// How.
+    pub dialer: Dialer,
 }
 
 /// Dials until `online` ends: its sender is gone. While it says `false` nothing is dialled, and a
@@ -131,23 +165,6 @@ pub async fn keep(
     }
 }
 
-/// Dials, once.
-///
-/// # Errors
-/// Why there is no connection.
-pub async fn connect(url: &str) -> Result<Socket, Ended> {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(session::READ_BUFFER_BYTES)
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let connecting = connect_async_with_config(url, Some(config), true);
-    match timeout(CONNECT_MAX, connecting).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(error)) => Err(describe(&error)),
-        Err(_) => Err(Ended::lost(format!("no answer within {} s", CONNECT_MAX.as_secs()))),
-    }
-}
-
 /// One connection from dialling to its end; returns how it ended.
 async fn serve(
     driver: &Driver,
@@ -156,7 +173,7 @@ async fn serve(
     online: watch::Receiver<bool>,
 ) -> Ending {
     let connected = tokio::select! {
-        connected = connect(&route.url) => connected,
+        connected = route.dialer.connect(&route.url) => connected,
         () = offline(online.clone()) => return Ended::lost("offline").into(),
     };
     let socket = match connected {
@@ -197,10 +214,12 @@ fn message(wire: Wire) -> Result<Message, Error> {
 }
 
 fn describe(error: &Error) -> Ended {
-    if let Error::Io(error) = error
-        && error.kind() == std::io::ErrorKind::ConnectionRefused
-    {
-        return Ended::lost("connection refused");
+    if let Error::Io(error) = error {
+        return if error.kind() == std::io::ErrorKind::ConnectionRefused {
+            Ended::lost("connection refused")
+        } else {
+            distrust::of_io(error)
+        };
     }
     if let Error::Http(response) = error {
         let status = response.status();

@@ -25,9 +25,10 @@ impl From<RelayerError> for Failure {
             RelayerError::Listen { .. } => {
                 ("is another relayer running? choose another address with --listen", 4)
             }
-            RelayerError::Tls(_) => {
-                ("check the files that --tls-cert and --tls-key name, and who may read them", 3)
-            }
+            RelayerError::Tls(_) => (
+                "check the files that --tls-cert, --tls-key and --ca-file name, and who may read them",
+                3,
+            ),
             RelayerError::Store(StoreError::Full) => {
                 ("free some space and start again; members send what was not acknowledged", 3)
             }

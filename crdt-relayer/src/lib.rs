@@ -3,6 +3,7 @@
 //!
 //! The protocol is `docs/PROTOCOL.md`; the structure is `docs/ARCHITECTURE.md`.
 
+pub mod address;
 pub mod admission;
 pub mod backplane;
 pub mod browsers;
@@ -10,6 +11,7 @@ pub mod changes;
 mod clock;
 pub mod config;
 pub mod dial;
+mod distrust;
 pub mod driver;
 pub mod ended;
 pub mod error;
@@ -24,6 +26,7 @@ mod page;
 mod pause;
 mod place;
 pub mod relayer;
+pub mod roots;
 mod row;
 mod schema;
 pub mod server;

@@ -15,11 +15,12 @@ use crdt_relayer::browsers::Browsers;
 #[cfg(feature = "nats")]
 use crdt_relayer::config::NatsConfig;
 use crdt_relayer::config::{self, Config};
-use crdt_relayer::dial::check_url;
+use crdt_relayer::dial::Dialer;
 use crdt_relayer::driver::{Events, WhenFull};
 use crdt_relayer::escape::safe;
 use crdt_relayer::limits::Limits;
 use crdt_relayer::relayer::{Relayer, RelayerConfig, RelayerError};
+use crdt_relayer::roots::Roots;
 use crdt_relayer::tls::{Certificates, TlsError};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -79,7 +80,13 @@ fn check_config(sources: &Sources, json: bool) -> Result<(), Failure> {
     if let Some(files) = &config.tls {
         Certificates::read(files).map_err(RelayerError::from)?;
     }
-    Ok(())
+    dialer(&config).map(drop)
+}
+
+/// How peers are dialled.
+fn dialer(config: &Config) -> Result<Dialer, Failure> {
+    let roots = Roots::read(config.ca_file.as_deref()).map_err(RelayerError::from)?;
+    Ok(Dialer::new(roots, config.plain))
 }
 
 /// What a file or variable holds cannot act on the terminal.
@@ -101,13 +108,7 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
         Some(data) => data.clone(),
         None => default_data()?,
     };
-    for url in &config.peers {
-        check_url(url).map_err(|error| Failure {
-            sentence: format!("--peer {url}: {error}"),
-            hint: "an address looks like ws://relay.example:8080/websocket".into(),
-            code: 2,
-        })?;
-    }
+    let dialer = dialer(&config)?;
     let mut signals = Signals::listen()?;
     let (sender, inbox) = mpsc::channel(EVENTS_WAITING_MAX);
     let (links, link_events) = mpsc::channel(LINKS_WAITING_MAX);
@@ -123,6 +124,7 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
         listen: config.listen,
         certificates,
         peers: config.peers.clone(),
+        dialer,
         limits: watched_limits,
         browsers: watched_browsers,
         events: Some(Events { sender, when_full: WhenFull::Drop }),

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admission::Admission;
 use crate::browsers::{Browsers, Guard};
-use crate::dial::{self, LinkEvent, Route};
+use crate::dial::{self, Dialer, LinkEvent, Route};
 use crate::driver::{Driver, End, Events, Stopped};
 use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
@@ -70,6 +70,8 @@ pub struct RelayerConfig {
     pub certificates: Option<Certificates>,
     /// Relayers it keeps the same rooms with.
     pub peers: Vec<String>,
+    /// How it dials them.
+    pub dialer: Dialer,
     /// How much anybody may take, at any time.
     pub limits: watch::Receiver<Limits>,
     /// Which web pages may speak to it, at any time.
@@ -89,6 +91,7 @@ impl RelayerConfig {
             listen,
             certificates: None,
             peers: Vec::new(),
+            dialer: Dialer::default(),
             limits: watch::channel(Limits::default()).1,
             browsers: watch::channel(Browsers::default()).1,
             events: None,
@@ -132,8 +135,8 @@ impl Relayer {
     /// # Errors
     /// [`RelayerError`].
     pub async fn start(config: RelayerConfig) -> Result<Self, RelayerError> {
-        let RelayerConfig { data, listen, certificates, peers, limits, browsers, events, links } =
-            config;
+        let RelayerConfig { data, listen, certificates, peers, dialer, .. } = config;
+        let RelayerConfig { limits, browsers, events, links, .. } = config;
         let metrics = Metrics::default();
         home::make(&data)?;
         let lock = home::lock(&data)?;
@@ -169,7 +172,7 @@ impl Relayer {
         tokio::spawn(server.run(app, Admission::new(limits, metrics), watch));
         let links = links.unwrap_or_else(unheard);
         for url in peers {
-            let route = Route { url, link: Link::PEERED };
+            let route = Route { url, link: Link::PEERED, dialer: dialer.clone() };
             tokio::spawn(dial::keep(driver.clone(), route, links.clone(), switch.clone()));
         }
         Ok(Self { driver, ended, running, _online: online, address, url, _lock: lock })

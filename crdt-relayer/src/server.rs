@@ -33,9 +33,22 @@ const REFUSAL_MAX: Duration = Duration::from_secs(1);
 /// Pause after accepting failed, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The websocket of who listens on an address without encryption.
-pub fn url(address: SocketAddr) -> String {
-    format!("ws://{address}/websocket")
+/// Whether what is served is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// It is not.
+    None,
+    /// It is.
+    Tls,
+}
+
+/// The websocket of who listens on an address.
+pub fn url(address: SocketAddr, encryption: Encryption) -> String {
+    let scheme = match encryption {
+        Encryption::None => "ws",
+        Encryption::Tls => "wss",
+    };
+    format!("{scheme}://{address}/websocket")
 }
 
 /// A listening server.
@@ -70,10 +83,8 @@ impl Server {
 
     /// The address of its websocket.
     pub fn url(&self) -> String {
-        match self.certificates {
-            None => url(self.address),
-            Some(_) => format!("wss://{}/websocket", self.address),
-        }
+        let plain = self.certificates.is_none();
+        url(self.address, if plain { Encryption::None } else { Encryption::Tls })
     }
 
     /// Serves until `running` turns false or its sender is gone. Open connections go on.

@@ -27,6 +27,14 @@ pub enum TlsError {
     /// Certificate and key do not go together.
     #[error("the certificate and its key cannot be used: {0}")]
     Pair(rustls::Error),
+    /// What should be an authority's certificate is none.
+    #[error("{file} holds a certificate that cannot be used: {source}")]
+    Authority {
+        /// Which file.
+        file: String,
+        /// Why.
+        source: rustls::Error,
+    },
 }
 
 /// A certificate with its key, replaced while it is in use.
@@ -69,6 +77,10 @@ fn server(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
         .map_err(TlsError::Pair)
 }
 
-fn unreadable(file: &Path, what: &'static str, error: &rustls::pki_types::pem::Error) -> TlsError {
+pub(crate) fn unreadable(
+    file: &Path,
+    what: &'static str,
+    error: &rustls::pki_types::pem::Error,
+) -> TlsError {
     TlsError::File { file: file.display().to_string(), what, reason: error.to_string() }
 }

@@ -16,10 +16,10 @@ mod home;
 const DAY: Duration = Duration::from_hours(24);
 
 /// What one run of `doctor` printed, and its exit code, which the report repeats.
-struct Report(Value);
+pub(crate) struct Report(Value);
 
 impl Report {
-    fn of(cluster: &Cluster, name: &str, more: &[&str]) -> Self {
+    pub(crate) fn of(cluster: &Cluster, name: &str, more: &[&str]) -> Self {
         let more: Vec<&str> = more.iter().copied().chain(["--json"]).collect();
         let output = cluster.command("doctor", name, &more);
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -29,7 +29,7 @@ impl Report {
         Self(report)
     }
 
-    fn code(&self) -> u64 {
+    pub(crate) fn code(&self) -> u64 {
         self.0["code"].as_u64().unwrap()
     }
 
@@ -39,7 +39,7 @@ impl Report {
 
     /// The one check of this name that speaks of something.
     #[track_caller]
-    fn of_all(&self, check: &str, about: &str) -> &Value {
+    pub(crate) fn of_all(&self, check: &str, about: &str) -> &Value {
         let message = |found: &Value| found["message"].as_str().unwrap().contains(about);
         let fits = |found: &&Value| found["check"] == check && message(found);
         let found: Vec<&Value> = self.checks().iter().filter(fits).collect();
@@ -48,7 +48,7 @@ impl Report {
     }
 
     #[track_caller]
-    fn assert(&self, check: &str, verdict: &str, about: &str) {
+    pub(crate) fn assert(&self, check: &str, verdict: &str, about: &str) {
         let found = self.of_all(check, about);
         assert_eq!(found["verdict"], verdict, "{found}");
         assert_eq!(found["fix"].is_string(), verdict != "ok", "{found}");
@@ -61,7 +61,7 @@ impl Report {
     }
 
     /// What is not as it should be. The disk of the machine the tests run on is not asked about.
-    fn wrong(&self) -> Vec<&str> {
+    pub(crate) fn wrong(&self) -> Vec<&str> {
         let wrong = |check: &&Value| check["verdict"] != "ok" && check["check"] != "disk";
         self.checks().iter().filter(wrong).map(|check| check["check"].as_str().unwrap()).collect()
     }
@@ -155,7 +155,7 @@ fn permissions_are_told_with_the_command_and_mended_if_asked() {
 fn a_relay_that_is_not_there_is_named_and_the_others_are_looked_at() {
     let cluster = Cluster::new();
     let relayer = cluster.relayer();
-    let unknown = "ws://no-such-host.invalid/websocket";
+    let unknown = "wss://no-such-host.invalid/websocket";
     init(&cluster, "alice", &[NOWHERE, &cluster.url(), unknown]);
     let report = Report::of(&cluster, "alice", &[]);
     assert_eq!((report.code(), report.wrong()), (4, vec!["relay.reach", "relay.reach"]));

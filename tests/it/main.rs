@@ -23,5 +23,6 @@ mod simulation;
 mod sneakernet;
 mod sync;
 mod tidy;
+mod tls;
 mod twins;
 mod wire;

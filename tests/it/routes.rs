@@ -252,7 +252,8 @@ fn who_listens_for_other_machines_is_told_that_others_can_read_it() {
     let cluster = Cluster::new();
     cluster.init("alice");
     for (address, warned) in [("127.0.0.1:0", false), ("0.0.0.0:0", true)] {
-        let mut alice = cluster.node_by("alice", &["--listen", address, "--headless"]);
+        let mut alice =
+            cluster.node_by("alice", &["--listen", address, "--insecure-plain", "--headless"]);
         let listening = alice.event("listening");
         assert_eq!(listening["warning"].is_string(), warned, "{listening}");
         alice.stop();

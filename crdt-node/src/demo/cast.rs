@@ -9,6 +9,7 @@ use crdt_core::effect::{Command, Event, Token};
 use crdt_core::id::{AuthorId, RoomName, StoreId};
 use crdt_core::json::Canonical;
 use crdt_core::key::SecretKey;
+use crdt_relayer::dial::Dialer;
 use crdt_relayer::relayer::{Relayer, RelayerConfig, RelayerError, random};
 use crdt_relayer::store::Store;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -174,6 +175,10 @@ fn make_home(
         peers: Vec::new(),
         listen: None,
         allow: Vec::new(),
+        tls_cert: None,
+        tls_key: None,
+        ca_file: None,
+        insecure_plain: false,
         rooms: vec![ROOM.into()],
     })?;
     drop(Store::open(&home.store(), StoreId::from_bytes(random()?))?);
@@ -221,7 +226,9 @@ impl Inside {
             trust: Trust::Marks,
             routes: relays.len(),
             listen: None,
+            certificates: None,
             allowed: None,
+            dialer: Dialer::default(),
         };
         let mut node = Node::spawn(config).await?;
         for url in relays {

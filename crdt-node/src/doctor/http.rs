@@ -1,16 +1,18 @@
-//! One plain HTTP request to an address, in steps of which none is waited for too long.
+//! One HTTP request to an address, plain or encrypted, in steps of which none is waited for too long.
 
 use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, SystemTime};
 
+use crdt_relayer::roots::Roots;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{DATE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -34,6 +36,9 @@ pub(super) enum Failure {
     /// The system says why.
     #[error("{0}")]
     Network(#[from] io::Error),
+    /// It could not be encrypted.
+    #[error("{0}")]
+    Tls(String),
     /// The request cannot be put in words.
     #[error("{0}")]
     Request(#[from] hyper::http::Error),
@@ -86,15 +91,40 @@ pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failu
     Ok(timeout(STEP_MAX, TcpStream::connect(addresses)).await.map_err(|_| Failure::Silent)??)
 }
 
+/// A connection, plain or encrypted.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Encrypts a connection to a host whose certificate holds. Returns it with the second since 1970
+/// after which the certificate does not hold any more.
+///
+/// # Errors
+/// [`Failure::Tls`].
+pub(super) async fn encrypt(
+    roots: &Roots,
+    stream: TcpStream,
+    host: &str,
+) -> Result<(Box<dyn Stream>, u64), Failure> {
+    let encrypted = timeout(STEP_MAX, roots.encrypt(stream, host)).await;
+    let silent = |_| Failure::Tls(format!("{} when asked to encrypt", Failure::Silent));
+    let encrypted = encrypted.map_err(silent)?.map_err(|ended| Failure::Tls(ended.why))?;
+    Ok((Box::new(encrypted.stream), encrypted.valid_until))
+}
+
 /// Asks for a page.
 ///
 /// # Errors
 /// [`Failure`].
-pub(super) async fn get(stream: TcpStream, host: &str, path: &str) -> Result<Answer, Failure> {
+pub(super) async fn get(
+    stream: Box<dyn Stream>,
+    host: &str,
+    path: &str,
+) -> Result<Answer, Failure> {
     timeout(STEP_MAX, exchange(stream, host, path)).await.map_err(|_| Failure::Silent)?
 }
 
-async fn exchange(stream: TcpStream, host: &str, path: &str) -> Result<Answer, Failure> {
+async fn exchange(stream: Box<dyn Stream>, host: &str, path: &str) -> Result<Answer, Failure> {
     let request = Request::get(path).header(HOST, host).body(Empty::<Bytes>::new())?;
     let (mut sender, connection) =
         http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await?;

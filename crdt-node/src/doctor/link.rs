@@ -4,17 +4,26 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use crdt_core::head::VERSION;
+use crdt_relayer::dial::Dialer;
+use crdt_relayer::roots::Roots;
 use hyper::{StatusCode, Uri};
 
-use super::http::{self, Answer, Failure};
+use super::http::{self, Answer, Failure, Stream};
 use super::{Check, NETWORK};
 use crate::error::NodeError;
-use crate::home::{Settings, check_address};
+use crate::home::Settings;
 use crate::links::Kind;
 use crate::routes;
+use crate::security::check_address;
 
-/// The port of an address that names none.
-const PORT_DEFAULT: u16 = 80;
+/// The ports of an address that names none.
+const PORT_PLAIN: u16 = 80;
+const PORT_TLS: u16 = 443;
+
+/// A certificate that holds for less is to be renewed.
+const DAYS_LEAST: u64 = 14;
+
+const DAY_S: u64 = 24 * 60 * 60;
 
 /// A clock that differs by more is worth a word.
 const SKEW_SOME_MS: i64 = 60 * 1000;
@@ -40,11 +49,11 @@ pub(super) fn of(settings: &Settings) -> Vec<Link> {
 }
 
 /// Looks at everything about one address, as far as it can be got.
-pub(super) async fn examine(link: &Link) -> Vec<Check> {
-    let target = match Target::parse(&link.url) {
+pub(super) async fn examine(link: &Link, dialer: &Dialer) -> Vec<Check> {
+    let target = match Target::parse(&link.url, dialer) {
         Ok(target) => target,
         Err(error) => {
-            let what = if matches!(error, NodeError::Tls { .. }) { "tls" } else { "address" };
+            let what = if matches!(error, NodeError::Plain { .. }) { "tls" } else { "address" };
             return vec![Check::failed(link.check(what), &error)];
         }
     };
@@ -57,14 +66,18 @@ pub(super) async fn examine(link: &Link) -> Vec<Check> {
             return checks;
         }
     };
-    checks.push(link.privacy(&target, &addresses));
-    checks.extend(link.answers(&target, &addresses).await);
+    if !target.encrypted {
+        checks.push(link.privacy(&target, &addresses));
+    }
+    let way = Way { target: &target, addresses: &addresses, roots: dialer.roots() };
+    checks.extend(link.answers(way).await);
     checks
 }
 
 /// What an address says.
 #[derive(Debug)]
 struct Target {
+    encrypted: bool,
     host: String,
     port: u16,
     /// Host and port as they stand in the address.
@@ -74,20 +87,23 @@ struct Target {
 }
 
 impl Target {
-    fn parse(url: &str) -> Result<Self, NodeError> {
-        check_address(url)?;
+    fn parse(url: &str, dialer: &Dialer) -> Result<Self, NodeError> {
+        check_address(dialer, url)?;
         let none = || NodeError::Url { url: url.to_owned() };
         let uri: Uri = url.parse().map_err(|_| none())?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(none)?;
         let authority = uri.authority().ok_or_else(none)?.as_str();
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let encrypted = url.starts_with("wss://");
         let port = match authority.strip_prefix(host).and_then(|rest| rest.strip_prefix(':')) {
             Some(port) => port.parse().map_err(|_| none())?,
-            None => PORT_DEFAULT,
+            None if encrypted => PORT_TLS,
+            None => PORT_PLAIN,
         };
         let above = uri.path().rsplit_once('/').map_or("", |(above, _)| above);
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         Ok(Self {
+            encrypted,
             host: bare.unwrap_or(host).to_owned(),
             port,
             authority: authority.to_owned(),
@@ -97,6 +113,39 @@ impl Target {
 
     fn page(&self, name: &str) -> String {
         format!("{}/{name}", self.above)
+    }
+
+    /// The address of a page, for a browser.
+    fn browse(&self, name: &str) -> String {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.page(name))
+    }
+}
+
+/// How an address is reached.
+#[derive(Clone, Copy, Debug)]
+struct Way<'w> {
+    target: &'w Target,
+    addresses: &'w [SocketAddr],
+    roots: &'w Roots,
+}
+
+impl Way<'_> {
+    /// A connection; and if it is encrypted, the second since 1970 after which the other side's
+    /// certificate does not hold any more.
+    async fn open(self) -> Result<(Box<dyn Stream>, Option<u64>), Failure> {
+        let stream = http::connect(self.addresses).await?;
+        if !self.target.encrypted {
+            return Ok((Box::new(stream), None));
+        }
+        let (stream, until) = http::encrypt(self.roots, stream, &self.target.host).await?;
+        Ok((stream, Some(until)))
+    }
+
+    /// A page of its own.
+    async fn get(self, page: &str) -> Result<Answer, Failure> {
+        let (stream, _) = self.open().await?;
+        http::get(stream, &self.target.authority, &self.target.page(page)).await
     }
 }
 
@@ -130,21 +179,31 @@ impl Link {
         self.warning("tls", "plain text: others on the way can read it", fix)
     }
 
-    async fn answers(&self, target: &Target, addresses: &[SocketAddr]) -> Vec<Check> {
-        let health = target.page("healthz");
-        let curl = format!("curl -v http://{}{health}", target.authority);
-        let fix = match addresses {
-            [first, ..] if self.kind == Kind::Relay && is_local(addresses) => {
-                format!("start it: crdt-relayer --listen {first}")
+    async fn answers(&self, way: Way<'_>) -> Vec<Check> {
+        let target = way.target;
+        let curl = format!("curl -v {}", target.browse("healthz"));
+        let fix = match way.addresses {
+            [first, ..] if self.kind == Kind::Relay && is_local(way.addresses) => {
+                let tls = if target.encrypted { " --tls-cert FILE --tls-key FILE" } else { "" };
+                format!("start it: crdt-relayer --listen {first}{tls}")
             }
             _ => format!("is it up? {curl}"),
         };
-        let stream = match http::connect(addresses).await {
-            Ok(stream) => stream,
+        let mut checks = vec![self.ok("reach", "accepts connections")];
+        let stream = match way.open().await {
+            Ok((stream, until)) => {
+                checks.extend(until.map(|until| self.certificate(until, SystemTime::now())));
+                stream
+            }
+            Err(Failure::Tls(why)) => {
+                let Target { host, port, .. } = target;
+                let look = format!("openssl s_client -connect {host}:{port} -servername {host}");
+                checks.push(self.error("tls", &why, format!("look at its certificate: {look}")));
+                return checks;
+            }
             Err(failure) => return vec![self.error("reach", &failure.to_string(), fix)],
         };
-        let mut checks = vec![self.ok("reach", "accepts connections")];
-        let healthy = match http::get(stream, &target.authority, &health).await {
+        let healthy = match http::get(stream, &target.authority, &target.page("healthz")).await {
             Ok(answer) => answer,
             Err(failure) => {
                 checks.push(self.error("health", &failure.to_string(), curl));
@@ -152,13 +211,21 @@ impl Link {
             }
         };
         checks.push(self.health(&healthy, curl));
-        let version = match http::connect(addresses).await {
-            Ok(stream) => http::get(stream, &target.authority, &target.page("version")).await,
-            Err(failure) => Err(failure),
-        };
-        checks.push(self.version(target, version));
+        checks.push(self.version(target, way.get("version").await));
         checks.push(self.clock(&healthy));
         checks
+    }
+
+    /// How long a certificate that holds will hold, until a second since 1970.
+    fn certificate(&self, until: u64, now: SystemTime) -> Check {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let days = until.saturating_sub(now) / DAY_S;
+        let message = format!("encrypted; its certificate holds for {days} more days");
+        if days < DAYS_LEAST {
+            self.warning("tls", &message, "whoever runs it must renew the certificate")
+        } else {
+            self.ok("tls", &message)
+        }
     }
 
     fn health(&self, answer: &Answer, fix: String) -> Check {
@@ -172,7 +239,7 @@ impl Link {
     }
 
     fn version(&self, target: &Target, answer: Result<Answer, Failure>) -> Check {
-        let page = format!("curl http://{}{}", target.authority, target.page("version"));
+        let page = format!("curl {}", target.browse("version"));
         let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => return self.error("version", &failure.to_string(), page),
@@ -251,6 +318,7 @@ fn ms(time: SystemTime) -> Option<i64> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use crdt_relayer::address::PlainText;
     use hyper::body::Bytes;
 
     use super::*;
@@ -258,8 +326,12 @@ mod tests {
 
     const LINK: Link = Link { kind: Kind::Relay, url: String::new() };
 
+    fn anywhere() -> Dialer {
+        Dialer::new(Roots::default(), PlainText::Anywhere)
+    }
+
     fn target(url: &str) -> Option<(String, u16, String, String)> {
-        let target = Target::parse(url).ok()?;
+        let target = Target::parse(url, &anywhere()).ok()?;
         let page = target.page("healthz");
         Some((target.host, target.port, target.authority, page))
     }
@@ -278,6 +350,10 @@ mod tests {
             expected("relay.example", 80, "relay.example", "/healthz")
         );
         assert_eq!(
+            target("wss://relay.example"),
+            expected("relay.example", 443, "relay.example", "/healthz")
+        );
+        assert_eq!(
             target("ws://[::1]:1/a/b/websocket"),
             expected("::1", 1, "[::1]:1", "/a/b/healthz")
         );
@@ -290,7 +366,7 @@ mod tests {
 
     #[test]
     fn plain_text_off_this_machine_is_worth_a_warning() {
-        let target = Target::parse("ws://relay.example/websocket").unwrap();
+        let target = Target::parse("ws://relay.example/websocket", &anywhere()).unwrap();
         let verdict = |addresses: &[&str]| {
             let addresses: Vec<SocketAddr> =
                 addresses.iter().map(|address| address.parse().unwrap()).collect();
@@ -298,6 +374,15 @@ mod tests {
         };
         assert_eq!(verdict(&["127.0.0.1:80", "[::1]:80", "[::ffff:127.0.0.2]:80"]), Verdict::Ok);
         assert_eq!(verdict(&["127.0.0.1:80", "192.0.2.1:80"]), Verdict::Warning);
+    }
+
+    #[test]
+    fn a_certificate_that_holds_for_less_than_two_weeks_is_worth_a_warning() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let check = |days: u64| LINK.certificate(1_000_000 + days * DAY_S, now);
+        assert_eq!(check(14).verdict, Verdict::Ok);
+        assert_eq!(check(13).verdict, Verdict::Warning);
+        assert!(check(400).message.ends_with("400 more days"));
     }
 
     /// The verdict on a clock so many ms ahead, told in an answer that took so many ms.

@@ -1,5 +1,6 @@
 //! What to do next, for each error.
 
+use crdt_relayer::address::UrlError;
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::HomeError;
 
@@ -22,13 +23,21 @@ impl NodeError {
             Self::NoPassphrase { .. } => "give it with --passphrase-file FILE".into(),
             Self::Passphrase { .. } => "try again; nothing was changed".into(),
             Self::Config { .. } => {
-                "mend the file; it knows `name`, `relays`, `peers`, `listen`, `allow` and `rooms`"
+                "mend the file; it knows `name`, `relays`, `peers`, `listen`, `allow`, `tls_cert`, \
+                 `tls_key`, `ca_file`, `insecure_plain` and `rooms`"
                     .into()
             }
             Self::NoSubject { .. } => "name an exported file, or a node made with init".into(),
             Self::Exists { .. } => "choose another file name".into(),
-            Self::Tls { .. } => "use ws:// on this machine or behind a proxy that adds TLS".into(),
-            Self::Url { .. } => "it looks like ws://127.0.0.1:8080/websocket".into(),
+            Self::Plain { .. } => UrlError::Plain.hint().into(),
+            Self::Url { .. } => UrlError::Malformed.hint().into(),
+            Self::PlainDoor(_) => {
+                "give --tls-cert and --tls-key, or --insecure-plain where a proxy or tunnel encrypts"
+                    .into()
+            }
+            Self::Tls(_) => {
+                "check the files that --tls-cert, --tls-key and --ca-file or config.toml name".into()
+            }
             Self::Listen(..) => "is it taken? choose another address with --listen".into(),
             Self::File { .. } | Self::Home(HomeError::Io { .. }) => {
                 "check owner, permissions and free space; nothing was lost".into()

@@ -8,7 +8,7 @@ use crdt_core::id::{RoomId, RoomName, SetDigest, StoreId};
 use crdt_core::limits::{RECONCILE_ROUNDS_MAX, WINDOW_BYTES};
 use crdt_core::message::{Hello, Message, Received};
 use crdt_core::reconcile::Difference;
-use crdt_relayer::dial::{self, Socket};
+use crdt_relayer::dial::{Dialer, Socket};
 use crdt_relayer::relayer::random;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -53,7 +53,8 @@ pub async fn preview(home: &Home, wanted: Wanted) -> Result<Preview, NodeError> 
     let store = StoreId::from_bytes(random()?);
     let mut compared = Vec::new();
     for route in wanted.routes {
-        let differences = timeout(wanted.timeout, differences(&replica, store, &route, &rooms));
+        let differences =
+            timeout(wanted.timeout, differences(&replica, store, (&wanted.dialer, &route), &rooms));
         let seconds = Duration::as_secs(&wanted.timeout);
         let rooms = differences.await.unwrap_or_else(|_| Err(format!("no answer in {seconds} s")));
         compared.push(Compared { route, rooms });
@@ -64,10 +65,10 @@ pub async fn preview(home: &Home, wanted: Wanted) -> Result<Preview, NodeError> 
 async fn differences(
     replica: &Replica,
     store: StoreId,
-    url: &str,
+    (dialer, url): (&Dialer, &str),
     rooms: &[RoomId],
 ) -> Result<Vec<(String, Differ)>, String> {
-    let mut socket = dial::connect(url).await.map_err(|ended| ended.why)?;
+    let mut socket = dialer.connect(url).await.map_err(|ended| ended.why)?;
     say(&mut socket, &Message::Hello(Hello::new("crdt-node sync --dry-run", store, WINDOW_BYTES)))
         .await?;
     let mut found = Vec::new();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crdt_core::effect::{Link, PeerId};
 use crdt_core::id::RoomId;
-use crdt_relayer::dial;
+use crdt_relayer::dial::Dialer;
 use crdt_relayer::driver::Driver;
 use crdt_relayer::local::LocalPeer;
 use futures_util::{SinkExt, StreamExt};
@@ -56,6 +56,7 @@ pub(super) struct Route {
     /// The only room that may pass, if not all may.
     pub(super) only: Option<RoomId>,
     pub(super) counted: Counted,
+    pub(super) dialer: Dialer,
 }
 
 impl Route {
@@ -74,7 +75,7 @@ impl Route {
         driver: &Driver,
         happened: &mpsc::Sender<Happened>,
     ) -> Result<&'static str, String> {
-        let mut socket = dial::connect(&self.url).await.map_err(|ended| ended.why)?;
+        let mut socket = self.dialer.connect(&self.url).await.map_err(|ended| ended.why)?;
         let stopped = |_| "this node stopped".to_owned();
         let mut peer = LocalPeer::connect(driver, Link::DIALLED).await.map_err(stopped)?;
         // Before the other side is heard, so that it is known whose words are told.

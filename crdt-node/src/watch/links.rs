@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crdt_core::effect::PeerId;
+use crdt_relayer::address::PlainText;
 use crdt_relayer::dial::LinkEvent;
 use crdt_relayer::ended::Cause;
 use crdt_relayer::http::Left;
@@ -15,8 +16,8 @@ use crate::screen::{Format, Screen};
 use crate::show;
 
 /// Said where others than this machine can connect.
-const PLAIN_TEXT: &str = "connections are plain text: whoever is on the way can read what passes; \
-     use a trusted network, or a proxy that adds TLS";
+const PLAIN_TEXT: &str = "connections are plain text: whoever is on the way can read what passes, \
+     unless a proxy or tunnel encrypts it";
 
 impl Watch {
     /// What becomes of a link that this node dials.
@@ -101,14 +102,16 @@ impl Watch {
     /// This node lets others in.
     pub(crate) async fn listening(&self, screen: &Screen, address: SocketAddr, url: &str) {
         let mut fields = json!({"event": "listening", "addr": address.to_string(), "url": url});
-        let warning = (!address.ip().is_loopback()).then_some(PLAIN_TEXT);
+        let scheme = if url.starts_with("wss://") { "wss" } else { "ws" };
+        let local = PlainText::Loopback.may_pass(address.ip());
+        let warning = (scheme == "ws" && !local).then_some(PLAIN_TEXT);
         if let Some(warning) = warning {
             fields["warning"] = json!(warning);
         }
         let text = || {
             let whole = if address.ip().is_unspecified() {
                 format!(
-                    "listening on {address}   others dial ws://THIS-MACHINE:{}/websocket",
+                    "listening on {address}   others dial {scheme}://THIS-MACHINE:{}/websocket",
                     address.port()
                 )
             } else {

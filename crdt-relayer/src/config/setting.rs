@@ -63,7 +63,7 @@ pub const SETTINGS: &[Setting] = &[
         "insecure-plain",
         Kind::Switch,
         "false",
-        "Listen without TLS on an address that other machines reach",
+        "Listen without TLS on an address that other machines reach, and dial peers at ws:// there",
     ),
     setting(
         "server.hosts",
@@ -141,6 +141,13 @@ pub const SETTINGS: &[Setting] = &[
         Kind::List,
         "",
         "Another relayer to keep the same rooms with; repeatable. Give each of them the others",
+    ),
+    setting(
+        "cluster.ca_file",
+        "ca-file",
+        Kind::Path,
+        "",
+        "Authorities to trust besides the system's when a wss:// peer is dialled (PEM)",
     ),
     setting(
         "cluster.backplane",

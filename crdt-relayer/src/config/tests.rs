@@ -117,12 +117,21 @@ fn settings_that_do_not_go_together_are_refused() {
         ("[cluster]\nbackplane = \"nats\"", "no server is named"),
         ("[cluster]\nnats_url = \"nats://bus\"", "the backplane is none"),
         ("[server]\nlisten = \"0.0.0.0:80\"", "nothing is encrypted"),
+        (
+            "[cluster]\npeers = [\"ws://r.example/\"]",
+            "ws://r.example/: plain text to another machine",
+        ),
+        ("[cluster]\npeers = [\"http://r.example/\"]", "not a websocket address"),
     ] {
         let error = Config::of(&from_file(text).unwrap()).unwrap_err().to_string();
         assert!(error.contains(problem), "{text}: {error}");
     }
     let plain = "[server]\nlisten = \"0.0.0.0:80\"\ninsecure_plain = true";
     assert!(Config::of(&from_file(plain).unwrap()).is_ok());
+    let peers = "[server]\ninsecure_plain = true\n[cluster]\npeers = [\"ws://r.example/\"]";
+    assert!(Config::of(&from_file(peers).unwrap()).is_ok());
+    let peers = "[cluster]\npeers = [\"wss://r.example/\", \"ws://127.0.0.1:1/\"]";
+    assert!(Config::of(&from_file(peers).unwrap()).is_ok());
     let encrypted = "[server]\nlisten = \"0.0.0.0:80\"\n[tls]\ncert = \"c\"\nkey = \"k\"";
     assert!(Config::of(&from_file(encrypted).unwrap()).is_ok());
 }

@@ -72,9 +72,9 @@ fn a_configuration_or_address_that_cannot_be_used_is_named() {
         fs::write(&config, format!("name = \"alice\"\n{text}")).unwrap();
         Report::of(&cluster, "alice", &[])
     };
-    let report = with("relays = [\"wss://x/websocket\", \"ws://h:port/\"]\nrooms = [\"main\"]\n");
+    let report = with("relays = [\"ws://x/websocket\", \"ws://h:port/\"]\nrooms = [\"main\"]\n");
     assert_eq!((report.code(), report.wrong()), (3, vec!["relay.tls", "relay.address"]));
-    report.assert("relay.tls", "error", "needs TLS, which this version does not speak");
+    report.assert("relay.tls", "error", "plain text to another machine");
     report.assert("relay.address", "error", "ws://h:port/ is no websocket address");
     let report = with("relays = []\nrooms = [\"main\"]\n");
     assert_eq!(report.code(), 0);
