@@ -56,36 +56,42 @@ impl Replica {
         channel.exchange =
             Some(Exchange { stage, pulled, through: end, moved: true, moved_at: now });
         channel.tries = channel.tries.saturating_add(1);
+        channel.question += 1;
+        let number = channel.question;
         if let Some(outgoing) = channel.outgoing.as_mut().filter(|o| o.is_live(end)) {
             outgoing.filling = Some(now);
             room.give_up_at.get_or_insert(now.after(limits::FILLING_MAX));
         }
-        self.send(peer, &Message::Reconcile { room: id, answer: false, frame });
+        self.send(peer, &Message::Reconcile { room: id, answer: false, number, frame });
     }
 
     /// A peer compares: answer, but not without end.
-    pub(crate) fn compared_by(&mut self, now: Timestamp, peer: PeerId, id: RoomId, frame: &[u8]) {
+    pub(crate) fn compared_by(&mut self, peer: PeerId, id: RoomId, number: u64, frame: &[u8]) {
         let channel = channel(&mut self.sessions, peer, id);
         let (Some(room), Some(channel)) = (self.rooms.get_mut(&id), channel) else {
             return self.blame(peer, "room", "subscribe to the room first");
         };
-        if !channel.answers.allow(now) {
+        if !channel.answers.allow(self.now) {
             return self.blame(peer, "busy", "compared too often; heads are announced as before");
         }
         match room.items().answer(frame) {
             Some(frame) => {
                 self.dirty.insert(id);
-                self.send(peer, &Message::Reconcile { room: id, answer: true, frame });
+                self.send(peer, &Message::Reconcile { room: id, answer: true, number, frame });
             }
             None => self.strike(peer, "reconcile", "not a message of negentropy, version 1"),
         }
     }
 
     /// A peer answered.
-    pub(crate) fn compared(&mut self, peer: PeerId, id: RoomId, frame: &[u8]) {
+    pub(crate) fn compared(&mut self, peer: PeerId, id: RoomId, number: u64, frame: &[u8]) {
         let channel = channel(&mut self.sessions, peer, id);
         let (Some(room), Some(channel)) = (self.rooms.get_mut(&id), channel) else { return };
-        // An answer that comes late is to a question that was given up.
+        // An answer that comes late is to a question that was given up: it says nothing of what the
+        // comparison before had found already.
+        if number != channel.question {
+            return;
+        }
         let Some(exchange) = &mut channel.exchange else { return };
         if !matches!(exchange.stage, Stage::Comparing { .. }) {
             return;
@@ -105,7 +111,9 @@ impl Replica {
                     && channel.questions.allow(self.now) =>
             {
                 *rounds += 1;
-                self.send(peer, &Message::Reconcile { room: id, answer: false, frame });
+                channel.question += 1;
+                let number = channel.question;
+                self.send(peer, &Message::Reconcile { room: id, answer: false, number, frame });
             }
             Ok(next) => {
                 let found = core::mem::take(found);

@@ -137,6 +137,8 @@ pub enum Message {
         room: RoomId,
         /// Whether it answers one of whoever began.
         answer: bool,
+        /// Which one of whoever began it is, or answers: counted per connection and room.
+        number: u64,
         /// The message: negentropy, version 1.
         frame: Vec<u8>,
     },
@@ -330,7 +332,8 @@ fn sub(value: &Value<'_>) -> Result<Message, DecodeError> {
 fn reconcile(value: &Value<'_>) -> Result<Message, DecodeError> {
     let text = value.member("frame").and_then(Value::as_str).ok_or(DecodeError::Field("frame"))?;
     let frame = Base64::decode_vec(text).map_err(|_| DecodeError::Field("frame"))?;
-    Ok(Message::Reconcile { room: room(value)?, answer: flag(value, "answer")?, frame })
+    let (answer, number) = (flag(value, "answer")?, count(value, "number")?);
+    Ok(Message::Reconcile { room: room(value)?, answer, number, frame })
 }
 
 fn flag(value: &Value<'_>, name: &'static str) -> Result<bool, DecodeError> {
@@ -399,8 +402,8 @@ mod tests {
             Message::Auth { author: Author::new(1).id(), sig: Signature::from_bytes([5; 64]) },
             Message::Sub { room, name, cursor: Some(cursor) },
             Message::Sub { room, name: None, cursor: None },
-            Message::Reconcile { room, answer: true, frame: vec![0x61, 0, 255] },
-            Message::Reconcile { room, answer: false, frame: vec![] },
+            Message::Reconcile { room, answer: true, number: 7, frame: vec![0x61, 0, 255] },
+            Message::Reconcile { room, answer: false, number: 0, frame: vec![] },
             Message::Settled { room, cursor, pulled: Position::START },
             Message::Unsub { room },
             Message::Heads { room, set, count: 9, heads: vec![id_of(1), id_of(2)], cursor },

@@ -58,8 +58,9 @@ pub(crate) struct Channel {
     pub(crate) subs: u32,
     /// What this side compares with the peer.
     pub(crate) exchange: Option<Exchange>,
-    /// Messages of comparisons that this side began.
+    /// Messages of comparisons that this side began, and the number of the last.
     pub(crate) questions: Allowance,
+    pub(crate) question: u64,
     /// Comparisons of the peer that were answered.
     pub(crate) answers: Allowance,
     /// What the peer did that tells how it stands.

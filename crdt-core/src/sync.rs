@@ -116,10 +116,12 @@ impl Replica {
             Message::Heads { room, set, heads, cursor, count } => {
                 self.heads(now, peer, room, &Announced { set, count, heads, cursor });
             }
-            Message::Reconcile { room, answer: false, frame } => {
-                self.compared_by(now, peer, room, &frame);
+            Message::Reconcile { room, answer: false, number, frame } => {
+                self.compared_by(peer, room, number, &frame);
             }
-            Message::Reconcile { room, answer: true, frame } => self.compared(peer, room, &frame),
+            Message::Reconcile { room, answer: true, number, frame } => {
+                self.compared(peer, room, number, &frame);
+            }
             Message::Settled { room, cursor, pulled } => self.settled(peer, room, cursor, pulled),
             Message::Get { room, ids } => self.get(peer, room, ids),
             Message::Credit { bytes } => self.granted(peer, bytes),

@@ -128,7 +128,7 @@ impl Admission {
 
     fn seat(&self, address: IpAddr) -> Result<Seat, Refused> {
         let limits = self.limits.borrow().clone();
-        let exempt = limits.trust_loopback && address.is_loopback();
+        let exempt = limits.trust_loopback && address.to_canonical().is_loopback();
         let address = (!exempt).then(|| of_one_user(address));
         self.pace(&limits, address)?;
         let mut open = lock(&self.open);
@@ -226,7 +226,9 @@ mod tests {
         let strict = Limits { connections_per_address: 1, ..Limits::default() };
         let (admission, limits) = admission(strict.clone());
         let here = IpAddr::from([127, 0, 0, 1]);
-        let _held = [admission.admit(here).unwrap(), admission.admit(here).unwrap()];
+        // As who listens on [::] sees it.
+        let mapped = "::ffff:127.0.0.1".parse().unwrap();
+        let _held = [here, mapped, here].map(|address| admission.admit(address).unwrap());
         limits.send_replace(Limits { trust_loopback: false, ..strict });
         let _first = admission.admit(here).unwrap();
         assert_eq!(admission.admit(here).err(), Some(Refused::ConnectionsOfAddress));

@@ -90,7 +90,8 @@ pub fn relayer_app(driver: Driver, service: Service, store: Stored, guard: Guard
         .layer(CompressionLayer::new())
         .layer(from_fn(answer::tag_what_is_compressed))
         .route("/readyz", get(probe::readyz))
-        .with_state(api);
+        .with_state(api)
+        .route("/metrics", get(probe::metrics).with_state(guard.metrics.clone()));
     guarded(shared(driver, service).merge(rooms), guard)
 }
 
@@ -131,8 +132,8 @@ pub(crate) struct Api {
     digests: Digests,
     answers: Answers,
     streams: Streams,
-    looks: Semaphore,
-    bodies: Semaphore,
+    looks: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
     bringing: Semaphore,
     /// The store that ops count as coming from which come over HTTP.
     bringer: StoreId,
@@ -148,8 +149,8 @@ impl Api {
             digests: Digests::default(),
             answers: Answers::default(),
             streams: Streams::default(),
-            looks: Semaphore::new(LOOKS_MAX),
-            bodies: Semaphore::new(BODIES_MAX),
+            looks: Arc::new(Semaphore::new(LOOKS_MAX)),
+            bodies: Arc::new(Semaphore::new(BODIES_MAX)),
             bringing: Semaphore::new(BRINGING_MAX),
             bringer: bringer::store_beside(store.id),
         }
@@ -160,9 +161,13 @@ impl Api {
         &self,
         look: impl FnOnce(&Replica, Timestamp) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let turn = self.looks.acquire().await.map_err(|_| Stopped)?;
-        let seen = self.driver.query_at(look).await?;
-        drop(turn);
-        Ok(seen)
+        let turn = Arc::clone(&self.looks).acquire_owned().await.map_err(|_| Stopped)?;
+        // Who asked may leave; the turn is over only when it was looked.
+        let look = move |replica: &Replica, now| {
+            let seen = look(replica, now);
+            drop(turn);
+            seen
+        };
+        Ok(self.driver.query_at(look).await?)
     }
 }

@@ -8,6 +8,7 @@ mod settings;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[cfg(feature = "nats")]
 use crdt_relayer::backplane::{self, nats::Nats, notes::Notes};
@@ -36,8 +37,23 @@ const EVENTS_WAITING_MAX: usize = 1_024;
 /// Link events that may wait to be printed.
 const LINKS_WAITING_MAX: usize = 64;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Time for reading that is under way to end when the relayer has stopped; nothing is lost by it.
+const READING_MAX: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("Error: this system lets no threads be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(program());
+    runtime.shutdown_timeout(READING_MAX);
+    code
+}
+
+async fn program() -> ExitCode {
     let Cli { wanted, config: file, json, flags } = Cli::parse();
     let sources = Sources { flags, file };
     let ended = match wanted {
@@ -103,13 +119,14 @@ fn default_data() -> Result<PathBuf, Failure> {
 }
 
 async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
+    // From here on a signal ends or changes nothing half done.
+    let mut signals = Signals::listen()?;
     let config = Config::of(&sources.gather()?)?;
     let data = match &config.data {
         Some(data) => data.clone(),
         None => default_data()?,
     };
     let dialer = dialer(&config)?;
-    let mut signals = Signals::listen()?;
     let (sender, inbox) = mpsc::channel(EVENTS_WAITING_MAX);
     let (links, link_events) = mpsc::channel(LINKS_WAITING_MAX);
     #[cfg(feature = "nats")]

@@ -29,6 +29,15 @@ fn ask(address: &str, path: &str, headers: &str) -> String {
     answer
 }
 
+/// What is answered to this address of this machine.
+fn ask_from(address: &str, url: &str) -> String {
+    let asked = std::process::Command::new("curl")
+        .args(["-s", "--interface", address, url])
+        .output()
+        .unwrap();
+    String::from_utf8(asked.stdout).unwrap()
+}
+
 fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or("none")
 }
@@ -125,12 +134,12 @@ fn connections_that_come_too_often_are_turned_away_and_others_are_not() {
     let turned_away =
         answers.iter().filter(|a| a.contains("too many connections of this address come")).count();
     assert!((1..30).contains(&let_in) && let_in + turned_away == 30, "{let_in} {turned_away}");
-    // Another address of this machine.
-    let other = std::process::Command::new("curl")
-        .args(["-s", "--interface", "127.0.0.2", &format!("http://{address}/healthz")])
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8(other.stdout).unwrap(), "ok\n");
+    // Asked from another address of this machine, which has come for the first time.
+    let metrics = ask_from("127.0.0.3", &format!("http://{address}/metrics"));
+    let counted = "crdt_relayer_refused_total{limit=\"HandshakesOfAddress\"} ";
+    let counted = metrics.lines().find_map(|line| line.strip_prefix(counted)).unwrap();
+    assert_eq!(counted.parse(), Ok(turned_away), "{metrics}");
+    assert_eq!(ask_from("127.0.0.2", &format!("http://{address}/healthz")), "ok\n");
     relayer.stop();
 }
 

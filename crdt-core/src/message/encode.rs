@@ -125,10 +125,10 @@ impl Message {
                 .count("count", *count)
                 .list("heads", heads, |id, out| push_quoted(*id, out))
                 .count("cursor", cursor.number()),
-            Self::Reconcile { room, answer, frame } => {
+            Self::Reconcile { room, answer, number, frame } => {
                 let mut writer = Writer::new("reconcile").id("room", |out| room.push_to(out));
                 writer.key("answer").push_str(if *answer { "true" } else { "false" });
-                writer.text("frame", &Base64::encode_string(frame))
+                writer.count("number", *number).text("frame", &Base64::encode_string(frame))
             }
             Self::Settled { room, cursor, pulled } => Writer::new("settled")
                 .id("room", |out| room.push_to(out))

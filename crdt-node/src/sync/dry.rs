@@ -100,13 +100,13 @@ async fn difference(
     let items = replica.items(room).unwrap_or_default();
     let mut found = Difference::default();
     let mut asked = items.ask();
-    for _ in 0..RECONCILE_ROUNDS_MAX {
+    for number in 1..=u64::from(RECONCILE_ROUNDS_MAX) {
         let Some(frame) = asked else {
             let (send, receive) = (found.have.len() as u64, found.need.len() as u64);
             return Ok(Differ { send, receive });
         };
-        say(socket, &Message::Reconcile { room, answer: false, frame }).await?;
-        let answer = answer_of(socket, room).await?;
+        say(socket, &Message::Reconcile { room, answer: false, number, frame }).await?;
+        let answer = answer_of(socket, room, number).await?;
         asked = items.compare(&answer, &mut found).map_err(|error| error.to_string())?;
     }
     Err("it compares without coming to an end".to_owned())
@@ -122,10 +122,10 @@ async fn heads_of(socket: &mut Socket, room: RoomId) -> Result<(SetDigest, u64),
     }
 }
 
-async fn answer_of(socket: &mut Socket, room: RoomId) -> Result<Vec<u8>, String> {
+async fn answer_of(socket: &mut Socket, room: RoomId, asked: u64) -> Result<Vec<u8>, String> {
     loop {
-        if let Message::Reconcile { room: of, answer: true, frame } = hear(socket).await?
-            && of == room
+        if let Message::Reconcile { room: of, answer: true, number, frame } = hear(socket).await?
+            && (of, number) == (room, asked)
         {
             return Ok(frame);
         }

@@ -46,7 +46,7 @@ const TYPES = {
   ack: { room: isId, stored: isCount, except: Array.isArray },
   heads: { room: isId, set: isId, count: isCount, heads: isIds(limits.HEADS_MAX), cursor: isCount },
   get: { room: isId, ids: isIds(limits.GET_IDS_MAX) },
-  reconcile: { room: isId, answer: isFlag, frame: isText },
+  reconcile: { room: isId, answer: isFlag, number: isCount, frame: isText },
   settled: { room: isId, cursor: isCount, pulled: isCount },
   credit: { bytes: isCount },
   err: { code: isText, message: isText },

@@ -209,7 +209,7 @@ const NONSENSE = [
   ["an ack for nothing", JSON.stringify({ type: "ack", room: ROOM, stored: 1, except: [] }), "ack"],
   ["a second hello", JSON.stringify({ type: "hello", v: 1, agent: "x", store: ROOM, window: 2_097_152 }), "hello"],
   ["a binary message", new Uint8Array(3), "binary"],
-  ["a comparison of sets", JSON.stringify({ type: "reconcile", room: ROOM, answer: false, frame: "YQ==" }), "busy"],
+  ["a comparison of sets", JSON.stringify({ type: "reconcile", room: ROOM, answer: false, number: 1, frame: "YQ==" }), "busy"],
   ["a room that is not joined", JSON.stringify({ type: "get", room: roomId("other"), ids: [] }), "room"],
 ];
 

@@ -18,7 +18,7 @@ use super::{events, evidence, ops, probe, rooms, submit};
             check what you read. The prose is docs/HTTP.md.",
     ),
     paths(
-        probe::about, probe::healthz, probe::readyz, probe::version, openapi,
+        probe::about, probe::healthz, probe::readyz, probe::metrics, probe::version, openapi,
         rooms::rooms, rooms::room, ops::ops, ops::op, submit::submit, events::events,
         evidence::evidence,
     ),

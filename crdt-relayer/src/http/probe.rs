@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::asked::{Nothing, Parameters};
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Host};
-use crate::driver::Driver;
+use crate::driver::{Driver, Stopped};
+use crate::metrics::Metrics;
 
 /// What this is, for people.
 #[utoipa::path(get, path = "/", tag = "relayer", responses(
@@ -99,4 +102,23 @@ pub(crate) async fn version(
         version: host.service.version,
         protocol: crdt_core::head::VERSION,
     })
+}
+
+/// What is counted, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "relayer", responses(
+    (
+        status = 200,
+        body = String,
+        content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        description = "The text format of OpenMetrics.",
+    ),
+    (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn metrics(
+    State(metrics): State<Metrics>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Response, Problem> {
+    let text = metrics.text().map_err(|_| Stopped)?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(CONTENT_TYPE, kind)], text).into_response())
 }

@@ -91,9 +91,9 @@ impl From<Stopped> for Problem {
 }
 
 impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        let detail = format!("The store cannot be read ({error}); its operator has to look at it.");
-        Self::unavailable("store", detail)
+    /// Where the store is and why it fails is nobody's business but its operator's.
+    fn from(_: StoreError) -> Self {
+        Self::unavailable("store", "The store cannot be read; its operator has to look at it.")
     }
 }
 

@@ -95,14 +95,16 @@ pub(crate) async fn submit(
     body: Body,
 ) -> Result<Json<Verdicts>, Problem> {
     let spelling = spelling(&headers)?;
-    let place = api
-        .bodies
-        .try_acquire()
+    let place = Arc::clone(&api.bodies)
+        .try_acquire_owned()
         .map_err(|_| Problem::busy("Too many ops are coming in at once; send these again soon."))?;
     let offered = Offered::parse(&whole(body).await?, spelling)?;
-    drop(place);
-    // A client that leaves meanwhile leaves nothing half done.
-    let carried = tokio::spawn(async move { carry(&api, &room, &offered).await });
+    // A client that leaves meanwhile leaves nothing half done, and takes up its place until then.
+    let carried = tokio::spawn(async move {
+        let verdicts = carry(&api, &room, &offered).await;
+        drop(place);
+        verdicts
+    });
     let verdicts = carried.await.map_err(|_| Problem::from(Stopped))??;
     Ok(Json(Verdicts { schema: "crdt-relayer/verdicts/1", verdicts }))
 }

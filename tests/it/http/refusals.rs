@@ -75,6 +75,7 @@ async fn every_wrong_method_is_a_problem_that_names_the_right_ones() {
     for path in [
         "/",
         "/healthz",
+        "/metrics",
         "/readyz",
         "/version",
         "/openapi.json",
@@ -132,6 +133,7 @@ async fn a_node_that_listens_has_no_api_and_a_relayer_describes_its_own() {
     let expected = [
         "/",
         "/healthz",
+        "/metrics",
         "/openapi.json",
         "/readyz",
         "/v1/rooms",

@@ -76,7 +76,8 @@ fn who_lets_a_comparison_hang_is_sent_everything() {
 fn a_comparison_that_goes_on_is_not_given_up() {
     // An infinite range with no ids: a question.
     let frame = alloc::vec![0x61, 0, 0, 2, 0];
-    let question = Message::Reconcile { room: room("main"), answer: false, frame }.encode();
+    let question =
+        Message::Reconcile { room: room("main"), answer: false, number: 1, frame }.encode();
     let moved = encode_ops(room("main"), [], None, &[]);
     for goes_on in [question, moved] {
         let (mut client, first) = standing_still();

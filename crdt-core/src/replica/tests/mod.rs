@@ -7,6 +7,7 @@
 
 mod bounds;
 mod exchange;
+mod exchange_lies;
 mod faults;
 mod filling;
 mod introduce;

@@ -336,6 +336,14 @@ impl Client {
     }
 }
 
+/// The number of a question of a comparison, if a message is one.
+pub(super) fn question(frame: &str) -> Option<u64> {
+    match Received::decode(frame.as_bytes()) {
+        Ok(Received::Message(Message::Reconcile { answer: false, number, .. })) => Some(number),
+        _ => None,
+    }
+}
+
 pub(super) fn hello(store: u8, window: u64) -> Frame {
     let store = StoreId::from_bytes([store; 32]);
     Message::Hello(Hello::new("test", store, window)).encode()

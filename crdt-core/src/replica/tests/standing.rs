@@ -100,22 +100,22 @@ fn who_acknowledges_what_it_drops_is_found_out_and_not_sent_it_for_ever() {
         let asked = effects.iter().find_map(|effect| match effect {
             Effect::Send(peer, frame) if peer.0 == 1 => {
                 match Received::decode(frame.as_bytes()).unwrap() {
-                    Received::Message(Message::Reconcile { answer: false, frame, .. }) => {
-                        Some(frame)
-                    }
+                    Received::Message(Message::Reconcile {
+                        answer: false, number, frame, ..
+                    }) => Some((number, frame)),
                     _ => None,
                 }
             }
             _ => None,
         });
-        if let Some(asked) = asked {
+        if let Some((number, asked)) = asked {
             let mut held = crate::log::Log::new(room("main"), 0);
             let store = crate::id::StoreId::from_bytes([1; 32]);
             held.receive(crate::fixtures::reread(&kept), store, &mut Vec::new());
             let mut items = crate::reconcile::Items::default();
             items.update(held.graph());
             let frame = items.answer(&asked).unwrap();
-            let answer = Message::Reconcile { room: room("main"), answer: true, frame };
+            let answer = Message::Reconcile { room: room("main"), answer: true, number, frame };
             effects = client.say(&answer.encode());
         }
     }
