@@ -35,7 +35,7 @@ enum Stage {
     Comparing { found: Difference, rounds: u32 },
     /// What was found is on its way. `more` if that was too much to be moved at once; `fruitful` if
     /// it is not what was moved in vain before.
-    Moving { need: BTreeSet<OpId>, more: bool, fruitful: bool },
+    Moving { need: BTreeSet<OpId>, asked_at: Timestamp, more: bool, fruitful: bool },
 }
 
 impl Replica {
@@ -154,7 +154,8 @@ impl Replica {
         let fruitful = !need.is_empty() || pushes.is_some() && !again;
         let Some(exchange) = &mut channel.exchange else { return };
         let ids: Vec<OpId> = need.iter().copied().collect();
-        exchange.stage = Stage::Moving { need, more: more || !fits, fruitful };
+        let (asked_at, more) = (self.now, more || !fits);
+        exchange.stage = Stage::Moving { need, asked_at, more, fruitful };
         for ids in ids.chunks(limits::GET_IDS_MAX) {
             self.send(peer, &Message::Get { room: id, ids: ids.to_vec() });
         }
@@ -168,7 +169,9 @@ impl Replica {
         let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
         let Some(channel) = channel else { return };
         channel.exchange = None;
-        channel.tries = limits::RECONCILE_TRIES_MAX;
+        // Once all of it is here, one more comparison finds what the peer lacks.
+        let before = channel.incoming.as_ref().is_some_and(|incoming| incoming.again);
+        channel.tries = limits::RECONCILE_TRIES_MAX - u32::from(!before);
         self.repeat(peer, id, false);
     }
 
@@ -193,7 +196,7 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let quiet = !session.serving.is_serving(id) && session.all_acked(id);
         let Some(exchange) = session.exchange(id) else { return };
-        let Stage::Moving { need, more, fruitful } = &mut exchange.stage else { return };
+        let Stage::Moving { need, more, fruitful, .. } = &mut exchange.stage else { return };
         if need.len() <= limits::BATCH_OPS_MAX {
             need.retain(|op| !room.log.graph().contains(*op));
         }
@@ -302,8 +305,8 @@ impl Replica {
         let Some(channel) = channel else { return };
         (channel.conduct.heard_at, channel.conduct.ops_at) = (now, now);
         for came in came {
-            let needed = channel.exchange.as_ref().is_some_and(|exchange| exchange.needs(came.op));
-            channel.conduct.sent(now, came, needed);
+            let asked = channel.exchange.as_ref().and_then(|exchange| exchange.asked_at(came.op));
+            channel.conduct.sent(now, came, asked);
         }
         let Some(exchange) = &mut channel.exchange else { return };
         // One that waits for others is here only when they are.
@@ -349,7 +352,15 @@ impl Exchange {
 
     /// Whether an op was asked for and has not come.
     pub(crate) fn needs(&self, op: OpId) -> bool {
-        matches!(&self.stage, Stage::Moving { need, .. } if need.contains(&op))
+        self.asked_at(op).is_some()
+    }
+
+    /// When an op was asked for that has not come.
+    fn asked_at(&self, op: OpId) -> Option<Timestamp> {
+        match &self.stage {
+            Stage::Moving { need, asked_at, .. } if need.contains(&op) => Some(*asked_at),
+            Stage::Moving { .. } | Stage::Comparing { .. } => None,
+        }
     }
 }
 

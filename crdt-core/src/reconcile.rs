@@ -46,7 +46,7 @@ impl Items {
     /// returned, `Ok(None)` if all is found.
     ///
     /// # Errors
-    /// The answer is malformed.
+    /// The answer is malformed, or the peer says of one op more than once that it lacks it.
     pub fn compare(
         &self,
         answer: &[u8],
@@ -57,6 +57,10 @@ impl Items {
         engine.set_initiator();
         let next = engine.reconcile_with_ids(answer, &mut have, &mut need);
         let next = next.map_err(|_| Malformed)?;
+        found.reported = found.reported.saturating_add(have.len());
+        if found.reported > self.sorted.len() {
+            return Err(Malformed);
+        }
         found.have.extend(have.into_iter().map(|id| OpId::from_bytes(*id)));
         found.need.extend(need.into_iter().map(|id| OpId::from_bytes(*id)));
         Ok(next)
@@ -75,6 +79,8 @@ pub struct Difference {
     pub have: BTreeSet<OpId>,
     /// Ops that are there, as the peer says, and not here.
     pub need: BTreeSet<OpId>,
+    /// How many ops the peer said it lacks, each time it said so.
+    reported: usize,
 }
 
 /// An answer that is no message of the comparison.
@@ -176,6 +182,18 @@ mod tests {
         }
     }
 
+    /// Each time costs a pass over all that is here.
+    #[test]
+    fn a_peer_that_says_twice_that_it_lacks_an_op_is_not_followed() {
+        let set = items((0..100).map(numbered));
+        // Nothing up to the end, and a fingerprint of nothing beyond it.
+        let lacks_all = vec![0x61, 0, 0, 2, 0];
+        let mut found = Difference::default();
+        assert_eq!(set.compare(&lacks_all, &mut found), Ok(None));
+        assert_eq!(found.have.len(), 100);
+        assert_eq!(set.compare(&lacks_all, &mut found), Err(Malformed));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -196,7 +214,7 @@ mod tests {
             let ids = |set: BTreeSet<(u64, OpId)>| set.into_iter().map(|(_, id)| id).collect();
             let have: BTreeSet<OpId> = ids(&a - &b);
             let need: BTreeSet<OpId> = ids(&b - &a);
-            prop_assert_eq!(found, Difference { have, need });
+            prop_assert_eq!((found.have, found.need), (have, need));
         }
 
         /// What is taken in bit by bit is what is taken in at once.

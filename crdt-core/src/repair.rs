@@ -92,7 +92,8 @@ impl Replica {
             self.dirty.insert(id);
         }
         if agreed {
-            return self.agreed(now, peer, id, told.set, told.cursor);
+            let told = Told { set: told.set, count: told.count, cursor: told.cursor };
+            return self.agreed(peer, id, told, true);
         }
         let unknown: Vec<OpId> =
             told.heads.iter().copied().filter(|head| !room.log.has(*head)).collect();
@@ -148,7 +149,8 @@ impl Replica {
     fn mend(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: &Announced) {
         let own_store = self.config.store;
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let (store, behind) = (session.store, !session.all_acked(id));
+        let behind = !session.all_acked(id) || session.serving.is_serving(id);
+        let store = session.store;
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(channel) = session.channels.get_mut(&id) else { return };
         if let Some(exchange) = &mut channel.exchange {
@@ -189,15 +191,9 @@ impl Replica {
         }
     }
 
-    /// The peer and this side hold the same.
-    fn agreed(
-        &mut self,
-        now: Timestamp,
-        peer: PeerId,
-        id: RoomId,
-        set: SetDigest,
-        cursor: Position,
-    ) {
+    /// The peer and this side hold the same, as the peer has just announced, or announced before.
+    fn agreed(&mut self, peer: PeerId, id: RoomId, told: Told, announced_now: bool) {
+        let (now, Told { set, cursor, .. }) = (self.now, told);
         let teaches = self.sessions.get(&peer).is_some_and(|session| self.teaches(session));
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
@@ -218,7 +214,12 @@ impl Replica {
         let end = room.log.graph().end();
         if let Some(channel) = session.channels.get_mut(&id) {
             (channel.exchange, channel.differs_since, channel.tries) = (None, None, 0);
-            channel.conduct.agreed(now);
+            // An honest peer's set only grows: what it named before is in one that it announces now.
+            let lied = channel.conduct.agreed(now, &room.log, announced_now);
+            if let Some(op) = lied {
+                let withheld = Event::Withheld { room: id, peer, op };
+                self.effects.push(Effect::Notify(withheld));
+            }
             if let Some(outgoing) = &mut channel.outgoing {
                 // Where it stood still it goes on from here.
                 outgoing.sent = if outgoing.filling.is_some() { end } else { outgoing.sent };
@@ -231,7 +232,7 @@ impl Replica {
     }
 
     /// Looks whether a gap was closed: what a peer announced before is now what is here.
-    pub(crate) fn caught_up(&mut self, now: Timestamp, id: RoomId) {
+    pub(crate) fn caught_up(&mut self, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         let log = &room.log;
         let settled = log.parked() == 0 && room.fetch.is_idle();
@@ -249,7 +250,7 @@ impl Replica {
             .filter(|(_, told)| told.set == log.set_digest())
             .collect();
         for (peer, told) in waiting {
-            self.agreed(now, peer, id, told.set, told.cursor);
+            self.agreed(peer, id, told, false);
         }
     }
 

@@ -240,7 +240,7 @@ impl Replica {
             self.settle_due(now, id);
             self.give_up_filling(now, id);
             self.free_items(now, id);
-            self.caught_up(now, id);
+            self.caught_up(id);
             self.announce(now, id);
             self.fetch_due(now, id);
             if let Some(room) = self.rooms.get_mut(&id) {

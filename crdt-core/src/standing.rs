@@ -73,17 +73,24 @@ pub(crate) struct Conduct {
     pub(crate) subscribed_at: Timestamp,
     /// When ops or heads came last.
     pub(crate) heard_at: Timestamp,
-    /// When ops came last, when one came last that was new, and when one that was new and asked for.
+    /// When ops came last, and when one came last that was not refused.
     pub(crate) ops_at: Timestamp,
-    news_at: Timestamp,
-    answered_at: Timestamp,
+    sent_at: Timestamp,
     /// When both first held the same, without trouble since.
     pub(crate) agreed_at: Option<Timestamp>,
     /// Ops it named and was asked for.
-    owed: BTreeMap<OpId, Timestamp>,
+    owed: BTreeMap<OpId, Owed>,
     withheld: Option<Withheld>,
     /// What was pushed after the last comparison: how many ops, and the first.
     pushed: Option<(usize, OpId)>,
+}
+
+/// An op that was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    asked: Timestamp,
+    /// When another one came last that was asked for no later.
+    excused: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,20 +117,21 @@ impl Conduct {
             if self.owed.len() >= limits::OWED_MAX {
                 return;
             }
-            self.owed.entry(*id).or_insert(now);
+            self.owed.entry(*id).or_insert(Owed { asked: now, excused: now });
         }
     }
 
-    /// It sent an op, which it was asked for or not.
-    pub(crate) fn sent(&mut self, now: Timestamp, came: &Came, asked: bool) {
+    /// It sent an op, which it was asked for then, or not at all.
+    pub(crate) fn sent(&mut self, now: Timestamp, came: &Came, asked: Option<Timestamp>) {
         if matches!(came.verdict, Verdict::Rejected(_)) {
             return;
         }
-        let owed = self.owed.remove(&came.op).is_some();
+        self.sent_at = now;
+        let asked = self.owed.remove(&came.op).map(|owed| owed.asked).or(asked);
         self.withheld = self.withheld.filter(|withheld| withheld.op != came.op);
-        if !came.known {
-            self.news_at = now;
-            self.answered_at = if owed || asked { now } else { self.answered_at };
+        if let (Some(asked), false) = (asked, came.known) {
+            let later = self.owed.values_mut().filter(|owed| owed.asked >= asked);
+            later.for_each(|owed| owed.excused = now);
         }
     }
 
@@ -146,12 +154,23 @@ impl Conduct {
         again
     }
 
-    /// Both hold the same.
-    pub(crate) fn agreed(&mut self, now: Timestamp) {
+    /// Both hold the same, as it announces `now_announced` or announced before. Returns an op that it
+    /// named and does not hold, if that is news.
+    pub(crate) fn agreed(
+        &mut self,
+        now: Timestamp,
+        log: &Log,
+        now_announced: bool,
+    ) -> Option<OpId> {
         self.agreed_at.get_or_insert(now);
-        self.owed.clear();
         self.pushed = None;
         self.withheld = self.withheld.filter(|withheld| withheld.denied);
+        self.owed.retain(|op, _| !log.graph().contains(*op));
+        let lied = self.owed.keys().next().copied().filter(|_| now_announced)?;
+        self.owed.clear();
+        let news = self.withheld.is_none();
+        self.withheld.get_or_insert(Withheld { op: lied, since: now, denied: true });
+        news.then_some(lied)
     }
 
     /// What it keeps back, if anything, and since when.
@@ -159,14 +178,15 @@ impl Conduct {
         if let Some(withheld) = self.withheld {
             return Some((Some(withheld.op), withheld.since));
         }
-        // Much that is on its way takes its time, but what was not asked for excuses only so long.
-        let due = |asked: Timestamp| {
-            now >= asked.max(self.news_at).after(limits::OWED_WAIT)
-                || now >= asked.max(self.answered_at).after(limits::OWED_WAIT_MAX)
+        // Much that is on its way takes its time, but what was not asked for before excuses only so
+        // long.
+        let due = |owed: &Owed| {
+            now >= owed.asked.max(self.sent_at).after(limits::OWED_WAIT)
+                || now >= owed.excused.after(limits::OWED_WAIT_MAX)
         };
-        let owed = self.owed.iter().find(|(op, asked)| due(**asked) && !log.has(**op));
-        if let Some((op, asked)) = owed {
-            return Some((Some(*op), *asked));
+        let owed = self.owed.iter().find(|(op, owed)| due(owed) && !log.has(**op));
+        if let Some((op, owed)) = owed {
+            return Some((Some(*op), owed.asked));
         }
         let heard = self.heard_at.max(self.subscribed_at);
         (now >= heard.after(limits::SILENCE_MAX)).then_some((None, heard))

@@ -186,6 +186,21 @@ fn who_is_slow_withholds_nothing() {
     assert_eq!(late, Standing::Withholding { op: Some(second.id()) });
 }
 
+/// Its set only grows if it is honest, so whoever names an op and then announces a set without it does not
+/// hold what it named.
+#[test]
+fn who_names_an_op_and_then_agrees_with_a_set_without_it_is_found_out() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let kept = entry(&Author::new(1), &[], "1");
+    client.say(&heads(&[&kept], 1));
+    let told = client.say(&heads(&[], 0));
+    assert_eq!(withheld(&told), Some(kept.id()));
+    let standing = of(&client, Span::from_ms(0)).standing;
+    assert_eq!(standing, Standing::Withholding { op: Some(kept.id()) });
+    assert_eq!(withheld(&client.say(&heads(&[], 0))), None, "told once");
+}
+
 /// In a busy room, what was asked for may come slowly as long as it comes.
 #[test]
 fn who_sends_what_it_was_asked_for_one_by_one_withholds_nothing() {
@@ -212,14 +227,14 @@ fn who_sends_what_it_was_asked_for_one_by_one_withholds_nothing() {
 /// in a busy room.
 #[test]
 fn who_sends_much_else_withholds_what_it_was_asked_for() {
-    for other in [Other::Nothing, Other::KnownOps, Other::NewOps] {
+    for other in [Other::Nothing, Other::KnownOps, Other::NewOps, Other::OpsAskedForLater] {
         let mut client = Client::new();
         client.say(&sub(0));
         let kept = entry(&Author::new(1), &[], "1");
         client.say_at(Timestamp::from_ms(0), &heads(&[&kept], 1));
         let wait = match other {
-            Other::Nothing | Other::KnownOps => limits::OWED_WAIT,
-            Other::NewOps => limits::OWED_WAIT_MAX,
+            Other::Nothing => limits::OWED_WAIT,
+            Other::KnownOps | Other::NewOps | Other::OpsAskedForLater => limits::OWED_WAIT_MAX,
         };
         let other_author = Author::new(2);
         let mut busy = entry(&other_author, &[], "0");
@@ -229,8 +244,11 @@ fn who_sends_much_else_withholds_what_it_was_asked_for() {
             let sent = match other {
                 Other::Nothing => encode_ops(room("main"), [], None, &[]),
                 Other::KnownOps => ops(&[&busy]),
-                Other::NewOps => {
+                Other::NewOps | Other::OpsAskedForLater => {
                     busy = other_author.after(&busy, &[], "0");
+                    if matches!(other, Other::OpsAskedForLater) {
+                        client.say_at(now, &heads(&[&kept, &busy], 100));
+                    }
                     ops(&[&busy])
                 }
             };
@@ -248,4 +266,5 @@ enum Other {
     Nothing,
     KnownOps,
     NewOps,
+    OpsAskedForLater,
 }
