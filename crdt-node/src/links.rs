@@ -141,6 +141,15 @@ pub struct Named {
     pub name: String,
 }
 
+/// What it changes that an address has answered.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// The name by which the connection was known until then.
+    pub(crate) parted: Option<Named>,
+    /// The link, if its other side had introduced itself before: it is connected from now on.
+    pub(crate) connected: Option<Named>,
+}
+
 #[derive(Debug, Default)]
 struct Known {
     links: BTreeMap<String, Link>,
@@ -240,22 +249,24 @@ impl Links {
     }
 
     /// An address has answered; neither side has introduced itself yet. Or two have dialled each
-    /// other, and the connection that is kept is the one that the other side opened. Returns the name
-    /// that was known by until then.
-    pub(crate) fn answered(&self, url: &str, peer: PeerId) -> Option<Named> {
+    /// other, and the connection that is kept is the one that the other side opened.
+    pub(crate) fn answered(&self, url: &str, peer: PeerId) -> Answered {
         let mut known = self.known();
         known.connection_ended(url);
-        let link = known.links.get_mut(url)?;
+        let Some(link) = known.links.get_mut(url) else { return Answered::default() };
         link.connection = Some(peer);
         let named = Named { kind: link.kind, name: url.to_owned() };
-        let before = known.peers.insert(peer, named)?;
+        let Some(before) = known.peers.insert(peer, named.clone()) else {
+            return Answered::default();
+        };
         let guest = known.links.get(&before.name).map(|link| link.introduced.clone());
-        let parted = known.parted(&before);
+        let mut answered = Answered { parted: known.parted(&before), connected: None };
         if let (Some(introduced), Some(link)) = (guest, known.links.get_mut(url)) {
             link.introduced = introduced;
+            answered.connected = (link.phase != Phase::Connected).then_some(named);
             link.turn(Phase::Connected);
         }
-        parted
+        answered
     }
 
     /// A peer has introduced itself. Returns its link, unless that is gone already, or was refused
@@ -472,7 +483,8 @@ mod tests {
         links.introduced(PeerId(1), "crdt-node/1", STORE);
         let guest = links.introduced(PeerId(2), "crdt-node/1", STORE).unwrap();
         assert_eq!(links.count(), 2);
-        assert_eq!(links.answered(URL, PeerId(2)), Some(guest));
+        let answered = links.answered(URL, PeerId(2));
+        assert_eq!(answered, Answered { parted: Some(guest), connected: None });
         let all = links.all();
         let [(name, link)] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!(
@@ -482,5 +494,17 @@ mod tests {
         assert_eq!(links.left(PeerId(2)), None, "the one who dials tells");
         assert!(links.down(URL, Phase::Down, "connection lost", 100).is_some());
         assert_eq!(links.count(), 1);
+    }
+
+    /// The connection that was dialled has ended before its other side introduced itself.
+    #[test]
+    fn the_kept_one_of_two_connections_is_told_of_if_the_other_was_not() {
+        let links = Links::default();
+        links.added(Kind::Peer, URL);
+        links.answered(URL, PeerId(1));
+        let guest = links.introduced(PeerId(2), "crdt-node/1", STORE).unwrap();
+        let connected = Some(Named { kind: Kind::Peer, name: URL.to_owned() });
+        let answered = links.answered(URL, PeerId(2));
+        assert_eq!(answered, Answered { parted: Some(guest), connected });
     }
 }

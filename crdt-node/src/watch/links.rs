@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Knock, Watch};
-use crate::links::{Kind, Named, Phase};
+use crate::links::{Answered, Kind, Named, Phase};
 use crate::screen::{Format, Screen};
 use crate::show;
 
@@ -24,8 +24,13 @@ impl Watch {
     pub(super) async fn link(&mut self, screen: &Screen, event: LinkEvent) {
         match event {
             LinkEvent::Up { url, peer } => {
-                if let Some(before) = self.links.answered(&url, peer) {
+                let Answered { parted, connected } = self.links.answered(&url, peer);
+                if let Some(before) = parted {
                     self.progress.forget(&before.name);
+                }
+                if let Some(named) = connected {
+                    self.told.clear();
+                    self.connected(screen, &named).await;
                 }
             }
             LinkEvent::Down { url, reason, retry_ms, cause } => {
