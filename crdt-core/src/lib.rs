@@ -30,6 +30,7 @@ pub mod log;
 pub mod order;
 mod parked;
 
+mod allowance;
 pub mod effect;
 mod exchange;
 mod fetch;

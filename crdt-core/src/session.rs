@@ -5,8 +5,9 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::allowance::Allowance;
 use crate::effect::{Effect, Link, Load, PeerId, Scope, Select, Side};
-use crate::exchange::{Allowance, Exchange};
+use crate::exchange::Exchange;
 use crate::id::{AuthorId, Nonce, OpId, Position, RoomId, SetDigest, StoreId};
 use crate::limits;
 use crate::message::{Frame, encode_ops};
