@@ -69,7 +69,6 @@ fn value_of(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
             kind.parse(number.as_str())
         }
         (Kind::Switch | Kind::Count, DeValue::String(text)) => Err(quoted(text)),
-        (Kind::List, DeValue::String(text)) => Ok(Value::List(vec![text.clone().into_owned()])),
         (_, DeValue::String(text)) => kind.parse(text),
         (_, other) => Err(format!("a {} is not expected here", other.type_str())),
     }

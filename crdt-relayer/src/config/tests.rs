@@ -101,6 +101,16 @@ fn units_are_read_and_shown() {
 }
 
 #[test]
+fn a_list_in_one_line_is_split_at_commas_wherever_it_stands() {
+    let settings = from_file("[server]\nhosts = \"a.example, b.example\"\n").unwrap();
+    let expected = ["a.example", "b.example"];
+    assert_eq!(settings.list("server.hosts"), expected);
+    let variable = environment(&[("CRDT_RELAYER_SERVER_HOSTS", "a.example,b.example")]);
+    let settings = resolve(&BTreeMap::new(), &variable, None).unwrap();
+    assert_eq!(settings.list("server.hosts"), expected);
+}
+
+#[test]
 fn what_is_secret_is_not_shown() {
     let text = "[cluster]\nbackplane = \"nats\"\nnats_url = \"nats://u:hunter2@bus\"\n";
     let settings = from_file(text).unwrap();
