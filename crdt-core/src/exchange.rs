@@ -1,36 +1,26 @@
-//! Compares a room with a peer's where no cursor tells what either lacks, then moves that and nothing
-//! else. Whoever holds more begins; it asks for what it needs and sends what the other lacks.
-//! Source: `docs/PROTOCOL.md`, "Reconciliation".
+//! One comparison of a room with a peer's: how far it is, and what it waits for.
 
 use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
 
-use crate::effect::PeerId;
-use crate::graph::Graph;
-use crate::id::{OpId, Position, RoomId};
+use crate::id::{OpId, Position};
 use crate::limits;
-use crate::log::Verdict;
-use crate::message::Message;
-use crate::reconcile::{Difference, Items};
-use crate::replica::Replica;
-use crate::session::{Channel, Outgoing, Session, channel};
-use crate::standing::Came;
+use crate::reconcile::Difference;
 use crate::time::Timestamp;
 
 /// What this replica began to compare with a peer.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    stage: Stage,
+    pub(crate) stage: Stage,
     /// Where the peer's stream stood when it began, and this side's.
-    pulled: Position,
-    through: Position,
+    pub(crate) pulled: Position,
+    pub(crate) through: Position,
     /// Something happened since the peer announced its heads last, and when.
     moved: bool,
     moved_at: Timestamp,
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(crate) enum Stage {
     /// Messages go to and fro.
     Comparing { found: Difference, rounds: u32 },
     /// What was found is on its way. `more` if that was too much to be moved at once; `fruitful` if
@@ -38,302 +28,21 @@ enum Stage {
     Moving { need: BTreeSet<OpId>, asked_at: Timestamp, more: bool, fruitful: bool },
 }
 
-impl Replica {
-    /// Begins to compare a room with a peer's, whose stream stands at `pulled`.
-    pub(crate) fn compare(&mut self, now: Timestamp, peer: PeerId, id: RoomId, pulled: Position) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let end = room.log.graph().end();
-        let channel = channel(&mut self.sessions, peer, id);
-        // A peer that makes this side compare again and again is waited for.
-        let Some(channel) = channel else { return };
-        if !channel.questions.allow(now) {
-            return;
-        }
-        let Some(frame) = room.items().ask() else { return };
-        self.dirty.insert(id);
-        let found = Difference::default();
-        let stage = Stage::Comparing { found, rounds: 1 };
-        channel.exchange =
-            Some(Exchange { stage, pulled, through: end, moved: true, moved_at: now });
-        channel.tries = channel.tries.saturating_add(1);
-        channel.question += 1;
-        let number = channel.question;
-        if let Some(outgoing) = channel.outgoing.as_mut().filter(|o| o.is_live(end)) {
-            outgoing.filling = Some(now);
-            room.give_up_at.get_or_insert(now.after(limits::FILLING_MAX));
-        }
-        self.send(peer, &Message::Reconcile { room: id, answer: false, number, frame });
-    }
-
-    /// A peer compares: answer, but not without end.
-    pub(crate) fn compared_by(&mut self, peer: PeerId, id: RoomId, number: u64, frame: &[u8]) {
-        let channel = channel(&mut self.sessions, peer, id);
-        let (Some(room), Some(channel)) = (self.rooms.get_mut(&id), channel) else {
-            return self.blame(peer, "room", "subscribe to the room first");
-        };
-        if !channel.answers.allow(self.now) {
-            return self.blame(peer, "busy", "compared too often; heads are announced as before");
-        }
-        match room.items().answer(frame) {
-            Some(frame) => {
-                self.dirty.insert(id);
-                self.send(peer, &Message::Reconcile { room: id, answer: true, number, frame });
-            }
-            None => self.strike(peer, "reconcile", "not a message of negentropy, version 1"),
-        }
-    }
-
-    /// A peer answered.
-    pub(crate) fn compared(&mut self, peer: PeerId, id: RoomId, number: u64, frame: &[u8]) {
-        let channel = channel(&mut self.sessions, peer, id);
-        let (Some(room), Some(channel)) = (self.rooms.get_mut(&id), channel) else { return };
-        // An answer that comes late is to a question that was given up: it says nothing of what the
-        // comparison before had found already.
-        if number != channel.question {
-            return;
-        }
-        let Some(exchange) = &mut channel.exchange else { return };
-        if !matches!(exchange.stage, Stage::Comparing { .. }) {
-            return;
-        }
-        exchange.progressed(self.now);
-        let Stage::Comparing { found, rounds } = &mut exchange.stage else { return };
-        let compared = room.items().compare(frame, found);
-        keep_first(&mut found.have, room.log.graph());
-        match compared {
-            Err(_) => {
-                channel.exchange = None;
-                self.strike(peer, "reconcile", "not a message of negentropy, version 1");
-            }
-            Ok(Some(frame))
-                if *rounds < limits::RECONCILE_ROUNDS_MAX
-                    && found.need.len() <= limits::SERVED_MAX
-                    && channel.questions.allow(self.now) =>
-            {
-                *rounds += 1;
-                channel.question += 1;
-                let number = channel.question;
-                self.send(peer, &Message::Reconcile { room: id, answer: false, number, frame });
-            }
-            Ok(next) => {
-                let found = core::mem::take(found);
-                self.exchange(peer, id, found, next.is_some());
-            }
-        }
-        self.dirty.insert(id);
-    }
-
-    /// Moves what was found. `more` if that is not all.
-    fn exchange(&mut self, peer: PeerId, id: RoomId, found: Difference, more: bool) {
-        let Some(room) = self.rooms.get(&id) else { return };
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let graph = room.log.graph();
-        let filling = session.outgoing(id).is_some_and(|outgoing| outgoing.filling.is_some());
-        let mut have: Vec<Position> = Vec::new();
-        if filling {
-            // Who is still being streamed to gets them anyway.
-            have.extend(found.have.into_iter().filter_map(|op| graph.position(op)));
-            have.sort_unstable();
-        }
-        let mut need = found.need;
-        need.retain(|op| !graph.contains(*op));
-        let more = more || have.len().max(need.len()) > limits::SERVED_MAX;
-        have.truncate(limits::SERVED_MAX);
-        if need.len() > limits::SERVED_MAX {
-            return self.give_up_comparing(peer, id);
-        }
-        let first = have.first().and_then(|position| graph.at(*position));
-        let pushes = first.map(|first| (have.len(), first));
-        let fits = session.serving.asked(id, have, &[]);
-        let Some(channel) = session.channels.get_mut(&id) else { return };
-        let named: Vec<OpId> = need.iter().copied().take(limits::OWED_MAX).collect();
-        channel.conduct.asked(self.now, &named);
-        // Who says time and again that it stored the same ops moves nothing.
-        let pushes = pushes.filter(|_| fits);
-        let again = pushes.is_some_and(|(count, op)| channel.conduct.pushed(self.now, count, op));
-        let fruitful = !need.is_empty() || pushes.is_some() && !again;
-        let Some(exchange) = &mut channel.exchange else { return };
-        let ids: Vec<OpId> = need.iter().copied().collect();
-        let (asked_at, more) = (self.now, more || !fits);
-        exchange.stage = Stage::Moving { need, asked_at, more, fruitful };
-        for ids in ids.chunks(limits::GET_IDS_MAX) {
-            self.send(peer, &Message::Get { room: id, ids: ids.to_vec() });
-        }
-        self.pump(peer);
-        self.dirty.insert(id);
-    }
-
-    /// More is there than can be asked for at once, and which of it comes first only the peer can tell:
-    /// it streams all it holds.
-    fn give_up_comparing(&mut self, peer: PeerId, id: RoomId) {
-        let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
-        let Some(channel) = channel else { return };
-        channel.exchange = None;
-        // Once all of it is here, one more comparison finds what the peer lacks.
-        let before = channel.incoming.as_ref().is_some_and(|incoming| incoming.again);
-        channel.tries = limits::RECONCILE_TRIES_MAX - u32::from(!before);
-        self.repeat(peer, id, false);
-    }
-
-    /// Ends what is complete: everything that was found has come, or is acknowledged.
-    pub(crate) fn settle_due(&mut self, now: Timestamp, id: RoomId) {
-        let Some(room) = self.rooms.get(&id) else { return };
-        if room.items.is_none() {
-            return;
-        }
-        let compares = |session: &Session| {
-            session.channels.get(&id).is_some_and(|channel| channel.exchange.is_some())
-        };
-        let peers = self.sessions.iter().filter(|(_, session)| compares(session));
-        let peers: Vec<PeerId> = peers.map(|(peer, _)| *peer).collect();
-        for peer in peers {
-            self.settle_if_complete(now, peer, id);
-        }
-    }
-
-    fn settle_if_complete(&mut self, now: Timestamp, peer: PeerId, id: RoomId) {
-        let Some(room) = self.rooms.get(&id) else { return };
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let quiet = !session.serving.is_serving(id) && session.all_acked(id);
-        let Some(exchange) = session.exchange(id) else { return };
-        let Stage::Moving { need, more, fruitful, .. } = &mut exchange.stage else { return };
-        if need.len() <= limits::BATCH_OPS_MAX {
-            need.retain(|op| !room.log.graph().contains(*op));
-        }
-        if !need.is_empty() || !quiet {
-            return;
-        }
-        let (pulled, through) = (exchange.pulled, exchange.through);
-        let (more, fruitful) = (*more, *fruitful);
-        let Some(channel) = session.channels.get_mut(&id) else { return };
-        channel.tries = if fruitful { 0 } else { channel.tries };
-        if more && fruitful {
-            return self.compare(now, peer, id, pulled);
-        }
-        channel.exchange = None;
-        if more {
-            return;
-        }
-        let sound = channel.outgoing.as_ref().is_some_and(|outgoing| !outgoing.doubtful);
-        // What the peer could not take at once is looked at again when it announces its heads.
-        if sound {
-            self.send(peer, &Message::Settled { room: id, cursor: through, pulled });
-            self.settled(peer, id, pulled, through);
-            self.send_heads(peer, id);
-        }
-    }
-
-    /// This side holds the peer's ops up to `pulled`, and the peer this side's up to `sent`.
-    pub(crate) fn settled(&mut self, peer: PeerId, id: RoomId, pulled: Position, sent: Position) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let (Some(store), Some(room)) = (session.store, self.rooms.get_mut(&id)) else { return };
-        let end = room.log.graph().end();
-        let Some(channel) = session.channels.get_mut(&id) else { return };
-        if let Some(incoming) = &mut channel.incoming
-            && let Some(live) = incoming.unsettled.take()
-        {
-            room.set_pulled(store, pulled.max(live), &mut self.effects);
-        }
-        if let Some(outgoing) = &mut channel.outgoing
-            && outgoing.filling.take().is_some()
-        {
-            let sent = sent.min(end);
-            outgoing.sent = outgoing.sent.max(sent);
-            outgoing.acked = outgoing.acked.max(sent);
-            self.acked_to(peer, id, sent);
-            self.pump(peer);
-        }
-    }
-
-    /// Sends everything to peers that let a comparison hang: nobody knows what they lack.
-    pub(crate) fn give_up_filling(&mut self, now: Timestamp, id: RoomId) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        if room.give_up_at.is_none_or(|at| at > now) {
-            return;
-        }
-        room.give_up_at = None;
-        let peers: Vec<PeerId> = room.subscribers.iter().copied().collect();
-        for peer in peers {
-            let Some(session) = self.sessions.get_mut(&peer) else { continue };
-            let moving = session.serving.is_serving(id) || !session.all_acked(id);
-            let Some(channel) = session.channels.get_mut(&id) else { continue };
-            let heard = now < channel.conduct.ops_at.after(limits::FILLING_MAX);
-            let recent = |exchange: &Exchange| now < exchange.moved_at.after(limits::FILLING_MAX);
-            let moves = channel.exchange.as_ref().is_some_and(recent);
-            let goes_on = moving || heard || moves || channel.answers.is_recent(now);
-            let Some(outgoing) = &mut channel.outgoing else { continue };
-            let hangs = |since: Timestamp| now >= since.after(limits::FILLING_MAX) && !goes_on;
-            match outgoing.filling {
-                Some(since) if hangs(since) => {
-                    let doubtful = outgoing.doubtful;
-                    *outgoing = Outgoing::from(Position::START);
-                    (outgoing.again, outgoing.doubtful) = (true, doubtful);
-                    channel.exchange = None;
-                    self.pump(peer);
-                }
-                Some(_) => {
-                    if let Some(room) = self.rooms.get_mut(&id) {
-                        room.give_up_at = Some(now.after(limits::FILLING_MAX));
-                    }
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// Forgets the order of comparing once nobody compares.
-    pub(crate) fn free_items(&mut self, now: Timestamp, id: RoomId) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
-        let mut channels = self.sessions.values().filter_map(|session| session.channels.get(&id));
-        let in_use =
-            |channel: &Channel| channel.exchange.is_some() || channel.answers.is_recent(now);
-        if room.items.is_some() && !channels.any(in_use) {
-            room.items = None;
-        }
-    }
-
-    /// A peer sent ops, or said that it does not hold them: a comparison waits for them no more.
-    pub(crate) fn came_from(
-        &mut self,
-        now: Timestamp,
-        peer: PeerId,
-        id: RoomId,
-        came: &[Came],
-        denied: &[OpId],
-    ) {
-        let channel = channel(&mut self.sessions, peer, id);
-        let Some(channel) = channel else { return };
-        (channel.conduct.heard_at, channel.conduct.ops_at) = (now, now);
-        for came in came {
-            let asked = channel.exchange.as_ref().and_then(|exchange| exchange.asked_at(came.op));
-            channel.conduct.sent(now, came, asked);
-        }
-        let Some(exchange) = &mut channel.exchange else { return };
-        // One that waits for others is here only when they are.
-        let done = came.iter().filter(|came| came.verdict != Verdict::Parked);
-        for op in done.map(|came| &came.op).chain(denied) {
-            exchange.done(now, op);
-        }
-    }
-}
-
-/// Of more than is moved at once the first ops are kept, and one to tell that there are more. What is
-/// found later may come before them, and to send others first would be in vain: whoever lacks what
-/// they depend on keeps few of them.
-fn keep_first(have: &mut BTreeSet<OpId>, graph: &Graph) {
-    let kept = limits::SERVED_MAX + 1;
-    if have.len() > kept {
-        let place = |op: &OpId| Some((graph.position(*op)?, *op));
-        let mut placed: Vec<(Position, OpId)> = have.iter().filter_map(place).collect();
-        placed.sort_unstable();
-        *have = placed.into_iter().take(kept).map(|(_, op)| op).collect();
-    }
-}
-
 impl Exchange {
+    /// The first question is asked.
+    pub(crate) fn begin(now: Timestamp, pulled: Position, through: Position) -> Self {
+        let stage = Stage::Comparing { found: Difference::default(), rounds: 1 };
+        Self { stage, pulled, through, moved: true, moved_at: now }
+    }
+
     /// Something happened that brings it forward.
     pub(crate) fn progressed(&mut self, now: Timestamp) {
         (self.moved, self.moved_at) = (true, now);
+    }
+
+    /// Whether it was brought forward not long ago.
+    pub(crate) fn is_recent(&self, now: Timestamp) -> bool {
+        now < self.moved_at.after(limits::FILLING_MAX)
     }
 
     /// Whether something did since this was asked last.
@@ -342,7 +51,7 @@ impl Exchange {
     }
 
     /// It waits for this op no more, if it did.
-    fn done(&mut self, now: Timestamp, op: &OpId) {
+    pub(crate) fn done(&mut self, now: Timestamp, op: &OpId) {
         if let Stage::Moving { need, .. } = &mut self.stage
             && need.remove(op)
         {
@@ -356,29 +65,10 @@ impl Exchange {
     }
 
     /// When an op was asked for that has not come.
-    fn asked_at(&self, op: OpId) -> Option<Timestamp> {
+    pub(crate) fn asked_at(&self, op: OpId) -> Option<Timestamp> {
         match &self.stage {
             Stage::Moving { need, asked_at, .. } if need.contains(&op) => Some(*asked_at),
             Stage::Moving { .. } | Stage::Comparing { .. } => None,
         }
-    }
-}
-
-impl Channel {
-    /// Whether a cursor is lacking one way or the other, so that nobody knows who lacks what.
-    pub(crate) fn is_unsettled(&self) -> bool {
-        self.incoming.as_ref().is_some_and(|incoming| incoming.unsettled.is_some())
-            || self.outgoing.as_ref().is_some_and(|outgoing| outgoing.filling.is_some())
-    }
-}
-
-impl crate::room::Room {
-    /// The room's ops in the order in which they are compared.
-    fn items(&mut self) -> &Items {
-        let items = self.items.get_or_insert_default();
-        if items.end() != self.log.graph().end() {
-            items.update(self.log.graph());
-        }
-        items
     }
 }

@@ -7,7 +7,7 @@ use core::fmt;
 
 use ed25519_dalek::{Signature as DalekSignature, Signer, SigningKey, VerifyingKey};
 
-use crate::id::{AuthorId, HexError, OpId, parse_hex, push_hex, tag};
+use crate::id::{AuthorId, HexError, Nonce, OpId, StoreId, parse_hex, push_hex, tag};
 
 /// Bytes that are signed: the tag, then the id of the op.
 fn signed_bytes(id: OpId) -> [u8; SIGNED_LEN] {
@@ -127,12 +127,22 @@ impl CheckSignature for EachTime {
     }
 }
 
-/// What a proof of key is signed over. Never the bytes of an op: it starts with a tag of its own.
+/// What a proof of key is signed over: fresh numbers of both sides, so that it is of no use on
+/// another connection, and both stores, so that it is of no use with another peer. Never the bytes
+/// of an op: it starts with a tag of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge(Vec<u8>);
 
 impl Challenge {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    /// Of whoever asks for the proof first, of whoever proves second.
+    pub(crate) fn of(nonces: [Nonce; 2], stores: [StoreId; 2]) -> Self {
+        let mut bytes = Vec::with_capacity(128);
+        bytes.extend(nonces.iter().flat_map(Nonce::as_bytes));
+        bytes.extend(stores.iter().flat_map(StoreId::as_bytes));
+        Self::tagged(&bytes)
+    }
+
+    fn tagged(bytes: &[u8]) -> Self {
         Self([tag::AUTH, bytes].concat())
     }
 }
@@ -199,6 +209,15 @@ mod tests {
             let flipped = Signature::from_bytes(bytes);
             assert_eq!(public.verify(ID, &flipped), Err(KeyError::Signature), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_proof_is_never_the_signature_of_an_op() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let public = PublicKey::of(key.author()).unwrap();
+        let challenge = Challenge::tagged(ID.as_bytes());
+        assert!(public.verify(ID, &key.prove(&challenge)).is_err());
+        assert!(public.verify_proof(&challenge, &key.sign(ID)).is_err());
     }
 
     #[test]

@@ -31,23 +31,19 @@ pub mod order;
 mod parked;
 
 mod allowance;
+mod conduct;
 pub mod effect;
 mod exchange;
 mod fetch;
-pub mod introduce;
 pub mod message;
 pub mod own;
-mod publish;
-mod query;
 pub mod reconcile;
-mod repair;
 pub mod replica;
 mod room;
 mod serving;
 mod session;
 pub mod standing;
 pub mod status;
-mod sync;
 
 pub use replica::Replica;
 

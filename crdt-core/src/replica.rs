@@ -9,20 +9,27 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::effect::{
-    CloseReason, Command, Effect, Event, Input, PeerId, Record, Scope, SubmitError, Token,
+    CloseReason, Command, Effect, Event, Input, PeerId, Record, SubmitError, Token,
 };
-use crate::id::{AuthorId, Position, RoomId, RoomName, StoreId};
-use crate::introduce::Allowed;
+use crate::id::{AuthorId, RoomId, StoreId};
 use crate::json::Canonical;
 use crate::key::{CheckSignature, SecretKey};
 use crate::limits;
-use crate::log::Log;
 use crate::message::Message;
-use crate::own::{Own, Signed};
+use crate::own::Signed;
 use crate::rejection::Rejection;
 use crate::room::Room;
 use crate::session::Session;
 use crate::time::Timestamp;
+
+mod compare;
+mod introduce;
+mod peers;
+mod publish;
+mod query;
+mod repair;
+mod rooms;
+mod sync;
 
 /// Who decides which rooms a replica takes part in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,23 +59,26 @@ pub struct Config {
     pub signatures: Arc<dyn CheckSignature>,
 }
 
+/// The keys whose owners are let in.
+pub type Allowed = BTreeSet<AuthorId>;
+
 /// One node or relayer without its IO.
 #[derive(Debug)]
 pub struct Replica {
-    pub(crate) config: Config,
-    pub(crate) rooms: BTreeMap<RoomId, Room>,
-    pub(crate) sessions: BTreeMap<PeerId, Session>,
-    pub(crate) effects: Vec<Effect>,
+    config: Config,
+    rooms: BTreeMap<RoomId, Room>,
+    sessions: BTreeMap<PeerId, Session>,
+    effects: Vec<Effect>,
     /// Rooms to look at in the next flush.
-    pub(crate) dirty: BTreeSet<RoomId>,
+    dirty: BTreeSet<RoomId>,
     /// Bytes of parked ops in all rooms.
-    pub(crate) parked_bytes: usize,
+    parked_bytes: usize,
     /// Whose chain is the own one where there is no key.
-    pub(crate) follows: Option<AuthorId>,
+    follows: Option<AuthorId>,
     /// What the key is known to have signed; `None` if the store is taken at its word.
     signed: Option<Signed>,
     /// The time of the input at hand.
-    pub(crate) now: Timestamp,
+    now: Timestamp,
     timers: BTreeMap<RoomId, Timestamp>,
     timer_order: BTreeSet<(Timestamp, RoomId)>,
 }
@@ -154,12 +164,6 @@ impl Replica {
         }
     }
 
-    fn new_room(&self, id: RoomId, name: Option<RoomName>) -> Room {
-        let seed = self.config.seed.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
-        let log = Log::new(id, seed).checked_by(Arc::clone(&self.config.signatures));
-        Room::new(log, name, self.author().map(Own::new))
-    }
-
     /// When [`Input::Flush`] is due though nothing else happens.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.timer_order.first().map(|(at, _)| *at)
@@ -171,10 +175,10 @@ impl Replica {
         match input {
             Input::PeerUp(peer, link) => self.peer_up(peer, link),
             Input::PeerDown(peer) => self.peer_down(peer),
-            Input::Received(peer, frame) => self.received(now, peer, &frame),
+            Input::Received(peer, frame) => self.received(peer, &frame),
             Input::ReceivedBinary(peer) => self.strike(peer, "binary", "send text frames"),
             Input::Loaded(loaded) => self.loaded(loaded),
-            Input::Command(Command::Join(name)) => self.join(now, name),
+            Input::Command(Command::Join(name)) => self.join(name),
             Input::Command(Command::Append { room, token, entry }) => {
                 if let Err(error) = self.append(room, token, entry) {
                     self.effects.push(Effect::Notify(Event::Refused { token, error }));
@@ -188,23 +192,6 @@ impl Replica {
             Input::Flush => self.flush(now),
         }
         core::mem::take(&mut self.effects)
-    }
-
-    fn join(&mut self, now: Timestamp, name: RoomName) {
-        let id = name.id();
-        if !self.rooms.contains_key(&id) {
-            self.rooms.insert(id, self.new_room(id, None));
-            self.doubt_room(id);
-        }
-        if let Some(room) = self.rooms.get_mut(&id) {
-            room.name = Some(name);
-            room.record(&mut self.effects);
-        }
-        let listened = self.sessions.iter().filter(|(_, session)| self.is_let_in(session));
-        let peers: Vec<PeerId> = listened.map(|(peer, _)| *peer).collect();
-        for peer in peers {
-            self.joined(now, peer, id);
-        }
     }
 
     fn append(&mut self, id: RoomId, token: Token, entry: Canonical) -> Result<(), SubmitError> {
@@ -235,24 +222,25 @@ impl Replica {
             self.dirty.insert(room);
         }
         for id in core::mem::take(&mut self.dirty) {
-            self.sign(now, id);
-            self.publish(now, id);
-            self.settle_due(now, id);
-            self.give_up_filling(now, id);
-            self.free_items(now, id);
+            self.sign(id);
+            self.publish(id);
+            self.settle_due(id);
+            self.give_up_filling(id);
+            self.free_items(id);
             self.caught_up(id);
-            self.announce(now, id);
-            self.fetch_due(now, id);
+            self.announce(id);
+            self.fetch_due(id);
             if let Some(room) = self.rooms.get_mut(&id) {
                 room.note_missing(now);
             }
-            self.set_timer(now, id);
+            self.set_timer(id);
             self.forget_if_unused(id);
         }
     }
 
     /// Signs what waits to be signed, unless the own chain is still to be learnt.
-    fn sign(&mut self, now: Timestamp, id: RoomId) {
+    fn sign(&mut self, id: RoomId) {
+        let now = self.now;
         let Some(key) = &self.config.key else { return };
         let asked = self.signed.as_ref().map_or(0, |signed| signed.peers);
         let teachers = || self.sessions.values().filter(|session| self.teaches(session));
@@ -265,13 +253,14 @@ impl Replica {
 
     /// Whether what a peer holds tells how far the own chain goes. While any is to be asked, it is
     /// those that the user chose: whoever connects could end the learning before they have told.
-    pub(crate) fn teaches(&self, session: &Session) -> bool {
+    fn teaches(&self, session: &Session) -> bool {
         let asked = self.signed.as_ref().map_or(0, |signed| signed.peers);
         let listed = self.config.allowed.is_some() && session.proved.is_some();
         asked == 0 || session.chosen || listed
     }
 
-    fn set_timer(&mut self, now: Timestamp, id: RoomId) {
+    fn set_timer(&mut self, id: RoomId) {
+        let now = self.now;
         if let Some(old) = self.timers.remove(&id) {
             self.timer_order.remove(&(old, id));
         }
@@ -281,82 +270,12 @@ impl Replica {
         }
     }
 
-    /// A room that came into being by being asked for ends when nobody is left and nothing came.
-    /// Relayers that keep the same rooms do not keep one for each other's sake: it comes into being
-    /// again with its first op.
-    fn forget_if_unused(&mut self, id: RoomId) {
-        let sessions = &self.sessions;
-        let peered = |peer: &PeerId| {
-            sessions.get(peer).is_some_and(|session| session.link.scope == Scope::Every)
-        };
-        let unused = |room: &Room| {
-            room.log.graph().end() == Position::START && room.subscribers.iter().all(peered)
-        };
-        if self.config.rooms == Rooms::OnDemand
-            && self.rooms.get(&id).is_some_and(unused)
-            && let Some(room) = self.rooms.remove(&id)
-        {
-            self.parked_bytes -= room.log.parked_bytes();
-            for peer in room.subscribers {
-                if let Some(session) = self.sessions.get_mut(&peer) {
-                    session.channels.remove(&id);
-                }
-                self.send(peer, &Message::Unsub { room: id });
-            }
-        }
-    }
-
-    /// The room with this id, made if peers may make rooms.
-    pub(crate) fn open_room(&mut self, id: RoomId, name: Option<RoomName>) -> Option<&mut Room> {
-        let full = self.rooms.len() >= limits::ROOMS_MAX;
-        if !self.rooms.contains_key(&id) {
-            if self.config.rooms == Rooms::Joined || full {
-                return None;
-            }
-            self.rooms.insert(id, self.new_room(id, None));
-        }
-        let room = self.rooms.get_mut(&id)?;
-        if let Some(name) = name {
-            room.set_name(name, &mut self.effects);
-        }
-        Some(room)
-    }
-
-    /// Puts a room on the list of those a connection uses; `false` if they are too many.
-    pub(crate) fn use_room(&mut self, peer: PeerId, id: RoomId) -> bool {
-        let Some(session) = self.sessions.get_mut(&peer) else { return false };
-        let known = session.channels.contains_key(&id);
-        let fits = known || session.channels.len() < session.rooms_max();
-        if fits {
-            session.channels.entry(id).or_default();
-        }
-        fits
-    }
-
-    /// Keeps the memory of parked ops within bounds after a room's has changed from `before`.
-    pub(crate) fn account_parked(&mut self, id: RoomId, before: usize) {
-        let now = self.rooms.get(&id).map_or(0, |room| room.log.parked_bytes());
-        self.parked_bytes = self.parked_bytes - before + now;
-        // Whoever fills the memory pays: rooms in which little waits keep it.
-        while self.parked_bytes > limits::PARKED_BYTES_ALL_MAX {
-            let fullest = self.rooms.values_mut().max_by_key(|room| room.log.parked_bytes());
-            let Some(room) = fullest else { return };
-            let held = room.log.parked_bytes();
-            if held == 0 {
-                return;
-            }
-            let excess = self.parked_bytes - limits::PARKED_BYTES_ALL_MAX;
-            room.log.shrink_parked(held.saturating_sub(excess));
-            self.parked_bytes = self.parked_bytes - held + room.log.parked_bytes();
-        }
-    }
-
-    pub(crate) fn send(&mut self, peer: PeerId, message: &Message) {
+    fn send(&mut self, peer: PeerId, message: &Message) {
         self.effects.push(Effect::Send(peer, message.encode()));
     }
 
     /// Tells a peer what it did wrong; the sixteenth time ends the connection.
-    pub(crate) fn strike(&mut self, peer: PeerId, code: &'static str, message: &str) {
+    fn strike(&mut self, peer: PeerId, code: &'static str, message: &str) {
         self.blame(peer, code, message);
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.strikes += 1;
@@ -366,7 +285,7 @@ impl Replica {
         }
     }
 
-    pub(crate) fn blame(&mut self, peer: PeerId, code: &'static str, message: &str) {
+    fn blame(&mut self, peer: PeerId, code: &'static str, message: &str) {
         if self.sessions.contains_key(&peer) {
             self.send(peer, &Message::Err { code: code.to_string(), message: message.to_string() });
             if self.complain(peer) {
@@ -376,13 +295,13 @@ impl Replica {
     }
 
     /// Counts something the user is told about a peer; `false` once that was often enough.
-    pub(crate) fn complain(&mut self, peer: PeerId) -> bool {
+    fn complain(&mut self, peer: PeerId) -> bool {
         let Some(session) = self.sessions.get_mut(&peer) else { return false };
         session.complaints = session.complaints.saturating_add(1);
         session.complaints <= limits::STRIKES_MAX
     }
 
-    pub(crate) fn close(&mut self, peer: PeerId, reason: CloseReason) {
+    fn close(&mut self, peer: PeerId, reason: CloseReason) {
         self.effects.push(Effect::Close(peer, reason));
         self.peer_down(peer);
     }

@@ -90,6 +90,15 @@ impl Room {
         self.log.graph().room()
     }
 
+    /// The room's ops in the order in which they are compared.
+    pub(crate) fn items(&mut self) -> &Items {
+        let items = self.items.get_or_insert_default();
+        if items.end() != self.log.graph().end() {
+            items.update(self.log.graph());
+        }
+        items
+    }
+
     /// Puts back what the store kept.
     pub(crate) fn restore(&mut self, record: Record) -> Result<(), Rejection> {
         self.recorded = true;

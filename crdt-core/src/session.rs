@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::allowance::Allowance;
+use crate::conduct::Conduct;
 use crate::effect::{Effect, Link, Load, PeerId, Scope, Select, Side};
 use crate::exchange::Exchange;
 use crate::id::{AuthorId, Nonce, OpId, Position, RoomId, SetDigest, StoreId};
@@ -13,7 +14,6 @@ use crate::limits;
 use crate::message::{Frame, encode_ops};
 use crate::planted::{Bug, planted};
 use crate::serving::Serving;
-use crate::standing::Conduct;
 use crate::time::Timestamp;
 
 #[derive(Debug)]
@@ -125,6 +125,20 @@ pub(crate) struct Told {
     /// How many ops.
     pub(crate) count: u64,
     pub(crate) cursor: Position,
+}
+
+impl Channel {
+    /// Whether the peer takes part in the room too, as far as it has shown.
+    pub(crate) fn is_shared(&self) -> bool {
+        let heard = self.conduct.heard_at != Timestamp::default();
+        self.incoming.is_some() && (self.outgoing.is_some() || heard)
+    }
+
+    /// Whether a cursor is lacking one way or the other, so that nobody knows who lacks what.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.incoming.as_ref().is_some_and(|incoming| incoming.unsettled.is_some())
+            || self.outgoing.as_ref().is_some_and(|outgoing| outgoing.filling.is_some())
+    }
 }
 
 impl Incoming {

@@ -8,7 +8,7 @@ use super::net::{MAIN, Net, Node, said};
 use crate::effect::{CloseReason, Command, Effect, Input, Link, PeerId, Scope};
 use crate::fixtures::{Author, room};
 use crate::id::{Nonce, RoomName, StoreId};
-use crate::key::{Challenge, EachTime, Signature};
+use crate::key::{EachTime, Signature};
 use crate::limits;
 use crate::message::{Frame, Hello, Message, Received};
 use crate::replica::{Config, Replica, Rooms};
@@ -148,16 +148,6 @@ fn a_proof_cannot_be_used_again() {
     door.handle(NOW, Input::Received(PeerId(1), own[0].as_bytes().to_vec()));
     let effects = door.handle(NOW, Input::Received(PeerId(1), proof.as_bytes().to_vec()));
     assert!(closed(&effects).is_empty());
-}
-
-#[test]
-fn a_proof_is_never_the_signature_of_an_op() {
-    let key = Author::new(1).0;
-    let public = crate::key::PublicKey::of(key.author()).unwrap();
-    let id = crate::fixtures::id_of(7);
-    let challenge = Challenge::of(id.as_bytes());
-    assert!(public.verify(id, &key.prove(&challenge)).is_err());
-    assert!(public.verify_proof(&challenge, &key.sign(id)).is_err());
 }
 
 #[test]

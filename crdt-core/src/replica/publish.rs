@@ -3,17 +3,16 @@
 
 use alloc::vec::Vec;
 
+use super::Replica;
 use crate::effect::{Effect, Loaded, PeerId, Select};
 use crate::id::{Position, RoomId};
 use crate::limits;
 use crate::message::{Frame, encode_ops};
 use crate::op::Op;
-use crate::replica::Replica;
 use crate::room::Fresh;
-use crate::time::Timestamp;
 
 impl Replica {
-    pub(crate) fn granted(&mut self, peer: PeerId, bytes: u64) {
+    pub(super) fn granted(&mut self, peer: PeerId, bytes: u64) {
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.grant(bytes);
             self.pump(peer);
@@ -21,7 +20,7 @@ impl Replica {
     }
 
     /// Reads from disk whatever this peer waits for and takes now.
-    pub(crate) fn pump(&mut self, peer: PeerId) {
+    pub(super) fn pump(&mut self, peer: PeerId) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         session.at(self.now).load_served(peer, &mut self.effects);
         let rooms: Vec<RoomId> = session.channels.keys().copied().collect();
@@ -32,7 +31,7 @@ impl Replica {
         }
     }
 
-    pub(crate) fn loaded(&mut self, loaded: Loaded) {
+    pub(super) fn loaded(&mut self, loaded: Loaded) {
         let Loaded { load, ops, through } = loaded;
         let (peer, room) = (load.peer, load.room);
         let Some(session) = self.sessions.get_mut(&peer) else { return };
@@ -67,7 +66,7 @@ impl Replica {
         }
     }
 
-    pub(crate) fn send_heads(&mut self, peer: PeerId, id: RoomId) {
+    pub(super) fn send_heads(&mut self, peer: PeerId, id: RoomId) {
         if let Some(room) = self.rooms.get_mut(&id) {
             self.effects.push(Effect::Send(peer, room.heads_frame()));
         }
@@ -75,7 +74,7 @@ impl Replica {
 
     /// Everything was sent and acknowledged, and yet the peer's set is smaller: its cursor was not
     /// true, or it lost ops since. Once per connection the whole stream is sent again.
-    pub(crate) fn send_again(&mut self, peer: PeerId, id: RoomId) {
+    pub(super) fn send_again(&mut self, peer: PeerId, id: RoomId) {
         let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(outgoing) = session.outgoing(id) else { return };
@@ -88,7 +87,8 @@ impl Replica {
 
     /// Passes on what entered a room's log since the last flush, to those who are up to date. Who
     /// is behind, or has no credit left, gets it from disk later.
-    pub(crate) fn publish(&mut self, now: Timestamp, id: RoomId) {
+    pub(super) fn publish(&mut self, id: RoomId) {
+        let now = self.now;
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let fresh = room.take_fresh();
         if fresh.is_empty() {
@@ -132,7 +132,8 @@ impl Replica {
     }
 
     /// Announces a room's heads to those who are up to date, if it is time.
-    pub(crate) fn announce(&mut self, now: Timestamp, id: RoomId) {
+    pub(super) fn announce(&mut self, id: RoomId) {
+        let now = self.now;
         let Some(room) = self.rooms.get_mut(&id) else { return };
         if room.subscribers.is_empty() || !room.announcement_due(now) {
             return;

@@ -4,34 +4,28 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::Replica;
 use crate::effect::{Effect, Event, PeerId};
 use crate::id::{OpId, Position, RoomId, SetDigest};
 use crate::limits;
 use crate::message::Message;
 use crate::order::set_digest;
-use crate::replica::Replica;
 use crate::session::{Incoming, Session, Told, channel};
-use crate::time::Timestamp;
 
 /// What a peer announced of a room.
 #[derive(Debug)]
-pub(crate) struct Announced {
-    pub(crate) set: SetDigest,
-    pub(crate) count: u64,
-    pub(crate) heads: Vec<OpId>,
-    pub(crate) cursor: Position,
+pub(super) struct Announced {
+    pub(super) set: SetDigest,
+    pub(super) count: u64,
+    pub(super) heads: Vec<OpId>,
+    pub(super) cursor: Position,
 }
 
 impl Replica {
     /// Asks a peer for ops that it named, except those that are there or on their way.
-    pub(crate) fn want(
-        &mut self,
-        now: Timestamp,
-        peer: PeerId,
-        id: RoomId,
-        named: impl IntoIterator<Item = OpId>,
-    ) {
-        let asked = self.want_of_any(now, peer, id, named);
+    pub(super) fn want(&mut self, peer: PeerId, id: RoomId, named: impl IntoIterator<Item = OpId>) {
+        let now = self.now;
+        let asked = self.want_of_any(peer, id, named);
         let channel = channel(&mut self.sessions, peer, id);
         if let Some(channel) = channel {
             channel.conduct.asked(now, &asked);
@@ -41,11 +35,11 @@ impl Replica {
     /// The same for ops that others named. Returns those that it is asked for.
     fn want_of_any(
         &mut self,
-        now: Timestamp,
         peer: PeerId,
         id: RoomId,
         ids: impl IntoIterator<Item = OpId>,
     ) -> Vec<OpId> {
+        let now = self.now;
         let Some(room) = self.rooms.get_mut(&id) else { return Vec::new() };
         let log = &room.log;
         let lacking = ids.into_iter().filter(|op| !log.has(*op));
@@ -67,7 +61,8 @@ impl Replica {
     }
 
     /// A peer told what it holds: ask for what is unknown here, send what it lacks.
-    pub(crate) fn heads(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: &Announced) {
+    pub(super) fn heads(&mut self, peer: PeerId, id: RoomId, told: &Announced) {
+        let now = self.now;
         let teaches = self.sessions.get(&peer).is_some_and(|session| self.teaches(session));
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
@@ -114,13 +109,13 @@ impl Replica {
         let there = unknown.is_empty() && all_acked && all_sent && compared.is_some();
         let unsettled = channel.is_unsettled();
         if unsettled || here || there {
-            self.mend(now, peer, id, told);
+            self.mend(peer, id, told);
         } else {
             channel.differs_since = None;
         }
         // Where comparing is due, that finds all of it at once.
         if !unsettled || self.has_waited(peer, id) {
-            self.ask(now, peer, id, unknown);
+            self.ask(peer, id, unknown);
         }
     }
 
@@ -131,7 +126,8 @@ impl Replica {
     }
 
     /// Asks a peer for heads that are unknown here.
-    fn ask(&mut self, now: Timestamp, peer: PeerId, id: RoomId, unknown: Vec<OpId>) {
+    fn ask(&mut self, peer: PeerId, id: RoomId, unknown: Vec<OpId>) {
+        let now = self.now;
         let Some(room) = self.rooms.get_mut(&id) else { return };
         self.dirty.insert(id);
         // What parked ops wait for may have been given up: whoever is ahead is asked for it again.
@@ -140,13 +136,14 @@ impl Replica {
         } else {
             Vec::new()
         };
-        self.want(now, peer, id, unknown);
-        self.want_of_any(now, peer, id, waited_for);
+        self.want(peer, id, unknown);
+        self.want_of_any(peer, id, waited_for);
     }
 
     /// Nobody knows what either side lacks: compare. Whoever holds more begins, or whoever waited for
     /// that in vain. Where comparing does not help, take or send everything once more.
-    fn mend(&mut self, now: Timestamp, peer: PeerId, id: RoomId, told: &Announced) {
+    fn mend(&mut self, peer: PeerId, id: RoomId, told: &Announced) {
+        let now = self.now;
         let own_store = self.config.store;
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let behind = !session.all_acked(id) || session.serving.is_serving(id);
@@ -171,12 +168,12 @@ impl Replica {
             return self.repeat(peer, id, all_known);
         }
         if (larger || waited) && told.count > 0 {
-            self.compare(now, peer, id, told.cursor);
+            self.compare(peer, id, told.cursor);
         }
     }
 
     /// The last resort, once per connection: whole streams.
-    pub(crate) fn repeat(&mut self, peer: PeerId, id: RoomId, all_known: bool) {
+    pub(super) fn repeat(&mut self, peer: PeerId, id: RoomId, all_known: bool) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (Some(room), Some(incoming)) = (self.rooms.get(&id), session.incoming(id)) else {
             return;
@@ -232,7 +229,7 @@ impl Replica {
     }
 
     /// Looks whether a gap was closed: what a peer announced before is now what is here.
-    pub(crate) fn caught_up(&mut self, id: RoomId) {
+    pub(super) fn caught_up(&mut self, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         let log = &room.log;
         let settled = log.parked() == 0 && room.fetch.is_idle();
@@ -254,7 +251,7 @@ impl Replica {
         }
     }
 
-    pub(crate) fn get(&mut self, peer: PeerId, id: RoomId, ids: Vec<OpId>) {
+    pub(super) fn get(&mut self, peer: PeerId, id: RoomId, ids: Vec<OpId>) {
         let Some(room) = self.rooms.get(&id) else {
             return self.blame(peer, "room", "this side does not take part in that room");
         };
@@ -275,7 +272,8 @@ impl Replica {
     }
 
     /// Asks others for what did not come in time.
-    pub(crate) fn fetch_due(&mut self, now: Timestamp, id: RoomId) {
+    pub(super) fn fetch_due(&mut self, id: RoomId) {
+        let now = self.now;
         let Some(room) = self.rooms.get_mut(&id) else { return };
         if room.fetch.due_at().is_none_or(|at| at > now) {
             return;

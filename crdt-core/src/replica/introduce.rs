@@ -1,20 +1,19 @@
 //! The start of a connection: `hello`, proof of key where it is demanded, and which of two
 //! connections to one peer is kept. Source: `docs/PROTOCOL.md`, "A session".
 
-use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use super::{Replica, Rooms};
 use crate::effect::{CloseReason, Effect, Event, Link, PeerId, Scope, Side};
-use crate::id::{AuthorId, Nonce, RoomId, StoreId, sha256, tag};
+use crate::id::{AuthorId, Nonce, RoomId, sha256, tag};
 use crate::key::{Challenge, PublicKey, Signature};
 use crate::limits;
 use crate::message::{Hello, Message};
-use crate::replica::{Replica, Rooms};
 use crate::session::Session;
 
 impl Replica {
-    pub(crate) fn peer_up(&mut self, peer: PeerId, link: Link) {
+    pub(super) fn peer_up(&mut self, peer: PeerId, link: Link) {
         let nonce = self.nonce(peer);
         self.sessions.insert(peer, Session::new(link, nonce));
         let hello = Hello {
@@ -45,11 +44,11 @@ impl Replica {
     }
 
     /// Whether a peer has done what it must before it is listened to.
-    pub(crate) fn is_let_in(&self, session: &Session) -> bool {
+    pub(super) fn is_let_in(&self, session: &Session) -> bool {
         session.proved.is_some() || !self.demands_proof(session.link.side)
     }
 
-    pub(crate) fn hello(&mut self, peer: PeerId, hello: Hello) {
+    pub(super) fn hello(&mut self, peer: PeerId, hello: Hello) {
         let Hello { agent, store, window, nonce, auth } = hello;
         if store == self.config.store {
             return self.close(peer, CloseReason::OwnStore);
@@ -61,7 +60,7 @@ impl Replica {
         // Whoever connects here may pass a question of somebody else's on.
         let asked = auth && side == Side::Dialled;
         if let (true, Some(nonce), Some(key)) = (asked, nonce, &self.config.key) {
-            let challenge = challenge([nonce, own_nonce], [store, self.config.store]);
+            let challenge = Challenge::of([nonce, own_nonce], [store, self.config.store]);
             let sig = key.prove(&challenge);
             let author = key.author();
             self.send(peer, &Message::Auth { author, sig });
@@ -77,12 +76,12 @@ impl Replica {
     }
 
     /// A peer proves that it has a key.
-    pub(crate) fn proof(&mut self, peer: PeerId, author: AuthorId, sig: &Signature) {
+    pub(super) fn proof(&mut self, peer: PeerId, author: AuthorId, sig: &Signature) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (Some(nonce), Some(store)) = (session.peer_nonce, session.store) else {
             return self.refuse(peer, "a proof needs a nonce in `hello`");
         };
-        let challenge = challenge([session.nonce, nonce], [self.config.store, store]);
+        let challenge = Challenge::of([session.nonce, nonce], [self.config.store, store]);
         let proved = PublicKey::of(author).and_then(|key| key.verify_proof(&challenge, sig));
         if proved.is_err() {
             return self.refuse(peer, "the proof does not hold for this key and connection");
@@ -100,7 +99,7 @@ impl Replica {
     }
 
     /// Ends a connection whose peer may not come in.
-    pub(crate) fn refuse(&mut self, peer: PeerId, why: &str) {
+    pub(super) fn refuse(&mut self, peer: PeerId, why: &str) {
         let (code, message) = (CloseReason::Auth.as_str().to_string(), why.to_string());
         self.send(peer, &Message::Err { code, message });
         self.close(peer, CloseReason::Auth);
@@ -141,7 +140,7 @@ impl Replica {
     }
 
     /// A peer proves that the connection on which this side said `nonce` ends at it too.
-    pub(crate) fn twin(&mut self, peer: PeerId, nonce: Nonce) {
+    pub(super) fn twin(&mut self, peer: PeerId, nonce: Nonce) {
         let Some(session) = self.sessions.get(&peer) else { return };
         let (store, side) = (session.store, session.link.side);
         let twin = self.sessions.iter().find(|(other, session)| {
@@ -167,15 +166,3 @@ impl Replica {
         }
     }
 }
-
-/// What a proof of key is signed over: fresh numbers of both sides, so that it is of no use on
-/// another connection, and both stores, so that it is of no use with another peer.
-fn challenge(nonces: [Nonce; 2], stores: [StoreId; 2]) -> Challenge {
-    let mut bytes = Vec::with_capacity(128);
-    bytes.extend(nonces.iter().flat_map(Nonce::as_bytes));
-    bytes.extend(stores.iter().flat_map(StoreId::as_bytes));
-    Challenge::of(&bytes)
-}
-
-/// The keys whose owners are let in.
-pub type Allowed = BTreeSet<AuthorId>;

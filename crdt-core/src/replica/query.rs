@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Bound;
 
+use super::Replica;
 use crate::evidence::Equivocation;
 use crate::graph::ForkPoint;
 use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId};
@@ -10,7 +11,6 @@ use crate::key::SecretKey;
 use crate::limits;
 use crate::own::Own;
 use crate::reconcile::Items;
-use crate::replica::Replica;
 use crate::room::Room;
 use crate::status::{Bounds, Missing, RoomStatus};
 

@@ -4,6 +4,9 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use super::Replica;
+use super::repair::Announced;
+use crate::conduct::Came;
 use crate::effect::{CloseReason, Effect, Event, PeerId, Scope};
 use crate::id::{OpId, Position, RoomId, StoreId};
 use crate::limits;
@@ -12,15 +15,11 @@ use crate::message::{Batch, DecodeError, Exception, Message, Received};
 use crate::op::RawOp;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
-use crate::repair::Announced;
-use crate::replica::Replica;
 use crate::room::Room;
 use crate::session::{Asked, Incoming, Outgoing, channel};
-use crate::standing::Came;
-use crate::time::Timestamp;
 
 impl Replica {
-    pub(crate) fn peer_down(&mut self, peer: PeerId) {
+    pub(super) fn peer_down(&mut self, peer: PeerId) {
         let Some(session) = self.sessions.remove(&peer) else { return };
         for id in session.channels.keys() {
             if let Some(room) = self.rooms.get_mut(id) {
@@ -31,7 +30,7 @@ impl Replica {
         }
     }
 
-    pub(crate) fn received(&mut self, now: Timestamp, peer: PeerId, frame: &[u8]) {
+    pub(super) fn received(&mut self, peer: PeerId, frame: &[u8]) {
         let Some(session) = self.sessions.get(&peer) else { return };
         let (introduced, let_in) = (session.store.is_some(), self.is_let_in(session));
         let received = match Received::decode(frame) {
@@ -47,9 +46,9 @@ impl Replica {
             Received::Message(Message::Auth { author, sig }) => self.proof(peer, author, &sig),
             Received::Message(Message::Err { .. }) | Received::Acked { .. } if !let_in => {}
             _ if !let_in => self.refuse(peer, "prove that you have a key that is let in"),
-            Received::Message(message) => self.message(now, peer, message),
+            Received::Message(message) => self.message(peer, message),
             Received::Acked { room, all_stored } => self.acked(peer, room, all_stored),
-            Received::Ops(batch) => self.ops(now, peer, batch, frame.len()),
+            Received::Ops(batch) => self.ops(peer, batch, frame.len()),
         }
     }
 
@@ -74,7 +73,7 @@ impl Replica {
     }
 
     /// Asks the peers that are to keep the same rooms for this one.
-    pub(crate) fn subscribe_peered(&mut self, id: RoomId) {
+    pub(super) fn subscribe_peered(&mut self, id: RoomId) {
         let peered: Vec<PeerId> = self
             .sessions
             .iter()
@@ -86,7 +85,7 @@ impl Replica {
         }
     }
 
-    fn message(&mut self, now: Timestamp, peer: PeerId, message: Message) {
+    fn message(&mut self, peer: PeerId, message: Message) {
         match message {
             Message::Hello(_) => self.strike(peer, "hello", "`hello` comes once"),
             Message::Twin { nonce } => self.twin(peer, nonce),
@@ -94,7 +93,7 @@ impl Replica {
                 if !self.use_room(peer, room) {
                     self.blame(peer, "subscriptions", "too many rooms on one connection");
                 } else if self.open_room(room, name).is_some() {
-                    self.subscribed(now, peer, room, cursor);
+                    self.subscribed(peer, room, cursor);
                     self.subscribe_peered(room);
                 } else {
                     if let Some(channel) = channel(&mut self.sessions, peer, room) {
@@ -114,7 +113,7 @@ impl Replica {
                 self.dirty.insert(room);
             }
             Message::Heads { room, set, heads, cursor, count } => {
-                self.heads(now, peer, room, &Announced { set, count, heads, cursor });
+                self.heads(peer, room, &Announced { set, count, heads, cursor });
             }
             Message::Reconcile { room, answer: false, number, frame } => {
                 self.compared_by(peer, room, number, &frame);
@@ -142,7 +141,7 @@ impl Replica {
     }
 
     /// Asks a peer for a room's ops, from where its store was last pulled to.
-    pub(crate) fn subscribe(&mut self, peer: PeerId, id: RoomId) {
+    pub(super) fn subscribe(&mut self, peer: PeerId, id: RoomId) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (Some(store), Some(room)) = (session.store, self.rooms.get(&id)) else { return };
         let channel = session.channels.entry(id).or_default();
@@ -157,16 +156,17 @@ impl Replica {
     }
 
     /// A room was joined: asks a peer for its ops, and gives it those that it asked for before.
-    pub(crate) fn joined(&mut self, now: Timestamp, peer: PeerId, id: RoomId) {
+    pub(super) fn joined(&mut self, peer: PeerId, id: RoomId) {
         let channel = channel(&mut self.sessions, peer, id);
         match channel.and_then(|channel| channel.asked.take()) {
-            Some(Asked { cursor }) => self.subscribed(now, peer, id, cursor),
+            Some(Asked { cursor }) => self.subscribed(peer, id, cursor),
             None => self.subscribe(peer, id),
         }
     }
 
     /// A peer asked for a room's ops.
-    fn subscribed(&mut self, now: Timestamp, peer: PeerId, id: RoomId, cursor: Option<Position>) {
+    fn subscribed(&mut self, peer: PeerId, id: RoomId, cursor: Option<Position>) {
+        let now = self.now;
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let end = room.log.graph().end();
@@ -206,7 +206,8 @@ impl Replica {
     }
 
     /// Takes a peer's ops: checks each, keeps what is good, answers with one verdict each.
-    fn ops(&mut self, now: Timestamp, peer: PeerId, batch: Batch, bytes: usize) {
+    fn ops(&mut self, peer: PeerId, batch: Batch, bytes: usize) {
+        let now = self.now;
         let grant = self.sessions.get_mut(&peer).and_then(|session| session.processed(bytes));
         let Batch { room: id, ops, cursor, missing: denied } = batch;
         let store = self.sessions.get(&peer).and_then(|session| session.store);
@@ -232,9 +233,9 @@ impl Replica {
             }
         }
         if !denied.is_empty() {
-            self.denied(now, peer, id, &denied);
+            self.denied(peer, id, &denied);
         }
-        self.came_from(now, peer, id, &came, &denied);
+        self.came_from(peer, id, &came, &denied);
         // What was asked for after a comparison is on its way.
         if let Some(exchange) = self.sessions.get_mut(&peer).and_then(|s| s.exchange(id)) {
             missing.retain(|op| !exchange.needs(*op));
@@ -245,7 +246,7 @@ impl Replica {
         if let Some(bytes) = grant {
             self.send(peer, &Message::Credit { bytes });
         }
-        self.want(now, peer, id, missing);
+        self.want(peer, id, missing);
         self.account_parked(id, parked_before);
         if let Some(rejection) = blamed {
             self.strike(peer, rejection.code(), &alloc::format!("{rejection}"));
@@ -285,7 +286,7 @@ impl Replica {
     }
 
     /// Another store holds this one's ops up to a position: remembered if own ops are among them.
-    pub(crate) fn acked_to(&mut self, peer: PeerId, id: RoomId, position: Position) {
+    pub(super) fn acked_to(&mut self, peer: PeerId, id: RoomId, position: Position) {
         let Some(author) = self.author() else { return };
         let Some(store) = self.sessions.get(&peer).and_then(|session| session.store) else {
             return;

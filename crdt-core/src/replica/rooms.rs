@@ -1,0 +1,108 @@
+//! Which rooms there are, and what all of them together may keep in memory.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{Replica, Rooms};
+use crate::effect::{PeerId, Scope};
+use crate::id::{Position, RoomId, RoomName};
+use crate::limits;
+use crate::log::Log;
+use crate::message::Message;
+use crate::own::Own;
+use crate::room::Room;
+
+impl Replica {
+    pub(super) fn new_room(&self, id: RoomId, name: Option<RoomName>) -> Room {
+        let seed = self.config.seed.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+        let log = Log::new(id, seed).checked_by(Arc::clone(&self.config.signatures));
+        Room::new(log, name, self.author().map(Own::new))
+    }
+
+    pub(super) fn join(&mut self, name: RoomName) {
+        let id = name.id();
+        if !self.rooms.contains_key(&id) {
+            self.rooms.insert(id, self.new_room(id, None));
+            self.doubt_room(id);
+        }
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.name = Some(name);
+            room.record(&mut self.effects);
+        }
+        let listened = self.sessions.iter().filter(|(_, session)| self.is_let_in(session));
+        let peers: Vec<PeerId> = listened.map(|(peer, _)| *peer).collect();
+        for peer in peers {
+            self.joined(peer, id);
+        }
+    }
+
+    /// The room with this id, made if peers may make rooms.
+    pub(super) fn open_room(&mut self, id: RoomId, name: Option<RoomName>) -> Option<&mut Room> {
+        let full = self.rooms.len() >= limits::ROOMS_MAX;
+        if !self.rooms.contains_key(&id) {
+            if self.config.rooms == Rooms::Joined || full {
+                return None;
+            }
+            self.rooms.insert(id, self.new_room(id, None));
+        }
+        let room = self.rooms.get_mut(&id)?;
+        if let Some(name) = name {
+            room.set_name(name, &mut self.effects);
+        }
+        Some(room)
+    }
+
+    /// Puts a room on the list of those a connection uses; `false` if they are too many.
+    pub(super) fn use_room(&mut self, peer: PeerId, id: RoomId) -> bool {
+        let Some(session) = self.sessions.get_mut(&peer) else { return false };
+        let known = session.channels.contains_key(&id);
+        let fits = known || session.channels.len() < session.rooms_max();
+        if fits {
+            session.channels.entry(id).or_default();
+        }
+        fits
+    }
+
+    /// A room that came into being by being asked for ends when nobody is left and nothing came.
+    /// Relayers that keep the same rooms do not keep one for each other's sake: it comes into being
+    /// again with its first op.
+    pub(super) fn forget_if_unused(&mut self, id: RoomId) {
+        let sessions = &self.sessions;
+        let peered = |peer: &PeerId| {
+            sessions.get(peer).is_some_and(|session| session.link.scope == Scope::Every)
+        };
+        let unused = |room: &Room| {
+            room.log.graph().end() == Position::START && room.subscribers.iter().all(peered)
+        };
+        if self.config.rooms == Rooms::OnDemand
+            && self.rooms.get(&id).is_some_and(unused)
+            && let Some(room) = self.rooms.remove(&id)
+        {
+            self.parked_bytes -= room.log.parked_bytes();
+            for peer in room.subscribers {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.channels.remove(&id);
+                }
+                self.send(peer, &Message::Unsub { room: id });
+            }
+        }
+    }
+
+    /// Keeps the memory of parked ops within bounds after a room's has changed from `before`.
+    pub(super) fn account_parked(&mut self, id: RoomId, before: usize) {
+        let now = self.rooms.get(&id).map_or(0, |room| room.log.parked_bytes());
+        self.parked_bytes = self.parked_bytes - before + now;
+        // Whoever fills the memory pays: rooms in which little waits keep it.
+        while self.parked_bytes > limits::PARKED_BYTES_ALL_MAX {
+            let fullest = self.rooms.values_mut().max_by_key(|room| room.log.parked_bytes());
+            let Some(room) = fullest else { return };
+            let held = room.log.parked_bytes();
+            if held == 0 {
+                return;
+            }
+            let excess = self.parked_bytes - limits::PARKED_BYTES_ALL_MAX;
+            room.log.shrink_parked(held.saturating_sub(excess));
+            self.parked_bytes = self.parked_bytes - held + room.log.parked_bytes();
+        }
+    }
+}
