@@ -25,7 +25,27 @@ pub(crate) enum Stage {
     Comparing { found: Difference, rounds: u32 },
     /// What was found is on its way. `more` if that was too much to be moved at once; `fruitful` if
     /// it is not what was moved in vain before.
-    Moving { need: BTreeSet<OpId>, asked_at: Timestamp, more: bool, fruitful: bool },
+    Moving { need: BTreeSet<OpId>, asked_at: Timestamp, push: Push, more: bool, fruitful: bool },
+}
+
+/// Ops that the peer lacks, on their way to it.
+#[derive(Debug, Default)]
+pub(crate) struct Push {
+    /// They wait to be read and sent.
+    queued: BTreeSet<Position>,
+    /// The number of the last `ops` message with any of them.
+    last: u64,
+}
+
+impl Push {
+    pub(crate) fn of(positions: &[Position]) -> Self {
+        Self { queued: positions.iter().copied().collect(), last: 0 }
+    }
+
+    /// Whether all were sent, and so many acknowledgements tell that they came.
+    pub(crate) fn came(&self, acks: u64) -> bool {
+        self.queued.is_empty() && acks >= self.last
+    }
 }
 
 impl Exchange {
@@ -48,6 +68,29 @@ impl Exchange {
     /// Whether something did since this was asked last.
     pub(crate) fn take_progress(&mut self) -> bool {
         core::mem::take(&mut self.moved)
+    }
+
+    /// These are in the `ops` message with this number.
+    pub(crate) fn pushed<'p>(
+        &mut self,
+        positions: impl Iterator<Item = &'p Position>,
+        message: u64,
+    ) {
+        let Stage::Moving { push, .. } = &mut self.stage else { return };
+        for position in positions {
+            if push.queued.remove(position) {
+                push.last = message;
+            }
+        }
+    }
+
+    /// The peer acknowledged the `ops` message with this number.
+    pub(crate) fn acked(&mut self, now: Timestamp, message: u64) {
+        if let Stage::Moving { push, .. } = &self.stage
+            && (!push.queued.is_empty() || message <= push.last)
+        {
+            self.progressed(now);
+        }
     }
 
     /// It waits for this op no more, if it did.

@@ -52,6 +52,11 @@ impl Serving {
         self.rooms.contains_key(&room)
     }
 
+    /// Whether the peer still gets the op at this position.
+    pub(crate) fn waits(&self, room: RoomId, position: Position) -> bool {
+        self.rooms.get(&room).is_some_and(|of_room| of_room.positions.contains(&position))
+    }
+
     /// The ops to read next, if none are being read.
     pub(crate) fn next(&mut self) -> Option<(RoomId, Vec<Position>)> {
         if self.loading {

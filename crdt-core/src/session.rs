@@ -42,8 +42,9 @@ pub(crate) struct Session {
     /// The time of the input at hand, and since when the peer owes an acknowledgement.
     now: Timestamp,
     waits_since: Timestamp,
-    /// `ops` messages sent and not acknowledged yet, in order.
+    /// `ops` messages sent and not acknowledged yet, in order; how many were acknowledged before.
     unacked: VecDeque<(RoomId, Option<Position>)>,
+    acks: u64,
     /// What is sent by id.
     pub(crate) serving: Serving,
 }
@@ -184,6 +185,7 @@ impl Session {
             now: Timestamp::default(),
             waits_since: Timestamp::default(),
             unacked: VecDeque::new(),
+            acks: 0,
             serving: Serving::default(),
         }
     }
@@ -257,6 +259,7 @@ impl Session {
     /// if it was no part of the stream. `None` if none is unacknowledged or it was for another room.
     pub(crate) fn acked(&mut self, room: RoomId) -> Option<Position> {
         self.waits_since = self.now;
+        self.acks += u64::from(!self.unacked.is_empty());
         let last = planted(Bug::AckOfTheLast).then(|| self.unacked.pop_back());
         let (sent, cursor) = last.unwrap_or_else(|| self.unacked.pop_front())?;
         (sent == room).then_some(cursor.unwrap_or_default())
@@ -275,6 +278,16 @@ impl Session {
 
     pub(crate) fn all_acked(&self, room: RoomId) -> bool {
         self.unacked.iter().all(|(sent, _)| *sent != room)
+    }
+
+    /// The same, besides what was sent by id: of that a peer may ask for more all the time.
+    pub(crate) fn stream_acked(&self, room: RoomId) -> bool {
+        self.unacked.iter().all(|(sent, cursor)| *sent != room || cursor.is_none())
+    }
+
+    /// How many `ops` messages were acknowledged.
+    pub(crate) fn acks(&self) -> u64 {
+        self.acks
     }
 
     /// Reads the next page of a stream that is behind, if the peer takes one. Credit for it is set
@@ -335,7 +348,16 @@ impl Session {
     /// The first `count` of what was read by id came. Returns the ids to report as missing.
     pub(crate) fn served(&mut self, room: RoomId, asked: &[Position], count: usize) -> Vec<OpId> {
         self.release();
-        self.serving.loaded(room, asked, count)
+        let missing = self.serving.loaded(room, asked, count);
+        let sends = count > 0 || !missing.is_empty();
+        let sent = self.acks + u64::try_from(self.unacked.len()).unwrap_or(u64::MAX);
+        let Self { serving, channels, .. } = self;
+        let exchange = channels.get_mut(&room).and_then(|channel| channel.exchange.as_mut());
+        if let Some(exchange) = exchange {
+            let done = asked.iter().filter(|position| !serving.waits(room, **position));
+            exchange.pushed(done, sent + u64::from(sends));
+        }
+        missing
     }
 }
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::Replica;
 use crate::conduct::Came;
 use crate::effect::PeerId;
-use crate::exchange::{Exchange, Stage};
+use crate::exchange::{Exchange, Push, Stage};
 use crate::graph::Graph;
 use crate::id::{OpId, Position, RoomId};
 use crate::limits;
@@ -76,7 +76,9 @@ impl Replica {
         }
         exchange.progressed(self.now);
         let Stage::Comparing { found, rounds } = &mut exchange.stage else { return };
-        let compared = room.items().compare(frame, found);
+        let items = room.items();
+        let compared = items.compare(frame, found);
+        let repeats = found.repeats(items);
         keep_first(&mut found.have, room.log.graph());
         match compared {
             Err(_) => {
@@ -86,6 +88,7 @@ impl Replica {
             Ok(Some(frame))
                 if *rounds < limits::RECONCILE_ROUNDS_MAX
                     && found.need.len() <= limits::SERVED_MAX
+                    && !repeats
                     && channel.questions.allow(self.now) =>
             {
                 *rounds += 1;
@@ -122,7 +125,9 @@ impl Replica {
         }
         let first = have.first().and_then(|position| graph.at(*position));
         let pushes = first.map(|first| (have.len(), first));
+        let push = Push::of(&have);
         let fits = session.serving.asked(id, have, &[]);
+        let push = if fits { push } else { Push::default() };
         let Some(channel) = session.channels.get_mut(&id) else { return };
         let named: Vec<OpId> = need.iter().copied().take(limits::OWED_MAX).collect();
         channel.conduct.asked(self.now, &named);
@@ -133,7 +138,7 @@ impl Replica {
         let Some(exchange) = &mut channel.exchange else { return };
         let ids: Vec<OpId> = need.iter().copied().collect();
         let (asked_at, more) = (self.now, more || !fits);
-        exchange.stage = Stage::Moving { need, asked_at, more, fruitful };
+        exchange.stage = Stage::Moving { need, asked_at, push, more, fruitful };
         for ids in ids.chunks(limits::GET_IDS_MAX) {
             self.send(peer, &Message::Get { room: id, ids: ids.to_vec() });
         }
@@ -172,13 +177,13 @@ impl Replica {
     fn settle_if_complete(&mut self, peer: PeerId, id: RoomId) {
         let Some(room) = self.rooms.get(&id) else { return };
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let quiet = !session.serving.is_serving(id) && session.all_acked(id);
+        let acks = session.acks();
         let Some(exchange) = session.exchange(id) else { return };
-        let Stage::Moving { need, more, fruitful, .. } = &mut exchange.stage else { return };
+        let Stage::Moving { need, push, more, fruitful, .. } = &mut exchange.stage else { return };
         if need.len() <= limits::BATCH_OPS_MAX {
             need.retain(|op| !room.log.graph().contains(*op));
         }
-        if !need.is_empty() || !quiet {
+        if !need.is_empty() || !push.came(acks) {
             return;
         }
         let (pulled, through) = (exchange.pulled, exchange.through);

@@ -66,7 +66,7 @@ impl Replica {
         let teaches = self.sessions.get(&peer).is_some_and(|session| self.teaches(session));
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        let (all_acked, store) = (session.all_acked(id), session.store);
+        let (all_acked, store) = (session.stream_acked(id), session.store);
         if let Some(channel) = session.channels.get_mut(&id) {
             channel.conduct.heard_at = now;
         }
@@ -146,7 +146,7 @@ impl Replica {
         let now = self.now;
         let own_store = self.config.store;
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let behind = !session.all_acked(id) || session.serving.is_serving(id);
+        let (streams, serves) = (!session.stream_acked(id), session.serving.is_serving(id));
         let store = session.store;
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(channel) = session.channels.get_mut(&id) else { return };
@@ -160,7 +160,9 @@ impl Replica {
         let larger = (count, Some(own_store)) > (told.count, store);
         let since = *channel.differs_since.get_or_insert(now);
         let waited = now >= since.after(limits::RECONCILE_WAIT);
-        if channel.answers.is_recent(now) || behind {
+        // What it asks for by id may be all it lacks; but it may ask again and again.
+        let gets_it = serves && now < since.after(limits::FILLING_MAX);
+        if channel.answers.is_recent(now) || streams || gets_it {
             return;
         }
         if channel.tries >= limits::RECONCILE_TRIES_MAX {

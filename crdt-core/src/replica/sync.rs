@@ -269,7 +269,7 @@ impl Replica {
         let Some(cursor) = session.at(self.now).acked(id) else {
             return self.strike(peer, "ack", "nothing is left to acknowledge");
         };
-        let all_acked = session.all_acked(id);
+        let (all_acked, acks) = (session.stream_acked(id), session.acks());
         let Some(channel) = session.channels.get_mut(&id) else { return };
         let Some(outgoing) = &mut channel.outgoing else { return };
         outgoing.doubtful |= !all_stored;
@@ -280,7 +280,7 @@ impl Replica {
             }
         }
         if let Some(exchange) = self.sessions.get_mut(&peer).and_then(|s| s.exchange(id)) {
-            exchange.progressed(self.now);
+            exchange.acked(self.now, acks);
             self.dirty.insert(id);
         }
     }

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::net::{Client, hello, ops};
+use super::net::{Client, hello, ops, question};
 use crate::effect::{Effect, Input, Link, PeerId};
 use crate::fixtures::{Author, entry, room};
-use crate::id::{OpId, Position};
+use crate::id::{OpId, Position, SetDigest};
 use crate::limits;
 use crate::message::{Frame, Message, encode_ops};
 use crate::op::Op;
@@ -88,4 +88,65 @@ fn a_comparison_that_goes_on_is_not_given_up() {
         let effects = client.replica.handle(late, Input::Flush);
         assert!(sends(&client.carry_out(effects), &first), "{goes_on}");
     }
+}
+
+fn get(op: &Op) -> Frame {
+    Message::Get { room: room("main"), ids: [op.id()].into() }.encode()
+}
+
+/// Announces a set that is smaller than what the replica holds, of ops that nobody has seen.
+fn smaller(number: u8) -> Frame {
+    let (set, heads, cursor) = (SetDigest::from_bytes([number; 32]), Vec::new(), Position::START);
+    Message::Heads { room: room("main"), set, count: 1, heads, cursor }.encode()
+}
+
+/// The replica holds two ops, so it is the one that compares.
+fn holding_two() -> Client {
+    let (mut client, first) = standing_still();
+    let second = ops(&[&entry(&Author::new(2), &[&first], "2")]);
+    client.input(Input::Received(WRITER, second.as_bytes().to_vec()));
+    client
+}
+
+/// A peer that fetches ops one by one has always one that it has not acknowledged.
+#[test]
+fn what_a_peer_asks_for_meanwhile_keeps_no_comparison_from_ending() {
+    let mut client = holding_two();
+    let first = entry(&Author::new(1), &[], "1");
+    let asked = client.say(&smaller(1));
+    let asked = asked.iter().find_map(|effect| match effect {
+        Effect::Send(_, frame) => question(frame),
+        _ => None,
+    });
+    // Of all ops none are here.
+    let frame = alloc::vec![0x61, 0, 0, 2, 0];
+    let number = asked.unwrap();
+    let answer = Message::Reconcile { room: room("main"), answer: true, number, frame };
+    assert!(sends(&client.say(&answer.encode()), &first), "what it lacks is sent");
+    assert!(sends(&client.say(&get(&first)), &first));
+    let ack = Message::Ack { room: room("main"), stored: 2, except: Vec::new() }.encode();
+    let effects = client.say(&ack);
+    let settled = |effect: &Effect| matches!(effect, Effect::Send(_, frame) if frame.starts_with("{\"type\":\"settled\""));
+    assert!(effects.iter().any(settled), "{effects:?}");
+}
+
+#[test]
+fn who_asks_for_ops_all_the_time_is_compared_with_all_the_same() {
+    let compares = |effects: &[Effect]| {
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Send(_, frame) if question(frame).is_some()))
+    };
+    let first = entry(&Author::new(1), &[], "1");
+    let mut client = holding_two();
+    assert!(sends(&client.say(&get(&first)), &first));
+    assert!(compares(&client.say(&smaller(1))), "though it has not acknowledged what it asked for");
+    // What waits to be sent to it may be all it lacks, but not for ever.
+    let mut client = holding_two();
+    for _ in 0..limits::UNACKED_MAX {
+        client.say(&get(&first));
+    }
+    assert!(!sends(&client.say(&get(&first)), &first), "it does not listen");
+    assert!(!compares(&client.say(&smaller(1))));
+    assert!(compares(&client.say_at(after(limits::FILLING_MAX), &smaller(2))));
 }
