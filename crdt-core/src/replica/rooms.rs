@@ -38,9 +38,8 @@ impl Replica {
 
     /// The room with this id, made if peers may make rooms.
     pub(super) fn open_room(&mut self, id: RoomId, name: Option<RoomName>) -> Option<&mut Room> {
-        let full = self.rooms.len() >= limits::ROOMS_MAX;
         if !self.rooms.contains_key(&id) {
-            if self.config.rooms == Rooms::Joined || full {
+            if self.config.rooms == Rooms::Joined || !self.has_place_for_a_room() {
                 return None;
             }
             self.rooms.insert(id, self.new_room(id, None));
@@ -63,28 +62,46 @@ impl Replica {
         fits
     }
 
-    /// A room that came into being by being asked for ends when nobody is left and nothing came.
-    /// Relayers that keep the same rooms do not keep one for each other's sake: it comes into being
-    /// again with its first op.
+    /// A room that came into being by being asked for ends when nobody is left and nothing came. One
+    /// in which an op only waits is kept: whoever brought it was told so.
     pub(super) fn forget_if_unused(&mut self, id: RoomId) {
-        let sessions = &self.sessions;
-        let peered = |peer: &PeerId| {
-            sessions.get(peer).is_some_and(|session| session.link.scope == Scope::Every)
+        let ends = |room: &Room| room.log.parked() == 0 && self.is_left(room);
+        if self.rooms.get(&id).is_some_and(ends) {
+            self.forget(id);
+        }
+    }
+
+    /// Whether one more room may come into being. If there are too many, one in which ops only wait
+    /// makes place for it, of those the one that has waited longest: all that waits may be let go of,
+    /// and whoever makes rooms for that alone keeps nobody else from having one.
+    fn has_place_for_a_room(&mut self) -> bool {
+        if self.rooms.len() < limits::ROOMS_MAX {
+            return true;
+        }
+        let left = self.rooms.values().filter(|room| self.is_left(room));
+        let oldest = left.min_by_key(|room| room.missing_since()).map(Room::id);
+        oldest.inspect(|id| self.forget(*id)).is_some()
+    }
+
+    /// Whether nobody uses a room and nothing entered its log. Relayers that keep the same rooms do not
+    /// keep one for each other's sake: it comes into being again with its first op.
+    fn is_left(&self, room: &Room) -> bool {
+        let for_all = |peer| {
+            self.sessions.get(peer).is_some_and(|session| session.link.scope == Scope::Every)
         };
-        let unused = |room: &Room| {
-            room.log.graph().end() == Position::START && room.subscribers.iter().all(peered)
-        };
-        if self.config.rooms == Rooms::OnDemand
-            && self.rooms.get(&id).is_some_and(unused)
-            && let Some(room) = self.rooms.remove(&id)
-        {
-            self.parked_bytes -= room.log.parked_bytes();
-            for peer in room.subscribers {
-                if let Some(session) = self.sessions.get_mut(&peer) {
-                    session.channels.remove(&id);
-                }
-                self.send(peer, &Message::Unsub { room: id });
+        self.config.rooms == Rooms::OnDemand
+            && room.log.graph().end() == Position::START
+            && room.subscribers.iter().all(for_all)
+    }
+
+    fn forget(&mut self, id: RoomId) {
+        let Some(room) = self.rooms.remove(&id) else { return };
+        self.parked_bytes -= room.log.parked_bytes();
+        for peer in room.subscribers {
+            if let Some(session) = self.sessions.get_mut(&peer) {
+                session.channels.remove(&id);
             }
+            self.send(peer, &Message::Unsub { room: id });
         }
     }
 
@@ -102,6 +119,8 @@ impl Replica {
             }
             let excess = self.parked_bytes - limits::PARKED_BYTES_ALL_MAX;
             room.log.shrink_parked(held.saturating_sub(excess));
+            // Nothing may be left in it.
+            self.dirty.insert(room.id());
             self.parked_bytes = self.parked_bytes - held + room.log.parked_bytes();
         }
     }

@@ -7,10 +7,12 @@ use alloc::vec::Vec;
 use super::net::*;
 use crate::effect::{Command, Effect, Input, Link, PeerId, Token};
 use crate::fixtures::{Author, entry, id_of, room};
-use crate::id::{Position, RoomName};
+use crate::id::{Depth, Position, RoomId, RoomName};
 use crate::json::Canonical;
 use crate::limits;
 use crate::message::{Frame, Message, encode_ops};
+use crate::op::Op;
+use crate::time::Timestamp;
 
 #[test]
 fn rooms_and_subscriptions_are_bounded() {
@@ -112,4 +114,58 @@ fn an_empty_room_may_be_asked_for_as_often_as_one_likes() {
     for _ in 0..3 * limits::SUBS_PER_ROOM_MAX {
         assert!(!said(&client.say(&sub(0))).contains(&"err sub".into()));
     }
+}
+
+/// An op of a room, after one that nobody has.
+fn orphan(room: RoomId) -> Op {
+    Author::new(1).with(|head| {
+        head.room = room;
+        head.grant = *room.as_bytes();
+        head.preds = [id_of(200)].into();
+        head.depth = Depth::new(2).unwrap();
+    })
+}
+
+#[test]
+fn what_waits_in_a_room_without_ops_is_kept_though_whoever_brought_it_has_left() {
+    let first = entry(&Author::new(1), &[], "1");
+    let second = entry(&Author::new(2), &[&first], "2");
+    let mut client = Client::new();
+    assert_eq!(said(&client.say(&ops(&[&second]))), ["ack"]);
+    client.input(Input::PeerDown(PeerId(1)));
+    assert_eq!(client.replica.status(room(MAIN)).unwrap().parked, 1);
+    client.peer = PeerId(2);
+    client.input(Input::PeerUp(client.peer, Link::ACCEPTED));
+    client.say(&hello(8, limits::WINDOW_BYTES));
+    client.say(&ops(&[&first]));
+    let status = client.replica.status(room(MAIN)).unwrap();
+    assert_eq!((status.ops, status.parked), (2, 0));
+}
+
+#[test]
+fn rooms_in_which_ops_only_wait_make_place_for_others_the_oldest_first() {
+    let mut client = Client::new();
+    for number in 0..limits::ROOMS_MAX {
+        if number % limits::SUBSCRIPTIONS_MAX == 0 {
+            client.input(Input::PeerDown(client.peer));
+            client.peer = PeerId(2 + number as u64);
+            client.input(Input::PeerUp(client.peer, Link::ACCEPTED));
+            client.say(&hello(8, limits::WINDOW_BYTES));
+        }
+        let room = room(&format!("r{number}"));
+        let frame = encode_ops(room, [&orphan(room)], None, &[]);
+        let now = Timestamp::from_ms(i64::from(number > 0));
+        assert_eq!(said(&client.say_at(now, &frame)), ["ack"]);
+    }
+    assert_eq!(client.replica.rooms().count(), limits::ROOMS_MAX);
+    let before = client.replica.parked_bytes;
+    client.input(Input::PeerDown(client.peer));
+    client.peer = PeerId(1);
+    client.input(Input::PeerUp(client.peer, Link::ACCEPTED));
+    client.say(&hello(7, limits::WINDOW_BYTES));
+    client.say(&ops(&[&entry(&Author::new(2), &[], "1")]));
+    assert_eq!(client.replica.status(room(MAIN)).unwrap().ops, 1);
+    assert_eq!(client.replica.rooms().count(), limits::ROOMS_MAX);
+    assert!(client.replica.status(room("r0")).is_none(), "it had waited longest");
+    assert!(client.replica.parked_bytes < before);
 }
