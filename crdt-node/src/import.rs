@@ -13,9 +13,10 @@ use std::io::Read;
 use crdt_core::id::{OpId, RoomId};
 use crdt_core::op::Op;
 use crdt_relayer::driver::{Driver, Stopped};
+use crdt_relayer::verdict::Verdict;
 
 use crate::error::NodeError;
-use carrier::{Carrier, Verdict};
+use carrier::Carrier;
 use lines::{Batch, Found};
 pub use report::{NotJoined, Problem, Report};
 pub use source::{Bytes, Source};

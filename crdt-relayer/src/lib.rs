@@ -35,3 +35,4 @@ mod share;
 mod stall;
 pub mod store;
 pub mod tls;
+pub mod verdict;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::driver::{Driver, Inlet, Stopped};
 use crate::outbound::{Level, Outbound, Outgoing};
+use crate::verdict::{self, Verdict};
 
 /// A connection to a replica of this process.
 #[derive(Debug)]
@@ -57,6 +58,19 @@ impl LocalPeer {
             }
             Some(Outgoing::Close(_, reason)) => Err(reason),
             None => Err("stopped"),
+        }
+    }
+
+    /// What became of so many ops that were said last, once what is stored is on disk. Whatever else
+    /// the replica says meanwhile is passed over.
+    ///
+    /// # Errors
+    /// The replica has closed the connection: the reason, in a word.
+    pub async fn verdicts(&mut self, ops: usize) -> Result<Vec<Verdict>, &'static str> {
+        loop {
+            if let Some(verdicts) = verdict::read(&self.recv().await?, ops) {
+                return Ok(verdicts);
+            }
         }
     }
 

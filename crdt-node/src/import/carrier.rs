@@ -4,39 +4,14 @@
 use crdt_core::effect::Link;
 use crdt_core::id::{RoomId, StoreId};
 use crdt_core::limits::WINDOW_BYTES;
-use crdt_core::message::{Frame, Hello, Message, encode_ops};
+use crdt_core::message::{Hello, Message, encode_ops};
 use crdt_core::op::Op;
 use crdt_relayer::driver::{Driver, Stopped};
 use crdt_relayer::local::LocalPeer;
 use crdt_relayer::relayer::random;
-use serde::Deserialize;
+use crdt_relayer::verdict::Verdict;
 
 use crate::error::NodeError;
-
-/// What became of an op.
-#[derive(Clone, Debug)]
-pub(super) enum Verdict {
-    /// It is in the log, on disk.
-    Stored,
-    /// It waits for a dependency.
-    Parked,
-    /// It never will be in the log; with the code of the reason.
-    Rejected(String),
-}
-
-/// The part of a message that matters here.
-#[derive(Deserialize)]
-struct Said {
-    r#type: String,
-    #[serde(default)]
-    except: Vec<Except>,
-}
-
-#[derive(Deserialize)]
-struct Except {
-    index: usize,
-    code: Option<String>,
-}
 
 /// A connection over which one `ops` message at a time is under way. So its credit never runs out: a
 /// receiver grants again what it has dealt with before less than one message of it is left.
@@ -68,26 +43,14 @@ impl<'d> Carrier<'d> {
         room: RoomId,
         ops: impl ExactSizeIterator<Item = &'o Op>,
     ) -> Result<Vec<Verdict>, NodeError> {
-        let mut verdicts = vec![Verdict::Stored; ops.len()];
+        let brought = ops.len();
         let frame = encode_ops(room, ops, None, &[]);
-        for except in self.answer(&frame).await? {
-            if let Some(verdict) = verdicts.get_mut(except.index) {
-                *verdict = except.code.map_or(Verdict::Parked, Verdict::Rejected);
-            }
-        }
-        Ok(verdicts)
-    }
-
-    /// Sends a frame and waits for its `ack`. A replica that was brought many invalid ops closes the
-    /// connection; those before are answered then, and this goes on over a new one.
-    async fn answer(&mut self, frame: &Frame) -> Result<Vec<Except>, NodeError> {
+        // A replica that was brought many invalid ops closes the connection; those before are answered
+        // then, and this goes on over a new one.
         for _ in 0..2 {
-            self.peer.send(frame).await?;
-            while let Ok(said) = self.peer.recv().await {
-                match serde_json::from_str::<Said>(&said) {
-                    Ok(said) if said.r#type == "ack" => return Ok(said.except),
-                    Ok(_) | Err(_) => {}
-                }
+            self.peer.send(&frame).await?;
+            if let Ok(verdicts) = self.peer.verdicts(brought).await {
+                return Ok(verdicts);
             }
             self.peer = Self::introduced(self.driver).await?;
         }

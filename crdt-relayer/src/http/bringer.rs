@@ -4,39 +4,14 @@ use crdt_core::effect::Link;
 use crdt_core::id::{Position, RoomId, RoomName, StoreId};
 use crdt_core::limits::{BATCH_OPS_MAX, WINDOW_BYTES};
 use crdt_core::message::{Hello, Message};
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::driver::{Driver, Stopped};
 use crate::local::LocalPeer;
+use crate::verdict::Verdict;
 
 /// Bytes of ops in one message. A frame holds twice as many.
 const MESSAGE_BYTES_MAX: usize = 512 * 1024;
-
-/// What became of an op.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It is in the log, on disk.
-    Stored,
-    /// It waits for a dependency.
-    Parked,
-    /// It never will be in the log; with the code of the reason.
-    Rejected(String),
-}
-
-/// The part of a message that matters here.
-#[derive(Deserialize)]
-struct Said {
-    r#type: String,
-    #[serde(default)]
-    except: Vec<Except>,
-}
-
-#[derive(Deserialize)]
-struct Except {
-    index: usize,
-    code: Option<String>,
-}
 
 /// A connection that brings what one request offers. That is less than a window, so its credit never
 /// runs out, and so few messages that they are not strikes enough to be disconnected for.
@@ -68,26 +43,9 @@ impl Bringer {
             rest = others;
             let frame = format!(r#"{{"type":"ops","room":"{room}","ops":[{}]}}"#, batch.join(","));
             self.peer.send(&frame).await?;
-            let mut came = vec![Verdict::Stored; batch.len()];
-            for except in self.ack().await? {
-                if let Some(verdict) = came.get_mut(except.index) {
-                    *verdict = except.code.map_or(Verdict::Parked, Verdict::Rejected);
-                }
-            }
-            verdicts.extend(came);
+            verdicts.extend(self.peer.verdicts(batch.len()).await.map_err(|_| Stopped)?);
         }
         Ok(verdicts)
-    }
-
-    /// Waits for the answer to what was brought last.
-    async fn ack(&mut self) -> Result<Vec<Except>, Stopped> {
-        while let Ok(said) = self.peer.recv().await {
-            match serde_json::from_str::<Said>(&said) {
-                Ok(said) if said.r#type == "ack" => return Ok(said.except),
-                Ok(_) | Err(_) => {}
-            }
-        }
-        Err(Stopped)
     }
 
     /// Says what a room is called.

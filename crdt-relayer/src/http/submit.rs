@@ -20,10 +20,11 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::asked::{Nothing, Parameters, RoomAsked};
-use super::bringer::{Bringer, Verdict};
+use super::bringer::Bringer;
 use super::offered::{Offered, Spelling};
 use super::problem::{Problem, ProblemBody};
 use crate::driver::Stopped;
+use crate::verdict::Verdict;
 
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
