@@ -1,45 +1,80 @@
-//! A connection that takes nothing any more ends: what is ready for a client that does not read
-//! would otherwise wait, and hold its place, for ever.
+//! A connection that takes nothing any more, or next to nothing, ends: what is ready for a client that
+//! does not read would otherwise wait, and hold its place, for ever.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Time that a write may wait for the other side to take anything.
-const STALL_MAX: Duration = Duration::from_secs(30);
+/// How much the other side takes at least while more waits for it. A page of ops is given within
+/// 8 minutes or not at all.
+const PACE: Pace = Pace { bytes: 64 * 1024, time: Duration::from_secs(30) };
 
-/// A stream whose writes fail once the other side has taken nothing for too long.
+/// So many bytes in that time.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    bytes: usize,
+    time: Duration,
+}
+
+/// A stream whose writes fail once the other side takes too little.
 #[derive(Debug)]
 pub(crate) struct Stalling<S> {
     stream: S,
-    wait_max: Duration,
-    /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    /// Since a write had to wait, until the time is over.
+    watched: Option<Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    until: Pin<Box<Sleep>>,
+    /// Bytes taken since.
+    taken: usize,
+    /// Whether a write waits now.
+    waits: bool,
 }
 
 impl<S> Stalling<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, wait_max: STALL_MAX, waiting: None }
+        Self { stream, pace: PACE, watched: None }
     }
 
-    /// The outcome of a write, unless it waits for too long.
+    /// The outcome of a write, unless too little is taken. `taken` says how many bytes it is.
     fn judge<T>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<io::Result<T>>,
+        taken: impl FnOnce(&T) -> usize,
     ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.waiting = None;
+        if let Poll::Ready(outcome) = &written {
+            if let (Some(watched), Ok(outcome)) = (&mut self.watched, outcome) {
+                watched.taken = watched.taken.saturating_add(taken(outcome));
+                watched.waits = false;
+            }
             return written;
         }
-        let wait_max = self.wait_max;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(wait_max)));
-        ready!(waiting.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        let pace = self.pace;
+        // Time that is over and in which nothing waited at the end says nothing about who is slow.
+        let now = Instant::now();
+        self.watched.take_if(|watched| !watched.waits && watched.until.deadline() <= now);
+        let watched = self.watched.get_or_insert_with(|| Watched {
+            until: Box::pin(sleep_until(now + pace.time)),
+            taken: 0,
+            waits: true,
+        });
+        watched.waits = true;
+        while watched.until.as_mut().poll(context).is_ready() {
+            if watched.taken < pace.bytes {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            watched.taken = 0;
+            watched.until.as_mut().reset(Instant::now() + pace.time);
+        }
+        Poll::Pending
     }
 }
 
@@ -60,7 +95,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(context, written)
+        self.judge(context, written, |taken| *taken)
     }
 
     fn poll_write_vectored(
@@ -69,7 +104,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.judge(context, written)
+        self.judge(context, written, |taken| *taken)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -78,25 +113,33 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.judge(context, flushed)
+        self.judge(context, flushed, |()| 0)
     }
 
+    /// Where it is encrypted, the end is written like everything else.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.judge(context, shut, |()| 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::sleep;
 
     use super::*;
 
+    const MS: Duration = Duration::from_millis(1);
+
+    fn paced<S>(stream: S, bytes: usize) -> Stalling<S> {
+        Stalling { stream, pace: Pace { bytes, time: 50 * MS }, watched: None }
+    }
+
     #[tokio::test]
-    async fn a_write_that_nobody_takes_fails_and_one_that_is_taken_slowly_does_not() {
+    async fn a_write_that_nobody_takes_fails_and_one_that_is_taken_does_not() {
         let (near, mut far) = duplex(8);
-        let mut near =
-            Stalling { stream: near, wait_max: Duration::from_millis(50), waiting: None };
+        let mut near = paced(near, 1);
         let (written, read) = tokio::join!(near.write_all(&[1; 64]), async {
             let mut taken = [0; 64];
             far.read_exact(&mut taken).await
@@ -104,5 +147,60 @@ mod tests {
         assert!(written.is_ok() && read.is_ok());
         let stalled = near.write_all(&[1; 64]).await;
         assert_eq!(stalled.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn who_takes_a_byte_now_and_then_is_given_up() {
+        let (near, mut far) = duplex(8);
+        let mut near = paced(near, 16);
+        let mut taken = [0; 1];
+        let write = near.write_all(&[1; 1_024]);
+        tokio::pin!(write);
+        let given_up = loop {
+            tokio::select! {
+                written = &mut write => break written,
+                () = sleep(10 * MS) => drop(far.read_exact(&mut taken).await),
+            }
+        };
+        assert_eq!(given_up.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn time_in_which_nothing_waited_is_not_held_against_anybody() {
+        let (near, mut far) = duplex(8);
+        let mut near = paced(near, 16);
+        let long_ago = Box::pin(sleep_until(Instant::now() - 50 * MS));
+        near.watched = Some(Watched { until: long_ago, taken: 4, waits: false });
+        let mut taken = [0; 12];
+        let (written, read) = tokio::join!(near.write_all(&[1; 12]), far.read_exact(&mut taken));
+        assert!(written.is_ok() && read.is_ok());
+    }
+
+    /// Never ends, like an encrypted stream whose last words nobody takes.
+    struct Unending;
+
+    impl AsyncWrite for Unending {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_that_nobody_takes_fails_too() {
+        let mut near = paced(Unending, 16);
+        let ended = near.shutdown().await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }
