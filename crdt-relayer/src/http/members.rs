@@ -1,5 +1,6 @@
 //! Who is connected, and how each stands in a room.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +112,14 @@ pub(crate) struct Peers {
 
 /// All connections at one moment.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen(Arc<Vec<PeerStatus>>);
+pub(crate) struct Seen(Arc<Connections>);
+
+#[derive(Debug)]
+struct Connections {
+    all: Vec<PeerStatus>,
+    /// Who uses each room: the connection's place and the room's place in what it uses.
+    of_room: HashMap<RoomId, Vec<(usize, usize)>>,
+}
 
 impl Peers {
     /// All connections as they are now, or were just now. Only one looks at a time.
@@ -122,16 +130,28 @@ impl Peers {
         {
             return Ok(all.clone());
         }
-        let all = Seen(Arc::new(api.look(Replica::peers).await?));
+        let all = Seen::of(api.look(Replica::peers).await?);
         *seen = Some((Instant::now(), all.clone()));
         Ok(all)
     }
 }
 
 impl Seen {
+    /// Sorts connections by room, once, so that a list of rooms does not go through all of them for
+    /// each of its rooms.
+    fn of(all: Vec<PeerStatus>) -> Self {
+        let mut of_room: HashMap<RoomId, Vec<(usize, usize)>> = HashMap::new();
+        for (place, peer) in all.iter().enumerate() {
+            for (place_of_room, room) in peer.rooms.iter().enumerate() {
+                of_room.entry(room.room).or_default().push((place, place_of_room));
+            }
+        }
+        Self(Arc::new(Connections { all, of_room }))
+    }
+
     /// How many use a room.
     pub(crate) fn count(&self, room: RoomId) -> usize {
-        self.in_room(room).count()
+        self.0.of_room.get(&room).map_or(0, Vec::len)
     }
 
     /// Who uses a room of which this set is held here.
@@ -140,15 +160,59 @@ impl Seen {
     }
 
     fn in_room(&self, room: RoomId) -> impl Iterator<Item = (&PeerStatus, &PeerRoom)> {
-        self.0.iter().filter_map(move |peer| {
-            peer.rooms.iter().find(|shared| shared.room == room).map(|shared| (peer, shared))
+        let places = self.0.of_room.get(&room).into_iter().flatten();
+        places.filter_map(|(peer, room)| {
+            let peer = self.0.all.get(*peer)?;
+            Some((peer, peer.rooms.get(*room)?))
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crdt_core::effect::{Link, PeerId};
+    use crdt_core::id::RoomName;
+
     use super::*;
+
+    fn room(number: usize) -> RoomId {
+        RoomName::parse(&format!("room-{number}")).unwrap().id()
+    }
+
+    /// The one with this number uses all rooms up to its own.
+    fn peer(number: usize) -> PeerStatus {
+        let shared = |number| PeerRoom {
+            room: room(number),
+            standing: Standing::Live,
+            since: Timestamp::default(),
+            ahead: 0,
+            behind: 0,
+            announced: None,
+            same: false,
+        };
+        PeerStatus {
+            peer: PeerId(number as u64),
+            link: Link::ACCEPTED,
+            agent: number.to_string(),
+            store: None,
+            author: None,
+            rooms: (0..=number).rev().map(shared).collect(),
+        }
+    }
+
+    #[test]
+    fn every_connection_is_found_in_every_room_it_uses_by_one_look_at_each() {
+        let seen = Seen::of((0..5).map(peer).collect());
+        assert_eq!(seen.0.of_room.values().map(Vec::len).sum::<usize>(), 1 + 2 + 3 + 4 + 5);
+        for number in 0..5 {
+            let members = seen.members(room(number), SetDigest::from_bytes([0; 32]));
+            let agents: Vec<&str> = members.iter().map(|member| &*member.agent).collect();
+            let expected: Vec<String> = (number..5).map(|number| number.to_string()).collect();
+            assert_eq!(agents, expected);
+            assert_eq!(seen.count(room(number)), expected.len());
+        }
+        assert_eq!(seen.count(room(5)), 0);
+    }
 
     #[test]
     fn a_time_is_written_in_utc() {
