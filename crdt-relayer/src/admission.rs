@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::state::{InMemoryState, NotKeyed};
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Refused};
+use crate::turnover::Turnover;
 
 /// Addresses whose rate is remembered before those that have been quiet are forgotten.
 const ADDRESSES_KEPT: usize = 4_096;
@@ -36,10 +39,20 @@ pub struct Admission {
     metrics: Metrics,
 }
 
+/// Somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// For this limit.
+    pub limit: Refused,
+    /// Whoever comes again after this time can expect to be let in.
+    pub wait: Duration,
+}
+
 /// How many connections are open.
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
+    turnover: Turnover,
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -72,19 +85,28 @@ impl Rates {
 /// One of the seats, held as long as any part of a connection lives.
 #[derive(Clone, Debug)]
 pub struct Seat {
-    _held: Arc<Held>,
+    held: Arc<Held>,
+}
+
+impl Seat {
+    /// The address whose share it counts for; `None` if that is outside the limits by address.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.held.address
+    }
 }
 
 #[derive(Debug)]
 struct Held {
     admission: Admission,
     address: Option<IpAddr>,
+    since: Instant,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut open = lock(&self.admission.open);
         open.all -= 1;
+        open.turnover.left(self.since.elapsed());
         if let Some(address) = self.address
             && let Some(count) = open.by_address.get_mut(&address)
         {
@@ -122,33 +144,37 @@ impl Admission {
     ///
     /// # Errors
     /// The limit that is reached; it is counted.
-    pub fn admit(&self, address: IpAddr) -> Result<Seat, Refused> {
-        self.seat(address).inspect_err(|refused| self.metrics.refused(*refused))
+    pub fn admit(&self, address: IpAddr) -> Result<Seat, TurnedAway> {
+        self.seat(address).inspect_err(|turned| self.metrics.refused(turned.limit))
     }
 
-    fn seat(&self, address: IpAddr) -> Result<Seat, Refused> {
+    fn seat(&self, address: IpAddr) -> Result<Seat, TurnedAway> {
         let limits = self.limits.borrow().clone();
         let exempt = limits.trust_loopback && address.to_canonical().is_loopback();
         let address = (!exempt).then(|| of_one_user(address));
         self.pace(&limits, address)?;
         let mut open = lock(&self.open);
         if open.all >= limits.connections {
-            return Err(Refused::Connections);
+            let wait = open.turnover.next_of(open.all);
+            return Err(TurnedAway { limit: Refused::Connections, wait });
         }
         if let Some(address) = address {
+            let turnover = open.turnover;
             let count = open.by_address.entry(address).or_default();
             if *count >= limits.connections_per_address {
-                return Err(Refused::ConnectionsOfAddress);
+                let wait = turnover.next_of(*count);
+                return Err(TurnedAway { limit: Refused::ConnectionsOfAddress, wait });
             }
             *count += 1;
         }
         open.all += 1;
         self.metrics.connections.set(gauge(open.all));
-        Ok(Seat { _held: Arc::new(Held { admission: self.clone(), address }) })
+        let held = Held { admission: self.clone(), address, since: Instant::now() };
+        Ok(Seat { held: Arc::new(held) })
     }
 
     /// One address that comes too often is refused before it counts among all.
-    fn pace(&self, limits: &Limits, address: Option<IpAddr>) -> Result<(), Refused> {
+    fn pace(&self, limits: &Limits, address: Option<IpAddr>) -> Result<(), TurnedAway> {
         let mut rates = lock(&self.rates);
         if rates.made_for != *limits {
             *rates = Rates::of(limits);
@@ -157,9 +183,15 @@ impl Admission {
             if rates.by_address.len() >= ADDRESSES_KEPT {
                 rates.by_address.retain_recent();
             }
-            rates.by_address.check_key(&address).map_err(|_| Refused::HandshakesOfAddress)?;
+            rates.by_address.check_key(&address).map_err(|until| TurnedAway {
+                limit: Refused::HandshakesOfAddress,
+                wait: until.wait_time_from(rates.by_address.clock().now()),
+            })?;
         }
-        rates.all.check().map_err(|_| Refused::Handshakes)
+        rates.all.check().map_err(|until| TurnedAway {
+            limit: Refused::Handshakes,
+            wait: until.wait_time_from(rates.all.clock().now()),
+        })
     }
 }
 
@@ -183,6 +215,10 @@ mod tests {
         (Admission::new(limits, Metrics::default()), sender)
     }
 
+    fn refused(admission: &Admission, address: IpAddr) -> Refused {
+        admission.admit(address).unwrap_err().limit
+    }
+
     fn address(last: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, last])
     }
@@ -193,13 +229,13 @@ mod tests {
         let (admission, _limits) = admission(limits);
         let first = admission.admit(address(1)).unwrap();
         let _second = admission.admit(address(1)).unwrap();
-        assert_eq!(admission.admit(address(1)).err(), Some(Refused::ConnectionsOfAddress));
+        assert_eq!(refused(&admission, address(1)), Refused::ConnectionsOfAddress);
         let _third = admission.admit(address(2)).unwrap();
-        assert_eq!(admission.admit(address(3)).err(), Some(Refused::Connections));
+        assert_eq!(refused(&admission, address(3)), Refused::Connections);
         assert_eq!(admission.metrics.connections.get(), 3);
         drop(first);
         let _again = admission.admit(address(1)).unwrap();
-        assert_eq!(admission.admit(address(4)).err(), Some(Refused::Connections));
+        assert_eq!(refused(&admission, address(4)), Refused::Connections);
     }
 
     #[test]
@@ -208,8 +244,17 @@ mod tests {
         let (admission, _limits) = admission(limits);
         let came = |last| (0..100).filter(|_| admission.admit(address(last)).is_ok()).count();
         assert_eq!((came(1), came(2), came(3), came(4)), (3, 3, 3, 1));
-        assert_eq!(admission.admit(address(5)).err(), Some(Refused::Handshakes));
+        assert_eq!(refused(&admission, address(5)), Refused::Handshakes);
         assert_eq!(admission.metrics.refusals(Refused::HandshakesOfAddress), 4 * 97);
+    }
+
+    #[test]
+    fn who_comes_too_often_is_told_when_to_come_again() {
+        let limits = Limits { handshakes_per_address: 2, ..Limits::default() };
+        let (admission, _limits) = admission(limits);
+        let _let_in = [0; 2].map(|_| admission.admit(address(1)).unwrap());
+        let turned = admission.admit(address(1)).unwrap_err();
+        assert_eq!(turned.wait, Duration::from_millis(500), "two a second");
     }
 
     #[test]
@@ -231,6 +276,6 @@ mod tests {
         let _held = [here, mapped, here].map(|address| admission.admit(address).unwrap());
         limits.send_replace(Limits { trust_loopback: false, ..strict });
         let _first = admission.admit(here).unwrap();
-        assert_eq!(admission.admit(here).err(), Some(Refused::ConnectionsOfAddress));
+        assert_eq!(refused(&admission, here), Refused::ConnectionsOfAddress);
     }
 }

@@ -12,6 +12,7 @@ mod members;
 mod offered;
 mod openapi;
 mod ops;
+mod places;
 mod probe;
 mod problem;
 mod readers;
@@ -37,6 +38,7 @@ use answer::Answers;
 use digests::Digests;
 use events::Streams;
 use members::Peers;
+use places::Places;
 use probe::Readiness;
 pub(crate) use problem::Problem;
 use readers::Readers;
@@ -133,7 +135,7 @@ pub(crate) struct Api {
     answers: Answers,
     streams: Streams,
     looks: Arc<Semaphore>,
-    bodies: Arc<Semaphore>,
+    bodies: Places,
     bringing: Semaphore,
     /// The store that ops count as coming from which come over HTTP.
     bringer: StoreId,
@@ -150,7 +152,10 @@ impl Api {
             answers: Answers::default(),
             streams: Streams::default(),
             looks: Arc::new(Semaphore::new(LOOKS_MAX)),
-            bodies: Arc::new(Semaphore::new(BODIES_MAX)),
+            bodies: Places::new(
+                BODIES_MAX,
+                "Too many ops are coming in at once; send these again later.",
+            ),
             bringing: Semaphore::new(BRINGING_MAX),
             bringer: bringer::store_beside(store.id),
         }

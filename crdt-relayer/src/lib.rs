@@ -35,4 +35,5 @@ mod share;
 mod stall;
 pub mod store;
 pub mod tls;
+mod turnover;
 pub mod verdict;

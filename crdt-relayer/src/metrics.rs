@@ -31,10 +31,10 @@ impl Refused {
     /// What who is refused is told.
     pub(crate) fn sentence(self) -> &'static str {
         match self {
-            Self::Connections => "too many connections are open",
-            Self::ConnectionsOfAddress => "too many connections of this address are open",
-            Self::Handshakes => "too many connections come",
-            Self::HandshakesOfAddress => "too many connections of this address come",
+            Self::Connections => "Too many connections are open.",
+            Self::ConnectionsOfAddress => "Too many connections of this address are open.",
+            Self::Handshakes => "Too many connections come.",
+            Self::HandshakesOfAddress => "Too many connections of this address come.",
             Self::Host => {
                 "This relayer has another name; its operator allows this one with --host."
             }

@@ -14,7 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::admission::{Admission, Seat};
+use crate::admission::{Admission, Seat, TurnedAway};
+use crate::http::Problem;
 use crate::limits::Limits;
 use crate::metrics::Refused;
 use crate::stall::Stalling;
@@ -96,18 +97,18 @@ impl Server {
             };
             let seat = match admission.admit(address.ip()) {
                 Ok(seat) => seat,
-                Err(limit) => {
-                    self.turn_away(stream, limit);
+                Err(turned) => {
+                    self.turn_away(stream, turned);
                     continue;
                 }
             };
             let (app, limits) = (app.clone(), admission.limits());
             match self.certificates.clone() {
-                None => drop(tokio::spawn(serve(stream, app, seat, limits))),
+                None => drop(tokio::spawn(serve(stream, app, (seat, Encryption::None), limits))),
                 Some(certificates) => drop(tokio::spawn(async move {
                     let handshake = certificates.acceptor().accept(stream);
                     if let Ok(Ok(stream)) = timeout(HANDSHAKE_MAX, handshake).await {
-                        serve(stream, app, seat, limits).await;
+                        serve(stream, app, (seat, Encryption::Tls), limits).await;
                     }
                 })),
             }
@@ -128,28 +129,27 @@ impl Server {
     }
 
     /// Says why, if that costs little at the moment. Where TLS is spoken, nothing.
-    fn turn_away(&self, stream: TcpStream, limit: Refused) {
+    fn turn_away(&self, stream: TcpStream, turned: TurnedAway) {
         let Ok(turn) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
         if self.certificates.is_none() {
             tokio::spawn(async move {
                 // Who does not listen is left.
-                let _in_time = timeout(REFUSAL_MAX, refuse(stream, limit)).await;
+                let _in_time = timeout(REFUSAL_MAX, refuse(stream, turned)).await;
                 drop(turn);
             });
         }
     }
 }
 
-async fn refuse(mut stream: TcpStream, limit: Refused) -> std::io::Result<()> {
+async fn refuse(mut stream: TcpStream, turned: TurnedAway) -> std::io::Result<()> {
+    let TurnedAway { limit, wait } = turned;
     let of_address = matches!(limit, Refused::ConnectionsOfAddress | Refused::HandshakesOfAddress);
-    let status = if of_address { "429 Too Many Requests" } else { "503 Service Unavailable" };
-    let body = limit.sentence();
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nConnection: close\r\nRetry-After: 1\r\n\
-         Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}\n",
-        body.len() + 1
-    );
-    stream.write_all(answer.as_bytes()).await?;
+    let problem = if of_address {
+        Problem::busy(limit.sentence(), wait)
+    } else {
+        Problem::unavailable("full", limit.sentence()).again_in(wait)
+    };
+    stream.write_all(problem.written().as_bytes()).await?;
     stream.shutdown().await?;
     // Closed before the request was read, the answer could be lost on its way.
     let mut request = [0; 1_024];
@@ -157,12 +157,12 @@ async fn refuse(mut stream: TcpStream, limit: Refused) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn serve<S>(stream: S, app: Router, seat: Seat, limits: Limits)
+async fn serve<S>(stream: S, app: Router, (seat, encryption): (Seat, Encryption), limits: Limits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // A websocket outlives the request it came from, and takes its seat along.
-    let service = TowerToHyperService::new(app.layer(Extension(seat)));
+    let service = TowerToHyperService::new(app.layer(Extension(seat)).layer(Extension(encryption)));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)

@@ -1,6 +1,7 @@
 //! A small HTTP client: one request a connection, and streams of events.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -8,7 +9,7 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::process::WAIT_MAX;
@@ -16,7 +17,8 @@ use crate::process::WAIT_MAX;
 /// A server.
 #[derive(Clone, Debug)]
 pub struct Server {
-    address: String,
+    address: SocketAddr,
+    from: IpAddr,
 }
 
 /// What it answered.
@@ -46,7 +48,19 @@ impl Server {
     /// The server with this websocket.
     pub fn of(websocket: &str) -> Self {
         let address = websocket.strip_prefix("ws://").unwrap().strip_suffix("/websocket").unwrap();
-        Self { address: address.to_owned() }
+        Self { address: address.parse().unwrap(), from: Ipv4Addr::LOCALHOST.into() }
+    }
+
+    /// The same server, asked from another address of this machine: 127.0.0.N.
+    pub fn asked_from(&self, last: u8) -> Self {
+        Self { from: Ipv4Addr::new(127, 0, 0, last).into(), ..self.clone() }
+    }
+
+    /// A connection to it.
+    pub async fn connect(&self) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(self.from, 0)).unwrap();
+        socket.connect(self.address).await.unwrap()
     }
 
     /// Asks for a path.
@@ -101,7 +115,7 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Response<Incoming> {
-        let stream = TcpStream::connect(&self.address).await.unwrap();
+        let stream = self.connect().await;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");

@@ -4,6 +4,7 @@ mod events;
 mod reading;
 mod refusals;
 mod sending;
+mod shares;
 
 use crdt_core::op::Op;
 use crdt_tests::cluster::Cluster;

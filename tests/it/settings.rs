@@ -105,7 +105,12 @@ fn limits_are_read_again_on_a_signal_and_bad_ones_are_not_taken() {
     let held = TcpStream::connect(&address).unwrap();
     let answer = ask(&address, "/healthz", "");
     assert_eq!(status(&answer), "429", "{answer}");
-    assert!(answer.contains("too many connections of this address are open"), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("\r\nContent-Type: application/problem+json"), "{head}");
+    assert!(head.contains("\r\nRetry-After: "), "{head}");
+    let problem: Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&problem["status"], &problem["code"]), (&429.into(), &"busy".into()));
+    assert_eq!(problem["detail"], "Too many connections of this address are open.");
 
     let file = cluster.path().join("relayer.toml");
     fs::write(&file, "[limits]\nconnections_per_address = \"many\"\n").unwrap();
@@ -132,7 +137,7 @@ fn connections_that_come_too_often_are_turned_away_and_others_are_not() {
     let answers: Vec<String> = (0..30).map(|_| ask(&address, "/healthz", "")).collect();
     let let_in = answers.iter().filter(|answer| status(answer) == "200").count();
     let turned_away =
-        answers.iter().filter(|a| a.contains("too many connections of this address come")).count();
+        answers.iter().filter(|a| a.contains("Too many connections of this address come")).count();
     assert!((1..30).contains(&let_in) && let_in + turned_away == 30, "{let_in} {turned_away}");
     // Asked from another address of this machine, which has come for the first time.
     let metrics = ask_from("127.0.0.3", &format!("http://{address}/metrics"));

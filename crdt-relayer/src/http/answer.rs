@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::fmt::Write;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -18,15 +17,15 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::places::{Asker, Place, Places};
 use super::problem::Problem;
 
 /// Bytes of ops in one answer. One op alone may be larger.
 pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Answers of that size at one time, until the last byte is on its way. Who takes nothing for half a
-/// minute is disconnected.
+/// Answers of that size at one time, until the last byte is on its way. Who takes them too slowly is
+/// disconnected.
 const ANSWERS_MAX: usize = 64;
 
 /// Bytes handed to a connection at once.
@@ -37,27 +36,26 @@ const GZIPPED: &str = "-gzip";
 
 /// Places for large answers.
 #[derive(Clone, Debug)]
-pub(crate) struct Answers(Arc<Semaphore>);
+pub(crate) struct Answers(Places);
 
 impl Default for Answers {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ANSWERS_MAX)))
+        let sentence = "Too many answers are still being read; ask again later.";
+        Self(Places::new(ANSWERS_MAX, sentence))
     }
 }
 
 /// The place of one answer.
 #[derive(Debug)]
 pub(crate) struct AnswerPlace {
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Answers {
-    /// Takes a place.
-    pub(crate) fn place(&self) -> Result<AnswerPlace, Problem> {
-        let place = Arc::clone(&self.0).try_acquire_owned();
-        place.map(|permit| AnswerPlace { _permit: permit }).map_err(|_| {
-            Problem::busy("Too many answers are still being read by others; ask again soon.")
-        })
+    /// Takes a place. To be taken before anything is looked up: who waits for a turn to read holds a
+    /// place too, so no address keeps more turns waiting than its share.
+    pub(crate) fn place(&self, asker: Asker) -> Result<AnswerPlace, Problem> {
+        Ok(AnswerPlace { _place: self.0.take(asker)? })
     }
 }
 

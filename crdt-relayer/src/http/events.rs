@@ -16,13 +16,13 @@ use crdt_core::id::{Position, RoomId, SetDigest};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 use utoipa::IntoParams;
 
 use super::Api;
 use super::asked::{Parameters, RoomAsked, position};
 use super::ops::write_placed;
+use super::places::{Asker, Place, Places};
 use super::problem::{Problem, ProblemBody};
 use super::rooms::status;
 use crate::changes::Following;
@@ -44,11 +44,12 @@ const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Places for streams.
 #[derive(Clone, Debug)]
-pub(crate) struct Streams(Arc<Semaphore>);
+pub(crate) struct Streams(Places);
 
 impl Default for Streams {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(STREAMS_MAX)))
+        let sentence = "Too many streams are open; try again later, or ask for pages of ops.";
+        Self(Places::new(STREAMS_MAX, sentence))
     }
 }
 
@@ -79,11 +80,12 @@ pub(crate) struct EventsAsked {
     ))]
 pub(crate) async fn events(
     State(api): State<Arc<Api>>,
-    room: RoomAsked,
+    (asker, room): (Asker, RoomAsked),
     Parameters(asked): Parameters<EventsAsked>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = last_event_id(&headers)?.or(asked.after).map(position).transpose()?;
+    let place = api.streams.0.take(asker)?;
     // From here on nothing is missed.
     let news = api.driver.follow(room.id);
     let end = Position::new(status(&api, room.id).await?.ops).unwrap_or_default();
@@ -93,9 +95,6 @@ pub(crate) async fn events(
                       begin again with `after=0`.";
         return Err(Problem::malformed("cursor", detail));
     }
-    let place = Arc::clone(&api.streams.0).try_acquire_owned().map_err(|_| {
-        Problem::busy("Too many streams are open; try again later, or ask for pages of ops.")
-    })?;
     let follower = Follower {
         api,
         room: room.id,
@@ -139,7 +138,7 @@ struct Follower {
     told: Option<SetDigest>,
     /// When the room is told.
     tell_at: Option<Instant>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Follower {

@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::answer::ANSWER_BYTES_MAX;
 use super::asked::{Parameters, RoomAsked, limit};
+use super::places::Asker;
 use super::problem::{Problem, ProblemBody};
 use super::rooms::status;
 use crate::error::StoreError;
@@ -105,14 +106,15 @@ impl Found {
     ))]
 pub(crate) async fn evidence(
     State(api): State<Arc<Api>>,
+    asker: Asker,
     room: RoomAsked,
     Parameters(asked): Parameters<EvidenceAsked>,
 ) -> Result<Response, Problem> {
     let limit = limit(asked.limit, FORKS, FORKS_MAX)?;
     let after = asked.after.map(|text| parse(&text).ok_or_else(malformed)).transpose()?;
+    let place = api.answers.place(asker)?;
     let room = status(&api, room.id).await?.id;
     let found = api.look(move |replica, _| find(replica, room, after, limit + 1)).await?;
-    let place = api.answers.place()?;
     let page = api.readers.read(move |reader| {
         let (mut evidence, mut bytes, mut next) = (Vec::new(), 0, None);
         for (index, found) in found.into_iter().enumerate() {

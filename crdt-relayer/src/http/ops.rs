@@ -15,6 +15,7 @@ use super::Api;
 use super::answer::{ANSWER_BYTES_MAX, Tag};
 use super::asked::{Nothing, OpAsked, Parameters, RoomAsked, limit, position, preferred};
 use super::envelope::Envelope;
+use super::places::Asker;
 use super::problem::{Problem, ProblemBody};
 use super::rooms::status;
 use crate::store::reader::PageMax;
@@ -86,6 +87,7 @@ pub(crate) fn write_placed(position: Position, op: &Op, out: &mut String) {
     ))]
 pub(crate) async fn ops(
     State(api): State<Arc<Api>>,
+    asker: Asker,
     room: RoomAsked,
     Parameters(asked): Parameters<OpsAsked>,
     request: Parts,
@@ -93,6 +95,7 @@ pub(crate) async fn ops(
     let max = PageMax { ops: limit(asked.limit, OPS, OPS_MAX)?, bytes: ANSWER_BYTES_MAX };
     let after = position(asked.after.unwrap_or(0))?;
     let kind = preferred(&request, &[JSON, LINES])?;
+    let place = api.answers.place(asker)?;
     let room = status(&api, room.id).await?.id;
     let look =
         move |reader: &crate::store::reader::Reader| Ok((reader.store(), reader.extent(room)?));
@@ -104,7 +107,6 @@ pub(crate) async fn ops(
     if let Some(response) = tag.not_modified(&request) {
         return Ok(response);
     }
-    let place = api.answers.place()?;
     let write = if kind == LINES { write_lines } else { write_page };
     let page = api.readers.read(move |reader| {
         let ops = match extent {
@@ -153,12 +155,13 @@ fn write_page(room: RoomId, ops: &[(Position, Op)], end: Position) -> String {
     ))]
 pub(crate) async fn op(
     State(api): State<Arc<Api>>,
-    room: RoomAsked,
+    (asker, room): (Asker, RoomAsked),
     OpAsked(id): OpAsked,
     Parameters(Nothing {}): Parameters<Nothing>,
     request: Parts,
 ) -> Result<Response, Problem> {
     let kind = preferred(&request, &[JSON, BYTES])?;
+    let place = api.answers.place(asker)?;
     let room = status(&api, room.id).await?.id;
     let position = api.look(move |replica: &Replica, _| replica.position(room, id)).await?;
     let position = position.ok_or_else(|| {
@@ -172,7 +175,6 @@ pub(crate) async fn op(
     if let Some(response) = tag.not_modified(&request) {
         return Ok(response);
     }
-    let place = api.answers.place()?;
     let mut body = String::new();
     if kind == BYTES {
         op.write(&mut body);

@@ -1,6 +1,8 @@
 //! What is answered when something is not: RFC 9457, with a code for programs. Where a code means
 //! what one of the websocket's means, it is the same word. Source: `docs/HTTP.md`, "Problems".
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
@@ -10,9 +12,9 @@ use utoipa::ToSchema;
 
 use crate::driver::Stopped;
 use crate::error::StoreError;
+use crate::turnover::seconds;
 
-/// Seconds after which somebody who was turned away for being too much may try again.
-const RETRY_AFTER_S: u32 = 1;
+const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Why a request is not carried out.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    /// When to ask again.
+    wait: Option<Duration>,
 }
 
 /// A problem, as RFC 9457 wants it.
@@ -43,7 +47,7 @@ pub(crate) struct ProblemBody {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into() }
+        Self { status, code, detail: detail.into(), wait: None }
     }
 
     /// Something in the address or the head of a request is malformed.
@@ -56,9 +60,15 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, code, detail)
     }
 
-    /// Too much of this is asked for at one time.
-    pub(crate) fn busy(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail)
+    /// Too much of this is asked for at one time; it can be expected to be less after this time.
+    pub(crate) fn busy(detail: impl Into<String>, wait: Duration) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).again_in(wait)
+    }
+
+    /// The same, and when to ask again.
+    pub(crate) fn again_in(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
     }
 
     /// The relayer cannot do what it is there for.
@@ -67,18 +77,42 @@ impl Problem {
     }
 }
 
+impl Problem {
+    fn body(self) -> ProblemBody {
+        let Self { status, code, detail, .. } = self;
+        let title = title(status);
+        ProblemBody { r#type: "about:blank", title, status: status.as_u16(), detail, code }
+    }
+
+    /// The whole answer as it is written to a connection whose request nobody reads; it ends the
+    /// connection.
+    pub(crate) fn written(self) -> String {
+        let status = self.status;
+        let again = self.wait.map(|wait| format!("Retry-After: {}\r\n", seconds(wait)));
+        let body = serde_json::to_string(&self.body()).unwrap_or_default();
+        format!(
+            "HTTP/1.1 {} {}\r\nConnection: close\r\n{}Content-Type: {PROBLEM_JSON}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            status.as_u16(),
+            title(status),
+            again.unwrap_or_default(),
+            body.len(),
+        )
+    }
+}
+
+fn title(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Problem")
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, code, detail } = self;
-        let title = status.canonical_reason().unwrap_or("Problem");
-        let status_number = status.as_u16();
-        let body =
-            ProblemBody { r#type: "about:blank", title, status: status_number, detail, code };
-        let mut response = (status, Json(body)).into_response();
+        let (status, wait) = (self.status, self.wait);
+        let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if code == "busy" {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(wait) = wait {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
         }
         response
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use crdt_core::Replica;
-use crdt_core::id::RoomId;
+use crdt_core::id::{LogDigest, Position, RoomId};
 use crdt_core::limits::HEADS_LISTED_MAX;
 use crdt_core::status::RoomStatus;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::asked::{Parameters, RoomAsked, limit};
 use super::members::Member;
+use super::places::Asker;
 use super::problem::{Problem, ProblemBody};
 
 /// Rooms in one answer, where nothing else is asked for, and at most.
@@ -75,12 +76,14 @@ pub(crate) struct RoomItem {
 ))]
 pub(crate) async fn rooms(
     State(api): State<Arc<Api>>,
+    asker: Asker,
     Parameters(asked): Parameters<RoomsAsked>,
 ) -> Result<Response, Problem> {
     let limit = limit(asked.limit, ROOMS, ROOMS_MAX)?;
     let after = asked.after.map(|after| RoomId::parse(&after)).transpose().map_err(|_| {
         Problem::malformed("query", "`after` is a room's id of 64 digits in lower case.")
     })?;
+    let place = api.answers.place(asker)?;
     let look = move |replica: &Replica, _| {
         let rooms = replica
             .rooms_after(after)
@@ -103,7 +106,6 @@ pub(crate) async fn rooms(
         members: peers.count(room.id),
         equivocations: room.equivocations,
     });
-    let place = api.answers.place()?;
     place.json(&RoomsPage { schema: "crdt-relayer/rooms/1", rooms: rooms.collect(), next })
 }
 
@@ -159,12 +161,13 @@ pub(crate) struct RoomBody {
     ))]
 pub(crate) async fn room(
     State(api): State<Arc<Api>>,
+    asker: Asker,
     room: RoomAsked,
     Parameters(wanted): Parameters<RoomWanted>,
 ) -> Result<Response, Problem> {
+    let place = api.answers.place(asker)?;
     let status = status(&api, room.id).await?;
-    let log =
-        if wanted.log { Some(api.digests.of(&api, &status).await?.to_string()) } else { None };
+    let log = if wanted.log { Some(digest(&api, &status).await?.to_string()) } else { None };
     let members = api.peers.now(&api).await?.members(room.id, status.set);
     let body = RoomBody {
         schema: "crdt-relayer/room/1",
@@ -180,7 +183,17 @@ pub(crate) async fn room(
         members,
         log,
     };
-    api.answers.place()?.json(&body)
+    place.json(&body)
+}
+
+/// The digest of a room's log as it was when this was its status.
+async fn digest(api: &Api, status: &RoomStatus) -> Result<LogDigest, Problem> {
+    // Positions are given in the order of admission, so these ops are that set.
+    let (room, through) = (status.id, Position::new(status.ops).unwrap_or_default());
+    let readers = api.readers.clone();
+    let compute =
+        move || async move { readers.read(move |reader| reader.log_digest(room, through)).await };
+    api.digests.of((room, status.set), compute).await
 }
 
 /// What is held of a room, with so many of its heads as are shown.

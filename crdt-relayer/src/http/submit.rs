@@ -22,6 +22,7 @@ use super::Api;
 use super::asked::{Nothing, Parameters, RoomAsked};
 use super::bringer::Bringer;
 use super::offered::{Offered, Spelling};
+use super::places::Asker;
 use super::problem::{Problem, ProblemBody};
 use crate::driver::Stopped;
 use crate::verdict::Verdict;
@@ -90,15 +91,13 @@ impl VerdictBody {
     ))]
 pub(crate) async fn submit(
     State(api): State<Arc<Api>>,
-    room: RoomAsked,
+    (asker, room): (Asker, RoomAsked),
     Parameters(Nothing {}): Parameters<Nothing>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Verdicts>, Problem> {
     let spelling = spelling(&headers)?;
-    let place = Arc::clone(&api.bodies)
-        .try_acquire_owned()
-        .map_err(|_| Problem::busy("Too many ops are coming in at once; send these again soon."))?;
+    let place = api.bodies.take(asker)?;
     let offered = Offered::parse(&whole(body).await?, spelling)?;
     // A client that leaves meanwhile leaves nothing half done, and takes up its place until then.
     let carried = tokio::spawn(async move {
