@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN, UPGRADE};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::config::Resolved;
 use crate::http::Problem;
 use crate::metrics::{Metrics, Refused};
+use crate::server::Encryption;
 
 /// The names and pages that are allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +33,8 @@ impl Browsers {
 
     /// Whether what came may be from this relayer's own page, from one that is allowed, or from no
     /// browser.
-    fn check(&self, headers: &HeaderMap) -> Result<(), Refused> {
+    fn check(&self, request: &Asked<'_>) -> Result<(), Refused> {
+        let headers = request.headers;
         let host = one(headers, &HOST);
         let origin = one(headers, &ORIGIN);
         // A browser that opens a websocket says for which page.
@@ -41,13 +43,18 @@ impl Browsers {
         if !known && !no_browser {
             return Err(Refused::Host);
         }
+        if origin.is_some_and(|page| self.origins.iter().any(|listed| listed == page)) {
+            return Ok(());
+        }
+        if request.is_of_another_site() {
+            return Err(Refused::Origin);
+        }
         if !headers.contains_key(ORIGIN) {
             return Ok(());
         }
-        let authority = |origin: &str| origin.split_once("://").map(|(_, rest)| rest.to_owned());
-        let own = origin.and_then(authority).is_some_and(|page| host == Some(&*page));
-        let listed = origin.is_some_and(|page| self.origins.iter().any(|listed| listed == page));
-        if own || listed { Ok(()) } else { Err(Refused::Origin) }
+        let own = origin.and_then(|origin| origin.split_once("://"));
+        let own = own.is_some_and(|(scheme, page)| host == Some(page) && request.is_own(scheme));
+        if own { Ok(()) } else { Err(Refused::Origin) }
     }
 
     /// A page whose name leads to an address of somebody's choice can be told by its name only.
@@ -60,6 +67,36 @@ impl Browsers {
             || self.hosts.iter().any(|listed| listed.eq_ignore_ascii_case(host))
     }
 }
+
+/// What a request says of where it comes from.
+struct Asked<'r> {
+    method: &'r Method,
+    headers: &'r HeaderMap,
+    encryption: Encryption,
+}
+
+impl Asked<'_> {
+    /// Whether the browser says that another page than this relayer's own asked: it compares names and
+    /// schemes as the page sees them, also where a proxy encrypts. Whoever follows a link is let in.
+    fn is_of_another_site(&self) -> bool {
+        let says = |name, words: &[&str]| {
+            one(self.headers, &name).is_some_and(|value| words.contains(&value))
+        };
+        let follows = self.method.is_safe() && says(FETCH_MODE, &["navigate"]);
+        let there = self.headers.contains_key(FETCH_SITE);
+        there && !says(FETCH_SITE, &["same-origin", "none"]) && !follows
+    }
+
+    /// Whether this relayer's own page has this scheme. In front of one that does not encrypt there
+    /// may be a proxy that does.
+    fn is_own(&self, scheme: &str) -> bool {
+        scheme == "https" || (scheme == "http" && self.encryption == Encryption::None)
+    }
+}
+
+/// What browsers say besides, and pages cannot.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What machines ask for by any name; nothing in it is worth a trick.
 const FOR_ANYBODY: [&str; 4] = ["/healthz", "/readyz", "/version", "/metrics"];
@@ -83,7 +120,9 @@ pub struct Guard {
 /// Answers requests of pages that may not speak to this relayer.
 pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let for_anybody = FOR_ANYBODY.contains(&request.uri().path());
-    let checked = guard.allowed.borrow().check(request.headers());
+    let encryption = request.extensions().get().copied().unwrap_or(Encryption::None);
+    let asked = Asked { method: request.method(), headers: request.headers(), encryption };
+    let checked = guard.allowed.borrow().check(&asked);
     let Some(refused) = checked.err().filter(|_| !for_anybody) else {
         return next.run(request).await;
     };
@@ -101,6 +140,14 @@ mod tests {
     use super::*;
 
     fn check(headers: &[(&str, &str)]) -> Result<(), Refused> {
+        check_of(&Method::GET, Encryption::Tls, headers)
+    }
+
+    fn check_of(
+        method: &Method,
+        encryption: Encryption,
+        headers: &[(&str, &str)],
+    ) -> Result<(), Refused> {
         let browsers = Browsers {
             hosts: vec!["relay.example".into(), "relay.example:8443".into()],
             origins: vec!["https://app.example".into()],
@@ -109,7 +156,7 @@ mod tests {
         for (name, value) in headers {
             map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
-        browsers.check(&map)
+        browsers.check(&Asked { method, headers: &map, encryption })
     }
 
     #[test]
@@ -144,6 +191,47 @@ mod tests {
         ] {
             assert_eq!(from(origin), Err(Refused::Origin), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_page_of_the_same_name_without_encryption_is_another_page() {
+        let (host, page) = (("host", "relay.example"), ("origin", "http://relay.example"));
+        for (encryption, allowed) in [(Encryption::Tls, false), (Encryption::None, true)] {
+            let checked = check_of(&Method::POST, encryption, &[host, page]);
+            assert_eq!(checked.is_ok(), allowed, "{encryption:?}");
+            let own = ("origin", "https://relay.example");
+            assert_eq!(check_of(&Method::POST, encryption, &[host, own]), Ok(()), "by a proxy");
+            let other = ("origin", "ftp://relay.example");
+            assert_eq!(check_of(&Method::GET, encryption, &[host, other]), Err(Refused::Origin));
+        }
+        // Behind a proxy that encrypts, the browser knows that they differ.
+        let differs = ("sec-fetch-site", "cross-site");
+        let checked = check_of(&Method::POST, Encryption::None, &[host, page, differs]);
+        assert_eq!(checked, Err(Refused::Origin));
+    }
+
+    #[test]
+    fn what_the_browser_says_another_site_asked_is_refused_though_it_names_no_page() {
+        let host = ("host", "127.0.0.1:8080");
+        for (site, allowed) in [
+            ("same-origin", true),
+            ("none", true),
+            ("same-site", false),
+            ("cross-site", false),
+            ("", false),
+        ] {
+            for method in [Method::GET, Method::POST] {
+                let headers = [host, ("sec-fetch-site", site)];
+                let checked = check_of(&method, Encryption::None, &headers);
+                assert_eq!(checked.is_ok(), allowed, "{method} {site}");
+            }
+        }
+        let link = [host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
+        assert_eq!(check_of(&Method::GET, Encryption::None, &link), Ok(()));
+        let form = check_of(&Method::POST, Encryption::None, &link);
+        assert_eq!(form, Err(Refused::Origin), "a form of another site that is sent");
+        let listed = [host, ("sec-fetch-site", "cross-site"), ("origin", "https://app.example")];
+        assert_eq!(check_of(&Method::POST, Encryption::None, &listed), Ok(()));
     }
 
     /// The name of an attacker's page is made to lead to this machine.
