@@ -42,7 +42,7 @@ use places::Places;
 use probe::Readiness;
 pub(crate) use problem::Problem;
 use readers::Readers;
-pub use websocket::{Guests, Left};
+pub use websocket::{Guests, Left, close_for, limited};
 
 /// Looks at the replica at one time, for whoever asks over HTTP. Others wait their turn.
 const LOOKS_MAX: usize = 4;

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use crate::driver::Driver;
 use crate::ended::Ended;
@@ -63,18 +64,49 @@ pub(crate) enum ReadError {
     TooLarge,
     /// A text message was not UTF-8.
     Utf8,
+    /// What came is no frame that a peer may send.
+    Malformed,
     /// The connection failed.
     Lost,
 }
 
 impl ReadError {
     pub(crate) fn of(error: &tungstenite::Error) -> Self {
+        let over = |error: &ProtocolError| {
+            matches!(
+                error,
+                ProtocolError::ResetWithoutClosingHandshake
+                    | ProtocolError::ReceivedAfterClosing
+                    | ProtocolError::SendAfterClosing
+            )
+        };
         if matches!(error, tungstenite::Error::Capacity(_)) {
             Self::TooLarge
         } else if matches!(error, tungstenite::Error::Utf8(_)) {
             Self::Utf8
+        } else if matches!(error, tungstenite::Error::Protocol(error) if !over(error)) {
+            Self::Malformed
         } else {
             Self::Lost
+        }
+    }
+
+    /// How the connection is closed then.
+    pub(crate) fn close(self) -> (u16, &'static str) {
+        match self {
+            Self::TooLarge => (1009, "size"),
+            Self::Utf8 => (1007, "utf8"),
+            Self::Malformed => (1002, "frame"),
+            Self::Lost => (1000, "bye"),
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::TooLarge => "the peer sent too large a message",
+            Self::Utf8 => "the peer sent text that is not UTF-8",
+            Self::Malformed => "the peer sent what is no frame",
+            Self::Lost => "connection lost",
         }
     }
 }
@@ -186,17 +218,13 @@ where
         let deadline = if introduced { silence } else { hello_by };
         let taken = match timeout_at(deadline, read.next()).await {
             Err(_) => return (1001, "silence", Ended::lost("the peer fell silent")),
-            Ok(None | Some(Err(ReadError::Lost))) => {
-                return (1000, "bye", Ended::lost("connection lost"));
+            Ok(None) => return (1000, "bye", Ended::lost("connection lost")),
+            Ok(Some(Err(error))) => {
+                let (code, reason) = error.close();
+                return (code, reason, Ended::lost(error.sentence()));
             }
             Ok(Some(Ok(Incoming::Close(code, reason)))) => {
                 return (1000, "bye", Ended::by_the_peer(code, &reason));
-            }
-            Ok(Some(Err(ReadError::TooLarge))) => {
-                return (1009, "size", Ended::lost("the peer sent too large a message"));
-            }
-            Ok(Some(Err(ReadError::Utf8))) => {
-                return (1007, "utf8", Ended::lost("the peer sent text that is not UTF-8"));
             }
             Ok(Some(Ok(Incoming::Alive))) => Ok(()),
             Ok(Some(Ok(Incoming::Binary))) => driver.received_binary(peer).await,

@@ -68,15 +68,26 @@ pub(crate) async fn websocket(
         let detail = format!("{}; connect with a websocket client.", refused.body_text());
         Problem::new(refused.status(), "upgrade", detail)
     })?;
-    Ok(upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .max_message_size(MESSAGE_BYTES_MAX)
-        .max_frame_size(MESSAGE_BYTES_MAX)
+    Ok(limited(upgrade)
         .on_upgrade(move |socket| async move {
             serve(&host, socket).await;
             drop(seat);
         })
         .into_response())
+}
+
+/// A websocket with the limits of a relayer's.
+pub fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
+    upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+}
+
+/// Code and reason with which a relayer closes a connection on which this was read.
+/// Source: `docs/PROTOCOL.md`, "Close codes".
+pub fn close_for(error: axum::Error) -> (u16, &'static str) {
+    read_error(error).close()
 }
 
 async fn serve(host: &Host, socket: WebSocket) {
