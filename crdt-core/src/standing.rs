@@ -41,6 +41,8 @@ pub struct PeerRoom {
     pub announced: Option<SetDigest>,
     /// Whether that is the set held here now.
     pub same: bool,
+    /// When ops or heads of it came last, if any came.
+    pub heard: Option<Timestamp>,
 }
 
 /// How a peer stands in a room.

@@ -299,6 +299,7 @@ mod tests {
             behind: 2,
             announced: Some(SetDigest::from_bytes([2; 32])),
             same: standing == Standing::Live,
+            heard: None,
         };
         Room { name: name.to_owned(), said, held: false }
     }

@@ -79,5 +79,6 @@ fn peer_room(now: Timestamp, room: &Room, session: &Session, channel: &Channel) 
         (Standing::CatchingUp, conduct.subscribed_at)
     };
     let announced = told.map(|told| told.set);
-    PeerRoom { room: id, standing, since, ahead, behind, announced, same }
+    let heard = Some(conduct.heard_at).filter(|at| *at != Timestamp::default());
+    PeerRoom { room: id, standing, since, ahead, behind, announced, same, heard }
 }

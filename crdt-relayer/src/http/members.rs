@@ -39,6 +39,9 @@ pub(crate) struct Member {
     /// Since when, as RFC 3339 writes a time.
     #[schema(format = DateTime)]
     since: String,
+    /// When ops or heads of the room came from it last; whoever takes part sends heads twice a minute.
+    #[schema(required, format = DateTime)]
+    heard: Option<String>,
     /// The set it announced last.
     #[schema(required)]
     set: Option<String>,
@@ -90,6 +93,7 @@ impl Member {
                 Standing::Withholding { .. } => StateWord::Withholding,
             },
             since: rfc3339(room.since),
+            heard: room.heard.map(rfc3339),
             set: room.announced.map(|set| set.to_string()),
             same,
             ahead: if same { 0 } else { room.ahead },
