@@ -67,7 +67,7 @@ export class Channel {
 
   /**
    * Takes ops.
-   * @returns {Promise<{ except: object[], refused: { id?: string, code: string }[] }>} once what is
+   * @returns {Promise<{ except: object[], refused: { id?: string, code: string, envelope: unknown }[] }>} once what is
    *   good is stored
    */
   async ops({ ops, cursor, missing = [] }) {
@@ -77,7 +77,7 @@ export class Channel {
       if (id !== undefined) this.#fetch.done(id);
       if (verdict.verdict === "stored") continue;
       except.push({ index, ...verdict });
-      if (verdict.verdict === "rejected") refused.push({ id, code: verdict.code });
+      if (verdict.verdict === "rejected") refused.push({ id, code: verdict.code, envelope: ops[index] });
       else missed.push(...this.#room.log.missingOf(id));
     }
     const parked = except.length > refused.length;

@@ -16,7 +16,8 @@ const FINAL = new Set(["version", "own-store"]);
  * * `connected`: the peer's `agent` (for people, harmless to print) and `store`
  * * `disconnected`: close `code`, `reason`, and `retry_ms` until the next attempt, or `null`
  * * `synced`: the peer announced the same `set` of `room`
- * * `refused`: the peer sent an op that breaks the rule `code`; its `id` if that could be read
+ * * `refused`: the peer sent an op that breaks the rule `code`; its `id` if that could be read, and what
+ *   it sent, parsed, as `envelope`
  * * `withheld`: the peer named `ids` of `room` and does not send them
  * * `strike`: an error held against the peer; `peer-error`: one it holds against this side
  * * `failed`: the store failed with `error`, or there is no WebSocket; the client is closed

@@ -253,7 +253,7 @@ export class Connection {
     if (channel) {
       const { except, refused } = await channel.ops(message);
       this.send({ type: "ack", room, stored: ops.length - except.length, except });
-      for (const { id, code } of refused) this.event({ type: "refused", room: channel.room.name, id, code });
+      for (const one of refused) this.event({ type: "refused", room: channel.room.name, ...one });
       if (refused.length > 0) this.#strike(refused[0].code, "an op breaks a rule");
     } else {
       const except = ops.map((_, index) => ({ index, verdict: "rejected", code: "room" }));
