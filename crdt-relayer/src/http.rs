@@ -12,6 +12,7 @@ mod members;
 mod offered;
 mod openapi;
 mod ops;
+mod page;
 mod places;
 mod probe;
 mod problem;
@@ -75,7 +76,9 @@ pub(crate) struct Host {
 
 /// The routes of a node that listens.
 pub fn app(driver: Driver, service: Service, guard: Guard) -> Router {
-    guarded(shared(driver, service), guard)
+    let host = Arc::new(Host { driver: driver.clone(), service: service.clone() });
+    let about = Router::new().route("/", get(probe::about)).with_state(host);
+    guarded(shared(driver, service).merge(about), guard)
 }
 
 /// The routes of a relayer, whose store is at this path.
@@ -89,6 +92,7 @@ pub fn relayer_app(driver: Driver, service: Service, store: Stored, guard: Guard
         .route("/v1/rooms/{room}/events", get(events::events))
         .route("/v1/rooms/{room}/evidence", get(evidence::evidence))
         .route("/openapi.json", get(openapi::openapi))
+        .merge(page::routes())
         .layer(CompressionLayer::new())
         .layer(from_fn(answer::tag_what_is_compressed))
         .route("/readyz", get(probe::readyz))
@@ -108,7 +112,6 @@ fn guarded(routes: Router, guard: Guard) -> Router {
 /// The routes of both.
 fn shared(driver: Driver, service: Service) -> Router {
     Router::new()
-        .route("/", get(probe::about))
         .route("/healthz", get(probe::healthz))
         .route("/version", get(probe::version))
         .route("/websocket", get(websocket::websocket))

@@ -1,6 +1,7 @@
 //! The relayer's HTTP API: every route of a real process, and how each says no.
 
 mod events;
+mod page;
 mod reading;
 mod refusals;
 mod sending;

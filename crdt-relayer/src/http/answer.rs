@@ -127,6 +127,13 @@ impl Tag {
         Some(response)
     }
 
+    /// A file that is part of the program.
+    pub(crate) fn file(&self, kind: &'static str, text: &'static str) -> Response {
+        let mut response = ([(CONTENT_TYPE, kind)], text).into_response();
+        response.headers_mut().extend(self.headers());
+        response
+    }
+
     fn headers(&self) -> [(HeaderName, HeaderValue); 3] {
         let tag = HeaderValue::from_str(&format!("\"{}\"", self.0));
         [

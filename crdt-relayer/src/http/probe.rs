@@ -15,11 +15,7 @@ use super::{Api, Host};
 use crate::driver::{Driver, Stopped};
 use crate::metrics::Metrics;
 
-/// What this is, for people.
-#[utoipa::path(get, path = "/", tag = "relayer", responses(
-    (status = 200, body = String, content_type = "text/plain", description = "A few lines."),
-    (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
-))]
+/// What a node that listens is, for people; a relayer has a page.
 pub(crate) async fn about(
     State(host): State<Arc<Host>>,
     Parameters(Nothing {}): Parameters<Nothing>,
