@@ -59,10 +59,11 @@ export class RoomRecord {
   }
 
   #refuse({ id, code, envelope }) {
-    this.refusedCount += 1;
     const text = textOf(envelope);
     const lie = `${code} ${text ?? id}`;
-    if (this.refused.length >= REFUSED_KEPT || this.#refusals.has(lie)) return;
+    if (this.#refusals.has(lie)) return;
+    this.refusedCount += 1;
+    if (this.refused.length >= REFUSED_KEPT) return;
     this.#refusals.add(lie);
     const refused = { number: this.refused.length + 1, id, code, text };
     this.refused.push(refused);

@@ -1,5 +1,7 @@
 // What the relayer says over HTTP. All of it is its word: what can be checked is checked elsewhere.
 
+import { SHAPES } from "./answers.js";
+
 /** A question that takes longer is over. */
 const ANSWER_MS = 10_000;
 
@@ -25,29 +27,24 @@ async function ask(path, accept) {
   throw new RelayError(String(problem.code ?? response.status), String(problem.detail ?? `it answered ${response.status}`));
 }
 
-async function askJson(path) {
-  try {
-    return await (await ask(path, "application/json")).json();
-  } catch (error) {
-    if (error instanceof RelayError) throw error;
-    throw new RelayError("json", "its answer is no JSON");
-  }
+async function askJson(path, shape) {
+  const response = await ask(path, "application/json");
+  const answer = await response.json().catch(() => undefined);
+  if (!SHAPES[shape](answer)) throw new RelayError("json", "its answer is not what it has to be");
+  return answer;
 }
 
 /** Name, version and protocol. */
-export const version = () => askJson("version");
+export const version = () => askJson("version", "version");
 
-/** A page of rooms. @param {{ after?: string, limit: number }} page */
-export function rooms({ after, limit }) {
-  const from = after === undefined ? "" : `&after=${encodeURIComponent(after)}`;
-  return askJson(`v1/rooms?limit=${limit}${from}`);
-}
+/** The first rooms. @param {number} limit at most 1,000 */
+export const rooms = (limit) => askJson(`v1/rooms?limit=${limit}`, "rooms");
 
 /** One room, and who is connected to it. @param {string} room */
-export const room = (room) => askJson(`v1/rooms/${encodeURIComponent(room)}`);
+export const room = (room) => askJson(`v1/rooms/${encodeURIComponent(room)}`, "room");
 
 /** Evidence of a room. @param {string} room */
-export const evidence = (room) => askJson(`v1/rooms/${encodeURIComponent(room)}/evidence?limit=100`);
+export const evidence = (room) => askJson(`v1/rooms/${encodeURIComponent(room)}/evidence?limit=100`, "evidence");
 
 /** The envelope of one op, as it stands there. @param {string} room @param {string} op */
 export async function envelope(room, op) {

@@ -15,6 +15,7 @@ use axum::routing::get;
 
 use super::Api;
 use super::answer::Tag;
+use super::asked::{Nothing, Parameters};
 use super::problem::ProblemBody;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -78,6 +79,7 @@ const FILES: &[File] = files! {
     JS "crdt/store.js"
     JS "crdt/stream.js"
     JS "page/agreement.js"
+    JS "page/answers.js"
     JS "page/checks.js"
     JS "page/compare.js"
     JS "page/dom.js"
@@ -113,6 +115,7 @@ const FILES: &[File] = files! {
     JS "page/view/safe.js"
     JS "page/view/status.js"
     JS "page/view/table.js"
+    JS "page/view/time.js"
     JS "page/view/verify.js"
     JS "page/view/write.js"
     CSS "page/style/base.css"
@@ -135,7 +138,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
 /// The routes: the page at `/`, and each file under its path.
 pub(crate) fn routes() -> Router<Arc<Api>> {
     FILES.iter().fold(Router::new().route("/", get(page)), |routes, file| {
-        routes.route(file.path, get(async |request: Request| answer(file, request)))
+        routes.route(file.path, get(async |asked, request| served(file, asked, request)))
     })
 }
 
@@ -144,11 +147,11 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
     (status = 200, body = String, content_type = "text/html", description = "The page."),
     (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn page(request: Request) -> Response {
-    answer(PAGE, request)
+pub(crate) async fn page(asked: Parameters<Nothing>, request: Request) -> Response {
+    served(PAGE, asked, request)
 }
 
-fn answer(file: &File, request: Request) -> Response {
+fn served(file: &File, _: Parameters<Nothing>, request: Request) -> Response {
     let tag = Tag::of(&[file.kind.as_bytes(), file.text.as_bytes()]);
     let (request, _) = request.into_parts();
     let mut response = tag.not_modified(&request).unwrap_or_else(|| tag.file(file.kind, file.text));

@@ -91,7 +91,7 @@ function memberRow(member, record, session) {
 }
 
 function whose({ store }, session) {
-  if (store === session.store) return el("span", { class: "you" }, "this browser, as the relayer sees it");
+  if (store === session.store) return el("span", { class: "you" }, "this browser, as told");
   return el("span", { class: "note" }, store === null ? "" : short(String(store)));
 }
 

@@ -21,42 +21,45 @@ export function evidence(main, route, session) {
     const own = el("div");
     const told = el("div");
     append(content, [intro, own, told]);
-    const shown = new Set();
-    const draw = () => {
-      const fresh = record.room.log.equivocations.filter(({ id, ops }) => !shown.has(`${id} ${ops}`));
-      if (shown.size > 0 && fresh.length === 0) return;
-      for (const { id, ops } of fresh) shown.add(`${id} ${ops}`);
-      drawOwn(own, record.room.log, route.room);
+    let [drawn, items] = ["", []];
+    const draw = async () => {
+      const { log } = record.room;
+      const state = JSON.stringify([log.equivocations, items.map(({ id }) => id)]);
+      if (state === drawn) return;
+      drawn = state;
+      const found = await Promise.all([ownCards(log, route.room), toldCards(log, items, route.room)]);
+      // Meanwhile there may be more.
+      if (state === drawn) [own, told].forEach((place, at) => replace(place, found[at]));
     };
     draw();
-    drawTold(told, record, route.room);
+    relay.evidence(record.room.id).then((answer) => {
+      items = answer.evidence;
+      draw();
+    }, (error) => {
+      if (error.code !== "room") append(content, [el("p", {}, status("warn", "The relayer does not tell its evidence: ", safe(error.message, 200)))]);
+    });
     return [session.listen(draw)];
   });
 }
 
-async function drawOwn(place, log, room) {
+async function ownCards(log, room) {
   const found = log.equivocations;
   const cards = await Promise.all(found.map(async (fork) => {
     const [a, b] = fork.ops.map((id) => log.op(id));
     return card(writeEvidence(a, b), room, [a.data, b.data]);
   }));
-  replace(place, el("p", { role: "status" }, found.length === 0
+  const words = found.length === 0
     ? status("good", "in what this browser holds no author signed two ops at one place")
-    : status("bad", counted(found.length, "equivocation"), " in what this browser holds")), cards);
+    : status("bad", counted(found.length, "equivocation"), " in what this browser holds");
+  return [el("p", { role: "status" }, words), ...cards];
 }
 
 /** What the relayer has besides. */
-async function drawTold(place, record, room) {
-  try {
-    const { evidence: items } = await relay.evidence(record.room.id);
-    const known = new Set(record.room.log.equivocations.map(({ id }) => id));
-    const others = items.filter(({ id }) => !known.has(id));
-    const cards = await Promise.all(others.map(({ file }) => card(String(file), room)));
-    if (cards.length > 0) replace(place, el("h2", {}, "The relayer has more"), cards);
-  } catch (error) {
-    if (!(error instanceof relay.RelayError) || error.code === "room") return;
-    replace(place, status("warn", "The relayer does not tell its evidence: ", safe(error.message, 200)));
-  }
+async function toldCards(log, items, room) {
+  const known = new Set(log.equivocations.map(({ id }) => id));
+  const others = items.filter(({ id }) => !known.has(id));
+  const cards = await Promise.all(others.map(({ file }) => card(file, room)));
+  return cards.length === 0 ? [] : [el("h2", {}, "The relayer has more"), ...cards];
 }
 
 /**

@@ -10,6 +10,7 @@ import { visibleRows } from "../window.js";
 import { author } from "./digest.js";
 import { safe } from "./safe.js";
 import { status } from "./status.js";
+import { time } from "./time.js";
 
 /** Pixels; the style sheet says the same. */
 const ROW = 56;
@@ -99,11 +100,4 @@ function refusedLine(record, at, refused) {
 /** A transaction in a line: a text as it is, anything else as JSON. */
 function shown(value) {
   return typeof value === "string" ? value : canonical(value);
-}
-
-/** Beyond what a date can be, a number. */
-function time(ts) {
-  const date = new Date(ts);
-  if (Number.isNaN(date.getTime())) return el("span", {}, String(ts));
-  return el("time", { datetime: date.toISOString(), title: date.toISOString() }, date.toISOString().slice(0, 19).replace("T", " "));
 }

@@ -8,7 +8,7 @@ import { safe } from "./safe.js";
 export async function footer(place) {
   const build = el("span", {}, "…");
   replace(place,
-    el("p", {}, "This relayer cannot forge an op: whatever it shows was checked by this browser. It can withhold ops, and it served the page that checks: compare the digests with a second relayer, and with a node of your own."),
+    el("p", {}, "This relayer cannot forge an op: every op shown here was checked by this browser. It can withhold ops, and it served the page that checks: compare the digests with a second relayer, and with a node of your own."),
     el("p", { class: "note" }, build, " · ", el("a", { href: "openapi.json" }, "openapi.json"), " · ", el("a", { href: "crdt.js" }, "crdt.js")));
   try {
     const { name, version, protocol } = await relay.version();

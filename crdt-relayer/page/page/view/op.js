@@ -8,12 +8,13 @@ import { roomLink } from "../route.js";
 import { short } from "../text.js";
 import { bytes } from "./bytes.js";
 import { checkList } from "./checks.js";
-import { author } from "./digest.js";
+import { author, picture } from "./digest.js";
 import { forkedOps } from "./feed.js";
 import { roomFrame } from "./frame.js";
 import { safe } from "./safe.js";
 import { status } from "./status.js";
 import { body, row, table } from "./table.js";
+import { time } from "./time.js";
 
 /** @param {HTMLElement} main @returns {() => void} ends it */
 export function op(main, route, session) {
@@ -96,8 +97,8 @@ function details(op, log, room, own) {
 }
 
 function member(name, value, own) {
-  if (name === "author") return [author(value, own), " ", el("code", { class: "long" }, value)];
-  if (name === "ts") return `${value} (${new Date(value).toISOString()}, as the author claims)`;
+  if (name === "author") return [picture(value, true), " ", el("code", { class: "long" }, value), value === own ? el("span", { class: "you" }, "you") : null];
+  if (name === "ts") return [el("code", {}, String(value)), " ", el("span", { class: "note" }, time(value), ", as the author claims")];
   return el("code", { class: "long" }, canonical(value));
 }
 

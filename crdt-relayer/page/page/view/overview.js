@@ -45,7 +45,7 @@ export function overview(main) {
   let shown = ROOMS_SHOWN;
   const turn = async () => {
     try {
-      const { rooms, next } = await relay.rooms({ limit: shown });
+      const { rooms, next } = await relay.rooms(shown);
       const busy = rooms.filter((item) => item.members > 0).slice(0, DETAILS_MAX);
       const asked = await Promise.all(busy.map((item) => relay.room(item.id).catch(() => undefined)));
       const members = new Map(busy.map((item, at) => [item.id, asked[at]?.members]));

@@ -24,6 +24,6 @@ export const body = () => el("tbody", { role: "rowgroup" });
  */
 export function row(cells, attributes = {}) {
   return el("tr", { role: "row", ...attributes }, cells.map(([name, ...content], at) => (at === 0
-    ? el("th", { scope: "row", role: "rowheader", "data-column": name }, content)
-    : el("td", { role: "cell", "data-column": name }, content))));
+    ? el("th", { scope: "row", role: "rowheader", "data-column": name }, el("div", {}, content))
+    : el("td", { role: "cell", "data-column": name }, el("div", {}, content)))));
 }
