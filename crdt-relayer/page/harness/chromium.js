@@ -1,10 +1,9 @@
 // A Chromium without a window, spoken to over pipes in the DevTools protocol.
 
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-
-import { folder } from "./processes.js";
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 /** Generous: the machine may be busy. */
@@ -19,13 +18,17 @@ export function chromium() {
 
 /** Starts it. It ends with the test. @returns {Promise<Browser>} */
 export async function browser(t) {
+  const profile = mkdtempSync(join(tmpdir(), "crdt-chromium-"));
   const args = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
-    "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe", `--user-data-dir=${folder(t)}`, "about:blank"];
-  const child = spawn(chromium(), args, { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
+    "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe", `--user-data-dir=${profile}`, "about:blank"];
+  const child = spawn(chromium(), args, { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"], detached: true });
   const exited = new Promise((resolve) => child.once("exit", resolve));
   t.after(async () => {
-    child.kill("SIGKILL");
+    // Its helpers too: they are of its group.
+    process.kill(-child.pid, "SIGKILL");
     await exited;
+    // The last of them may still be on its way out of the folder.
+    rmSync(profile, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   });
   return new Browser(child.stdio[3], child.stdio[4], exited);
 }
@@ -108,10 +111,11 @@ class Tab {
     return this.#browser.call(method, params, this.#session);
   }
 
-  /** How large the window is, and which colours are preferred. */
+  /** How large the window is, and which colours are preferred. Nothing moves: what is looked at is there. */
   async look({ width, height, dark }) {
     await this.call("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: false });
-    await this.call("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }] });
+    const features = [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }, { name: "prefers-reduced-motion", value: "reduce" }];
+    await this.call("Emulation.setEmulatedMedia", { features });
   }
 
   /** The value of an expression. */
