@@ -37,10 +37,14 @@ export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** Puts other content into an element. */
+/** Puts other content into an element. Who had the focus on a link has it on the same link again. */
 export function replace(element, ...children) {
+  const focused = element.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   element.replaceChildren();
   append(element, children);
+  if (focused === null) return;
+  const links = [...element.querySelectorAll("a")];
+  links.find((link) => link.getAttribute("href") === focused)?.focus({ preventScroll: true });
 }
 
 /** Changes a text only if it is another one, so that a screen reader is not told of it again. */

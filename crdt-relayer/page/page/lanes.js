@@ -4,25 +4,23 @@
 /** @typedef {{ id: string, author: string, prev: string | null, preds: readonly string[], refs: readonly string[] }} Node */
 
 /**
- * @param {readonly Node[]} ops each after those it names
- * @param {number} most how many of the newest are drawn
- * @returns {{ rows: { op: Node, lane: number, row: number, branch: boolean }[], folded: number, lanes: number,
- *   authors: string[], edges: { from: number, to: number, kind: "prev" | "pred" | "ref",
+ * @param {readonly Node[]} ops each after those it names; the newest of a log
+ * @returns {{ rows: { op: Node, lane: number, row: number, branch: boolean }[], lanes: number, authors: string[],
+ *   edges: { from: number, to: number, kind: "prev" | "pred" | "ref",
  *   fromLane: number, toLane: number }[] }} `branch`: it stands beside an op after the same `prev`. An
- *   edge whose `to` is the number of rows leads to what is folded
+ *   edge whose `to` is the number of rows leads to an op that is not among them
  */
-export function layout(ops, most) {
-  const drawn = ops.slice(Math.max(0, ops.length - most));
+export function layout(ops) {
   const place = new Map();
   const lanes = new Lanes();
-  for (const [at, op] of drawn.entries()) {
+  for (const [at, op] of ops.entries()) {
     const before = op.prev === null ? undefined : place.get(op.prev);
     const { lane, branch } = lanes.of(op, before);
-    place.set(op.id, { op, lane, branch, row: drawn.length - 1 - at });
+    place.set(op.id, { op, lane, branch, row: ops.length - 1 - at });
   }
   const rows = [...place.values()].reverse();
   const edges = rows.flatMap((from) => edgesOf(from, place, rows.length));
-  return { rows, folded: ops.length - drawn.length, lanes: lanes.count, authors: lanes.authors, edges };
+  return { rows, lanes: lanes.count, authors: lanes.authors, edges };
 }
 
 /** Which lane each op takes. */

@@ -210,18 +210,20 @@ test("a long room is checked whole and shown by the rows that are seen", OPTIONS
   const { url } = await relayer(t);
   const key = await SecretKey.generate();
   const ops = [];
-  for (let seq = 0; seq < 40; seq += 1) {
-    const data = Array.from({ length: 50 }, (_, at) => `entry ${seq * 50 + at}`);
+  for (let seq = 0; seq < 210; seq += 1) {
+    const data = Array.from({ length: 10 }, (_, at) => `entry ${seq * 10 + at}`);
     ops.push(await signOp({ room: ROOM, data, seq, prev: ops.at(-1)?.id ?? null, depth: seq + 1, ts: seq }, key));
   }
   await post(httpOf(url), ops);
   const tab = await (await browser(t)).open(`${httpOf(url)}/#/room/main`);
-  await tab.until("document.querySelector('.feed').getAttribute('aria-rowcount') === '2000'");
+  await tab.until("document.querySelector('.feed').getAttribute('aria-rowcount') === '2100'");
   assert.ok((await tab.value("document.querySelectorAll('tr.line').length")) < 40);
-  assert.ok(await tab.value(includes("tr.line", "entry 1999")));
+  assert.ok(await tab.value(includes("tr.line", "entry 2099")));
   await tab.value("document.querySelector('.scroller').scrollTop = 1e9");
   await tab.until("[...document.querySelectorAll('tr.line')].at(-1).textContent.includes('entry 0')");
   assert.ok((await tab.value("document.querySelectorAll('tr.line').length")) < 40);
+  await tab.go("#/room/main/graph");
+  await tab.until("document.querySelectorAll('.graph-rows li[data-op]').length === 200 && document.querySelector('.folded').textContent === '+10 older'");
 });
 
 test("without WebCrypto the bundled arithmetic checks, and the page says so", OPTIONS, async (t) => {
@@ -252,6 +254,16 @@ test("every view fits 360 pixels, can be used by keyboard, and has a contrast th
       assert.deepEqual(await tab.value(FAINT), [], `${hash} ${dark ? "dark" : "light"}`);
     }
   }
+  await tab.go("#/room/main");
+  await tab.until("document.querySelector('tr.line')");
+  assert.ok((await tab.value("document.querySelector('tr.line .mark').getBoundingClientRect().width")) > 60, "the mark is seen at 360 px too");
+  await tab.go("#/");
+  await tab.until("document.querySelector('tbody a')");
+  await tab.value("document.querySelector('tbody a').focus(); document.querySelector('tbody a').dataset.old = ''");
+  await post(httpOf(url), [await first(["another"])]);
+  await tab.until("document.querySelector('tbody a:not([data-old])')");
+  assert.equal(await tab.value("document.activeElement.textContent"), "main", "the focus stays on the link when the table changes");
+
   await tab.go("#/room/main");
   await tab.until("document.querySelector('tr.line')");
   await tab.press("Tab");

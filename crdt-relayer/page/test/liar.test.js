@@ -73,6 +73,7 @@ for (const [what, code, change] of LIES) {
     const event = await seen(({ type }) => type === "refused");
     assert.equal(event.code, code);
     assert.ok(RULES[event.code].length > 0);
+    assert.deepEqual(JSON.parse(JSON.stringify(event.envelope)), JSON.parse(lie));
     const ack = await peer.said(({ type }) => type === "ack");
     assert.deepEqual(ack.except, [{ index: 0, verdict: "rejected", code }]);
     await peer.said(({ type, code: said }) => type === "err" && said === code);

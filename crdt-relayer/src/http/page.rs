@@ -89,6 +89,7 @@ const FILES: &[File] = files! {
     JS "page/lanes.js"
     JS "page/lines.js"
     JS "page/main.js"
+    JS "page/plain.js"
     JS "page/record.js"
     JS "page/relay.js"
     JS "page/route.js"

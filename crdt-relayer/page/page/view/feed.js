@@ -49,6 +49,7 @@ export function feed(record, session) {
     grid.setAttribute("aria-rowcount", String(total));
     // What is being read stays where it is.
     if (scroller.scrollTop > 0 && grown > 0) scroller.scrollTop += grown * ROW;
+    scroller.hidden = total === 0;
     replace(count, total === 0 ? "Nothing was written here yet." : counted(total, "line"));
     draw();
   };

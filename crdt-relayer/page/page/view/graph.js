@@ -12,6 +12,8 @@ import { safe } from "./safe.js";
 import { canonical } from "../../crdt/json.js";
 
 const NEWEST = 200;
+/** Between two pictures, while ops come. */
+const REST_MS = 200;
 /** Pixels; the style sheet says the same of the rows. */
 const ROW = 36;
 const LANE = 18;
@@ -26,22 +28,27 @@ export function graph(main, route, session) {
     const place = el("section", { class: "card" });
     append(content, [place]);
     let drawn = -1;
+    let timer = null;
     const draw = () => {
-      const { log } = record.room;
-      if (log.size === drawn) return;
-      drawn = log.size;
-      replace(place, picture(log, route.room, session.author));
+      timer = null;
+      drawn = record.room.log.size;
+      replace(place, picture(record.room.log, route.room, session.author));
     };
     draw();
-    return [session.listen(draw)];
+    const changed = () => {
+      if (record.room.log.size !== drawn) timer ??= setTimeout(draw, REST_MS);
+    };
+    return [session.listen(changed), () => clearTimeout(timer)];
   });
 }
 
 function picture(log, room, own) {
-  const nodes = log.admitted.map(({ id, head: { author, prev, preds, refs } }) => ({ id, author, prev, preds, refs }));
-  const { rows, edges, folded, lanes, authors } = layout(nodes, NEWEST);
+  const newest = log.admitted.slice(-NEWEST);
+  const folded = log.size - newest.length;
+  const nodes = newest.map(({ id, head: { author, prev, preds, refs } }) => ({ id, author, prev, preds, refs }));
+  const { rows, edges, lanes, authors } = layout(nodes);
   if (rows.length === 0) return [el("h2", {}, "Graph"), el("p", { class: "note" }, "There is no op yet.")];
-  const forked = forkedOps(log);
+  const [forked, heads] = [forkedOps(log), new Set(log.heads)];
   const spaced = matchMedia("(max-width: 52rem)").matches ? LANES_SPACED.narrow : LANES_SPACED.wide;
   const lane = lanes > spaced ? (LANE * spaced) / lanes : LANE;
   const x = (at) => Math.round((at + 0.75) * lane * 10) / 10;
@@ -50,7 +57,7 @@ function picture(log, room, own) {
   const lines = edges.map((edge) => svg("path", { class: `edge ${edge.kind}`, d: curve({ x: x(edge.fromLane), y: y(edge.from) }, { x: x(edge.toLane), y: y(edge.to) }) }));
   const marks = rows.map(({ op, lane: at, row }) => node(op, x(at), y(row), forked.has(op.id)));
   const drawing = svg("svg", { class: "graph-picture", width, height: (rows.length + (folded > 0 ? 1 : 0)) * ROW, "aria-hidden": "true" }, lines, marks);
-  const list = el("ol", { class: "graph-rows" }, rows.map(({ op }) => graphRow(log.op(op.id), room, own, forked.has(op.id), log)),
+  const list = el("ol", { class: "graph-rows" }, rows.map(({ op }) => graphRow(log.op(op.id), { room, own, isForked: forked.has(op.id), isHead: heads.has(op.id) })),
     folded > 0 ? el("li", { class: "folded" }, `+${folded.toLocaleString("en")} older`) : null);
   const keys = new Set(authors).size;
   return [
@@ -85,7 +92,7 @@ function node(op, x, y, isForked) {
   return dot;
 }
 
-function graphRow(op, room, own, isForked, log) {
+function graphRow(op, { room, own, isForked, isHead }) {
   const { author: key, seq, preds } = op.head;
   const [first = op.data] = op.entries;
   const text = typeof first === "string" ? first : canonical(first);
@@ -95,5 +102,5 @@ function graphRow(op, room, own, isForked, log) {
       el("code", {}, short(op.id)), author(key, own), el("span", { class: "note" }, `#${seq}`),
       isForked ? el("span", { class: "fork-text" }, "◆ fork") : null, merged,
       el("span", { class: "graph-what" }, safe(text, 80)),
-      log.heads.includes(op.id) ? el("span", { class: "head-text" }, "head") : null));
+      isHead ? el("span", { class: "head-text" }, "head") : null));
 }

@@ -3,6 +3,7 @@
 import { canonical } from "../../crdt/json.js";
 import { checkAlone, checkParents } from "../checks.js";
 import { append, el, replace } from "../dom.js";
+import { PLAIN } from "../plain.js";
 import * as relay from "../relay.js";
 import { roomLink } from "../route.js";
 import { short } from "../text.js";
@@ -77,6 +78,7 @@ async function showRefused(content, record, { code, id, text }) {
   append(content, [
     el("section", { class: "card refused" }, el("h2", {}, status("bad", `Refused by rule ${code}`)),
       el("p", {}, "The relayer sent this op, and this browser did not take it. It is not in the log; what it says is not to be believed."),
+      el("p", {}, el("strong", {}, PLAIN[code] ?? "")),
       id ? el("p", {}, "It calls itself ", el("code", { class: "long" }, id)) : null,
       list ? checkList(list) : null),
     text === null ? null : el("section", { class: "card" }, el("h2", {}, "What was sent"), bytes(`refused-${code}.op`, text)),

@@ -42,7 +42,7 @@ export function overview(main) {
   const rows = body();
   const note = el("p", { class: "note", role: "status" }, "Asking for the rooms …");
   const more = el("button", { type: "button", hidden: true }, "More rooms");
-  let shown = ROOMS_SHOWN;
+  let [shown, drawn] = [ROOMS_SHOWN, ""];
   const turn = async () => {
     try {
       const { rooms, next } = await relay.rooms(shown);
@@ -50,7 +50,10 @@ export function overview(main) {
       const asked = await Promise.all(busy.map((item) => relay.room(item.id).catch(() => undefined)));
       const members = new Map(busy.map((item, at) => [item.id, asked[at]?.members]));
       for (const item of rooms) if (item.members === 0) members.set(item.id, []);
-      replace(rows, rooms.map((item) => roomRow(item, members.get(item.id))));
+      const state = JSON.stringify([rooms, asked]);
+      // What is the same stays, and with it what somebody selects.
+      if (state !== drawn) replace(rows, rooms.map((item) => roomRow(item, members.get(item.id))));
+      drawn = state;
       more.hidden = next === null || shown >= 1_000;
       replace(note, rooms.length === 0 ? "There is no room yet. One comes into being with its first op." : `${counted(rooms.length, "room")}${next === null ? "" : ", and more"}`);
     } catch (error) {

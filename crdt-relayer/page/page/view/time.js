@@ -7,5 +7,5 @@ export function time(ms) {
   const date = new Date(ms);
   if (Number.isNaN(date.getTime())) return el("span", {}, String(ms));
   const text = date.toISOString();
-  return el("time", { datetime: text, title: text }, `${text.slice(0, 19).replace("T", " ")} UTC`);
+  return el("time", { datetime: text, title: text }, el("span", { class: "day" }, `${text.slice(0, 10)} `), `${text.slice(11, 19)} UTC`);
 }
