@@ -15,6 +15,20 @@ function address() {
   return url.href;
 }
 
+/** Why a connection ended, where the code alone says little. */
+const REASONS = {
+  auth: "the relayer lets in only keys that it knows",
+  strikes: "too much that was sent breaks a rule",
+  silence: "the relayer fell silent",
+  slow: "the relayer takes nothing",
+  version: "the relayer speaks another version of the protocol",
+};
+
+/** A peer may give any reason. */
+function reasonOf({ reason, code }) {
+  return Object.hasOwn(REASONS, reason) ? REASONS[reason] : reason || `code ${code}`;
+}
+
 /** The connection and the rooms that were opened. */
 export class Session {
   #client = null;
@@ -73,7 +87,7 @@ export class Session {
   #event(event) {
     if (event.type === "connected") [this.state, this.why] = ["connected", ""];
     else if (event.type === "disconnected" && this.state !== "failed") {
-      [this.state, this.why] = ["lost", event.reason || `code ${event.code}`];
+      [this.state, this.why] = ["lost", reasonOf(event)];
     } else if (event.type === "failed") [this.state, this.why] = ["failed", event.error.message];
     this.#records.get(event.room)?.event(event);
     this.#changed();
