@@ -106,6 +106,7 @@ async fn who_is_connected_is_a_member_and_stands_as_it_does() {
     assert_eq!((&row["side"], &row["author"]), (&"accepted".into(), &Value::Null));
     assert!(row["agent"].as_str().unwrap().starts_with("crdt-node/"), "{row}");
     assert!(row["since"].as_str().unwrap().ends_with('Z'), "{row}");
+    assert!(row["heard"].as_str().unwrap().ends_with('Z'), "{row}");
     assert_eq!((&row["ahead"], &row["behind"]), (&0.into(), &0.into()));
     alice.stop();
     while server.get("/v1/rooms").await.json()["rooms"][0]["members"] != 0 {

@@ -268,3 +268,15 @@ enum Other {
     NewOps,
     OpsAskedForLater,
 }
+
+#[test]
+fn when_ops_or_heads_of_a_peer_came_last_is_told() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    assert_eq!(of(&client, Span::from_ms(0)).heard, None);
+    let op = entry(&Author::new(1), &[], "1");
+    client.say_at(Timestamp::from_ms(70), &ops(&[&op]));
+    assert_eq!(of(&client, Span::from_ms(90)).heard, Some(Timestamp::from_ms(70)));
+    client.say_at(Timestamp::from_ms(80), &heads(&[&op], 1));
+    assert_eq!(of(&client, Span::from_ms(90)).heard, Some(Timestamp::from_ms(80)));
+}
