@@ -73,6 +73,14 @@ test("a node, a client and the page hold the same after each wrote", OPTIONS, as
   for (const words of ["12.50", "from the client", "from the page"]) assert.ok(await tab.value(includes(".feed", words)), words);
   await tab.until(`[...document.querySelectorAll("[data-member] .digest")].length >= 4 && [...document.querySelectorAll("[data-member]")].every((row) => row.querySelector("[data-column=Set] .digest")?.dataset.digest === "${set}")`);
 
+  // Digests that somebody has from elsewhere.
+  for (const [given, words] of [[status.set, "the same set of ops"], [status.log, "the same log"], ["0".repeat(64), "not what this browser holds"], ["<b>", "a digest has 64 digits"]]) {
+    await tab.value(`document.querySelector(".compare input").value = ""`);
+    await tab.type(".compare input", given);
+    await tab.press("Enter");
+    await tab.until(includes(".compare [role=status]", words));
+  }
+
   // Everything again, with the numbers of crdt-node.
   await tab.go("#/room/main/verify");
   await tab.until("document.querySelector('button.primary') && !document.querySelector('button.primary').disabled");

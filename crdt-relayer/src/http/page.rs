@@ -103,6 +103,7 @@ const FILES: &[File] = files! {
     JS "page/view/bytes.js"
     JS "page/view/checks.js"
     JS "page/view/digest.js"
+    JS "page/view/digests.js"
     JS "page/view/evidence.js"
     JS "page/view/feed.js"
     JS "page/view/files.js"

@@ -1,7 +1,8 @@
-// A room as it lives: who holds what, what is written, and a form to write.
+// A room as it lives: who holds what, what is written, and forms to write and to compare.
 
 import { append } from "../dom.js";
 import { board } from "./board.js";
+import { compareForm } from "./digests.js";
 import { feed } from "./feed.js";
 import { roomFrame } from "./frame.js";
 import { writeForm } from "./write.js";
@@ -9,8 +10,9 @@ import { writeForm } from "./write.js";
 /** @param {HTMLElement} main @returns {() => void} ends it */
 export function room(main, route, session) {
   return roomFrame(main, route, session, (content, record) => {
-    const parts = [board(record, session), feed(record, session)];
-    append(content, [parts[0].element, writeForm(record, session), parts[1].element]);
+    const parts = [board(record, session), feed(record, session), compareForm(record, session)];
+    const [who, lines, compare] = parts.map((part) => part.element);
+    append(content, [who, writeForm(record, session), lines, compare]);
     return parts.map((part) => part.end);
   });
 }
