@@ -21,6 +21,11 @@ export class RoomRecord {
   #headsOf = new Map();
   /** The same lie told again is one lie. */
   #refusals = new Set();
+  /** "author prev" -> the first op there that came */
+  #places = new Map();
+  #forks = new Set();
+  /** Ids of ops that share their place in a chain with another: their author is proved to lie. @type {Set<string>} */
+  forked = new Set();
 
   constructor() {
     /** @type {import("../crdt/room.js").Room} */
@@ -37,12 +42,28 @@ export class RoomRecord {
     this.ended = false;
   }
 
+  /** Places at which a chain forks. @returns {number} */
+  get forks() {
+    return this.#forks.size;
+  }
+
+  #place({ id, head: { author, prev } }) {
+    const place = `${author} ${prev}`;
+    const first = this.#places.get(place);
+    if (first === undefined) this.#places.set(place, id);
+    else {
+      this.#forks.add(place);
+      this.forked.add(first).add(id);
+    }
+  }
+
   /** @param {import("../crdt/room.js").Room} room @param {() => void} changed */
   async follow(room, changed) {
     this.room = room;
     changed();
     for await (const op of room.ops()) {
       this.withheld.delete(op.id);
+      this.#place(op);
       if (op.entries.length === 0) this.rows.push({ op, index: -1 });
       for (const index of op.entries.keys()) this.rows.push({ op, index });
       changed();

@@ -99,7 +99,12 @@ export class Session {
    * @returns {Promise<RoomRecord>}
    */
   open(name) {
-    if (!this.#opening.has(name)) this.#opening.set(name, this.#open(name));
+    if (!this.#opening.has(name)) {
+      const opening = this.#open(name);
+      this.#opening.set(name, opening);
+      // Whoever asks again gets another try.
+      opening.catch(() => this.#opening.delete(name));
+    }
     return this.#opening.get(name);
   }
 

@@ -12,6 +12,7 @@ import { compare } from "../page/compare.js";
 import { glyph, SIDE } from "../page/glyph.js";
 import { layout } from "../page/lanes.js";
 import { PLAIN } from "../page/plain.js";
+import { RoomRecord } from "../page/record.js";
 import { parseRoute, roomLink } from "../page/route.js";
 import { beginning, pieces, short } from "../page/text.js";
 import { verifyFile } from "../page/verification.js";
@@ -160,6 +161,38 @@ test("an address names a view, and whatever else it says is nothing", () => {
   for (const hash of ["#/room/", "#/room/MAIN", "#/room/<b>", "#/room/main/op/x", "#/room/main/constructor", "#/room/main/graph/x", `#/room/main/op/${id}/x`, "#/x"]) {
     assert.equal(parseRoute(hash).view, "unknown", hash);
   }
+});
+
+/** What a record makes of these ops, given as a room gives them. */
+async function recorded(ops, events = []) {
+  const log = new Log(ROOM);
+  for (const one of ops) log.insert(one);
+  const record = new RoomRecord();
+  await record.follow({ log, name: "main", async *ops() { yield* log.admitted; } }, () => {});
+  for (const event of events) record.event(event);
+  return { log, record };
+}
+
+test("every op beside another one at its place is marked, and each place is one fork", async () => {
+  const key = await SecretKey.generate();
+  const root = await signOp(draft(), key);
+  const ops = [root];
+  for (const word of ["a", "b", "c"]) ops.push(await signOp(draft({ data: [word], seq: 1, prev: root.id, depth: 2 }), key));
+  ops.push(await signOp(draft({ data: ["d"], seq: 2, prev: ops[1].id, depth: 3 }), key), await signOp(draft(), await SecretKey.generate()));
+  const { log, record } = await recorded(ops);
+  assert.deepEqual([record.forks, log.equivocations.length], [1, 1]);
+  assert.deepEqual(record.forked, new Set(ops.slice(1, 4).map(({ id }) => id)));
+  assert.equal(record.rows.length, 6);
+  assert.deepEqual([record.headsOf(log.set), record.headsOf("00".repeat(32))], [log.heads.length, null]);
+});
+
+test("a lie that is told again is counted once, and the number of those kept is bounded", async () => {
+  const lie = (at) => ({ type: "refused", id: "00".repeat(32), code: "data", envelope: { at } });
+  const { record } = await recorded([], [lie(1), lie(1), lie(2), { type: "withheld", ids: ["x"] }]);
+  assert.deepEqual([record.refusedCount, record.refused.map(({ number, text }) => [number, text])], [2, [[1, '{"at":1}'], [2, '{"at":2}']]]);
+  assert.deepEqual([...record.withheld], ["x"]);
+  for (let at = 3; at < 1_000; at += 1) record.event(lie(at));
+  assert.deepEqual([record.refusedCount, record.refused.length, record.rows.length], [999, 256, 256]);
 });
 
 test("each rule is also told in plain words", () => {

@@ -11,6 +11,8 @@ import { body, row, table } from "./table.js";
 
 const EVERY_MS = 1_000;
 const ROWS_MAX = 200;
+/** Between two drawings, while ops come. */
+const REST_MS = 200;
 const SIGN = { agree: "good", lagging: "warn", diverging: "bad" };
 const COLUMNS = ["Who", "Key", "Last heard", "Set", "Heads", "Lag"];
 
@@ -43,7 +45,14 @@ export function board(record, session) {
     show();
   };
   show();
-  const ends = [relay.repeat(turn, EVERY_MS), session.listen(show)];
+  let timer = null;
+  const soon = () => {
+    timer ??= setTimeout(() => {
+      timer = null;
+      show();
+    }, REST_MS);
+  };
+  const ends = [relay.repeat(turn, EVERY_MS), session.listen(soon), () => clearTimeout(timer)];
   const element = el("section", { class: "card", "aria-label": "Convergence board" }, el("h2", {}, "Who holds what"),
     table("Equal pictures are equal sets. Keys in this table are those the relayer says were proved to it.", COLUMNS, rows), note);
   return { element, end: () => ends.forEach((end) => end()) };

@@ -14,6 +14,9 @@ import { safe } from "./safe.js";
 import { status } from "./status.js";
 import { body, row, table } from "./table.js";
 
+/** Side by side at most; the others are counted. */
+const SHOWN = 50;
+
 /** @param {HTMLElement} main @returns {() => void} ends it */
 export function evidence(main, route, session) {
   return roomFrame(main, route, session, (content, record) => {
@@ -24,7 +27,7 @@ export function evidence(main, route, session) {
     let [drawn, items] = ["", []];
     const draw = async () => {
       const { log } = record.room;
-      const state = JSON.stringify([log.equivocations, items.map(({ id }) => id)]);
+      const state = `${record.forks} ${record.forked.size} ${items.length}`;
       if (state === drawn) return;
       drawn = state;
       const found = await Promise.all([ownCards(log, route.room), toldCards(log, items, route.room)]);
@@ -44,21 +47,22 @@ export function evidence(main, route, session) {
 
 async function ownCards(log, room) {
   const found = log.equivocations;
-  const cards = await Promise.all(found.map(async (fork) => {
+  const cards = await Promise.all(found.slice(0, SHOWN).map(async (fork) => {
     const [a, b] = fork.ops.map((id) => log.op(id));
     return card(writeEvidence(a, b), room, [a.data, b.data]);
   }));
   const words = found.length === 0
     ? status("good", "in what this browser holds no author signed two ops at one place")
     : status("bad", counted(found.length, "equivocation"), " in what this browser holds");
-  return [el("p", { role: "status" }, words), ...cards];
+  const more = found.length > SHOWN ? el("p", { class: "note" }, `and ${(found.length - SHOWN).toLocaleString("en")} more`) : null;
+  return [el("p", {}, words), ...cards, more];
 }
 
 /** What the relayer has besides. */
 async function toldCards(log, items, room) {
   const known = new Set(log.equivocations.map(({ id }) => id));
   const others = items.filter(({ id }) => !known.has(id));
-  const cards = await Promise.all(others.map(({ file }) => card(file, room)));
+  const cards = await Promise.all(others.slice(0, SHOWN).map(({ file }) => card(file, room)));
   return cards.length === 0 ? [] : [el("h2", {}, "The relayer has more"), ...cards];
 }
 

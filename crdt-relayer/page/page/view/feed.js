@@ -29,15 +29,15 @@ export function feed(record, session) {
   const grid = el("table", { class: "feed" }, el("caption", { class: "unseen" }, "Transactions, newest first"),
     el("thead", { class: "unseen" }, el("tr", {}, columns.map((name) => el("th", { scope: "col" }, name)))), rows);
   const scroller = el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Transactions, newest first" }, grid);
-  const count = el("p", { class: "note", role: "status" });
-  let [total, drawn, forked] = [0, "", new Set()];
+  const count = el("p", { class: "note" });
+  let [total, drawn] = [0, ""];
   const draw = () => {
     const seen = visibleRows({ total, row: ROW, top: scroller.scrollTop, height: scroller.clientHeight });
-    const state = `${total} ${seen.first} ${seen.end} ${forked.size}`;
+    const state = `${total} ${seen.first} ${seen.end} ${record.forked.size}`;
     if (state === drawn) return;
     drawn = state;
     const shown = [];
-    for (let at = seen.first; at < seen.end; at += 1) shown.push(line(record, total - 1 - at, forked, session.author));
+    for (let at = seen.first; at < seen.end; at += 1) shown.push(line(record, total - 1 - at, session.author));
     before.firstChild.style.setProperty("height", `${seen.before}px`);
     after.firstChild.style.setProperty("height", `${seen.after}px`);
     replace(rows, before, shown, after);
@@ -45,7 +45,6 @@ export function feed(record, session) {
   const update = () => {
     const grown = record.rows.length - total;
     total = record.rows.length;
-    forked = forkedOps(record.room.log);
     grid.setAttribute("aria-rowcount", String(total));
     // What is being read stays where it is.
     if (scroller.scrollTop > 0 && grown > 0) scroller.scrollTop += grown * ROW;
@@ -68,18 +67,13 @@ export function feed(record, session) {
   };
 }
 
-/** Ids of ops by which an author is proved to lie. */
-export function forkedOps(log) {
-  return new Set(log.equivocations.flatMap(({ ops }) => ops));
-}
-
-function line(record, at, forked, own) {
+function line(record, at, own) {
   const entry = record.rows[at];
-  return entry.refused ? refusedLine(record, at, entry.refused) : admittedLine(record, at, entry, forked, own);
+  return entry.refused ? refusedLine(record, at, entry.refused) : admittedLine(record, at, entry, own);
 }
 
-function admittedLine(record, at, { op, index }, forked, own) {
-  const isFork = forked.has(op.id);
+function admittedLine(record, at, { op, index }, own) {
+  const isFork = record.forked.has(op.id);
   const text = index < 0 ? `(${op.head.kind}) ${canonical(op.data)}` : shown(op.entries[index]);
   return el("tr", { class: isFork ? "line forked" : "line", "data-op": op.id, "aria-rowindex": at + 1 },
     el("td", { class: "mark" }, isFork ? status("bad", "equivocation") : status("good", "checked")),

@@ -18,7 +18,7 @@ const TABS = [["room", "Live"], ["graph", "Graph"], ["evidence", "Evidence"], ["
  * @returns {() => void} ends it
  */
 export function roomFrame(main, { room, view }, session, fill) {
-  const state = el("div", { class: "room-state", role: "status" });
+  const state = el("div", { class: "room-state" });
   const content = el("div", { class: "content" }, el("p", { class: "note" }, "Opening the room …"));
   const tabs = TABS.map(([tab, words]) => el("a", { href: tab === "room" ? roomLink(room) : roomLink(room, tab), "aria-current": tab === view ? "page" : null }, words));
   replace(main,
@@ -50,7 +50,7 @@ function summary(record, session) {
   if (record.refusedCount > 0) parts.push(status("bad", counted(record.refusedCount, "op was", "ops were"), " refused here"));
   if (log.parked.length > 0) parts.push(status("warn", counted(log.parked.length, "op waits", "ops wait"), " for ops that did not come"));
   if (record.withheld.size > 0) parts.push(status("bad", "the relayer named ", counted(record.withheld.size, "op"), " and does not send ", record.withheld.size === 1 ? "it" : "them"));
-  const forks = log.equivocations.length;
+  const { forks } = record;
   if (forks > 0) parts.push(status("bad", el("a", { href: roomLink(record.room.name, "evidence") }, counted(forks, "equivocation"))));
   return parts;
 }

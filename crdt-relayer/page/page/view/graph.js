@@ -6,7 +6,6 @@ import { layout } from "../lanes.js";
 import { roomLink } from "../route.js";
 import { counted, short } from "../text.js";
 import { author } from "./digest.js";
-import { forkedOps } from "./feed.js";
 import { roomFrame } from "./frame.js";
 import { safe } from "./safe.js";
 import { canonical } from "../../crdt/json.js";
@@ -27,28 +26,29 @@ export function graph(main, route, session) {
   return roomFrame(main, route, session, (content, record) => {
     const place = el("section", { class: "card" });
     append(content, [place]);
-    let drawn = -1;
+    let drawn = "";
+    const state = () => `${record.room.log.size} ${record.forked.size}`;
     let timer = null;
     const draw = () => {
       timer = null;
-      drawn = record.room.log.size;
-      replace(place, picture(record.room.log, route.room, session.author));
+      drawn = state();
+      replace(place, picture(record, session.author));
     };
     draw();
     const changed = () => {
-      if (record.room.log.size !== drawn) timer ??= setTimeout(draw, REST_MS);
+      if (state() !== drawn) timer ??= setTimeout(draw, REST_MS);
     };
     return [session.listen(changed), () => clearTimeout(timer)];
   });
 }
 
-function picture(log, room, own) {
+function picture({ room: { log, name: room }, forked }, own) {
   const newest = log.admitted.slice(-NEWEST);
   const folded = log.size - newest.length;
   const nodes = newest.map(({ id, head: { author, prev, preds, refs } }) => ({ id, author, prev, preds, refs }));
   const { rows, edges, lanes, authors } = layout(nodes);
   if (rows.length === 0) return [el("h2", {}, "Graph"), el("p", { class: "note" }, "There is no op yet.")];
-  const [forked, heads] = [forkedOps(log), new Set(log.heads)];
+  const heads = new Set(log.heads);
   const spaced = matchMedia("(max-width: 52rem)").matches ? LANES_SPACED.narrow : LANES_SPACED.wide;
   const lane = lanes > spaced ? (LANE * spaced) / lanes : LANE;
   const x = (at) => Math.round((at + 0.75) * lane * 10) / 10;

@@ -10,7 +10,6 @@ import { short } from "../text.js";
 import { bytes } from "./bytes.js";
 import { checkList } from "./checks.js";
 import { author, picture } from "./digest.js";
-import { forkedOps } from "./feed.js";
 import { roomFrame } from "./frame.js";
 import { safe } from "./safe.js";
 import { status } from "./status.js";
@@ -60,7 +59,7 @@ async function show(content, record, id, own) {
   const other = op && op.id !== id;
   const all = other ? [{ name: "Asked for", verdict: "bad", words: `the relayer gave another op: ${op.id}`, code: "id" }, ...checks] : checks;
   const found = [...all, checkParents(op, log)];
-  const forked = op && forkedOps(log).has(op.id);
+  const forked = op && record.forked.has(op.id);
   replace(content, [
     el("section", { class: "card" }, el("h2", {}, "Op ", el("code", { class: "long" }, id)),
       held ? null : el("p", {}, status("warn", "This op is not in the log of this browser: the relayer was asked for it now.")),

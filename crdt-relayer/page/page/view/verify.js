@@ -51,12 +51,17 @@ export function verifyAll(main, route, session) {
 export function run(file, all, place, finished = () => {}) {
   const bar = el("progress", all === null ? {} : { max: all, value: 0 });
   const words = el("span", { class: "figure" }, "Checking …");
+  // A screen reader waits for the end.
+  place.setAttribute("aria-busy", "true");
   replace(place, el("p", { class: "progress" }, bar, " ", words));
   const { result, stop } = verify(file, (ops) => {
     if (all !== null) bar.value = ops;
     words.textContent = all === null ? counted(ops, "op") : `${ops.toLocaleString("en")} of ${counted(all, "op")}`;
   });
-  result.then((found) => replace(place, outcome(found)), (error) => replace(place, status("bad", "It could not be verified: ", safe(error.message, 300)))).finally(finished);
+  result.then((found) => replace(place, outcome(found)), (error) => replace(place, status("bad", "It could not be verified: ", safe(error.message, 300)))).finally(() => {
+    place.removeAttribute("aria-busy");
+    finished();
+  });
   return stop;
 }
 
