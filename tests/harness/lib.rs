@@ -14,6 +14,8 @@ pub mod flood;
 pub mod fuzz;
 pub mod http;
 pub mod liar;
+pub mod light;
+pub mod load;
 pub mod nats;
 pub mod process;
 pub mod sim;

@@ -18,7 +18,10 @@ pub const WAIT_MAX: Duration = Duration::from_mins(2);
 pub fn program(name: &str) -> PathBuf {
     static BUILD: Once = Once::new();
     let test = std::env::current_exe().unwrap();
-    let folder = test.ancestors().nth(2).unwrap().to_owned();
+    let folder = test.parent().unwrap();
+    // Tests are in a folder beside the programs.
+    let folder =
+        if folder.ends_with("deps") { folder.parent().unwrap() } else { folder }.to_owned();
     BUILD.call_once(|| {
         // `cargo test` builds the programs' libraries, but not always the programs.
         let release = folder.ends_with("release").then_some("--release");

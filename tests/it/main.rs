@@ -19,6 +19,7 @@ mod relayers;
 mod restart;
 mod routes;
 mod settings;
+mod siege;
 mod simulation;
 mod sneakernet;
 mod sync;

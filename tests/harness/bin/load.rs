@@ -1,0 +1,148 @@
+//! Measures a relayer: `cargo run --release -p crdt-tests --bin load`. See `docs/PERFORMANCE.md`,
+//! "The whole way".
+#![expect(clippy::print_stdout, reason = "a program that reports")]
+
+use std::io;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use crdt_tests::load::{Kind, bare, idle, raise_files, room, siege, weather};
+use serde_json::{Value, json};
+
+/// Measures a relayer beside a server that only passes on what it gets.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Idle connections; 0 leaves them out
+    #[arg(long, default_value_t = 5_000)]
+    idle: u32,
+    /// Members of the room; 0 leaves it out
+    #[arg(long, default_value_t = 1_000)]
+    members: u32,
+    /// Ops a second
+    #[arg(long, default_value_t = 100)]
+    rate: u32,
+    /// For so many seconds
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+    /// How often; each time both servers in turns
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+    /// Besiege a relayer instead, for --seconds, beside 50 members
+    #[arg(long)]
+    attack: bool,
+    /// Attackers from each address
+    #[arg(long, default_value_t = 20)]
+    attackers: u32,
+    /// Leave this attack out, by its name; repeatable
+    #[arg(long)]
+    without: Vec<String>,
+    /// Print one JSON object for each run
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The server that only passes on
+    #[command(hide = true)]
+    Bare,
+    /// The attackers
+    #[command(hide = true)]
+    Besiege {
+        /// The server
+        server: std::net::SocketAddr,
+        /// The room
+        room: String,
+        /// Attackers from each address
+        attackers: u32,
+        /// For so long
+        seconds: u64,
+        /// Attacks to leave out
+        without: Vec<String>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let args = Args::parse();
+    match &args.command {
+        Some(Command::Bare) => return bare::serve(|ready| println!("{ready}")).await,
+        Some(Command::Besiege { server, room, attackers, seconds, without }) => {
+            let mut attacks = siege::Attack::ALL.to_vec();
+            attacks.retain(|attack| !without.iter().any(|word| word == attack.word()));
+            let siege = siege::begin(*server, room, &attacks, *attackers);
+            tokio::time::sleep(Duration::from_secs(*seconds)).await;
+            let rows = siege.end().await.all();
+            let rows: Vec<Value> = rows.into_iter().map(|row| json!(row)).collect();
+            println!("{}", json!({"event": "besieged", "ends": rows}));
+            return Ok(());
+        }
+        None => raise_files(),
+    }
+    for run in 1..=args.runs {
+        let report = if args.attack { attacked(&args).await? } else { measured(&args).await? };
+        if args.json {
+            println!("{report}");
+        } else {
+            println!("run {run}");
+            shown(&report, 1);
+        }
+    }
+    Ok(())
+}
+
+/// Prints each figure on a line.
+fn shown(report: &Value, depth: usize) {
+    for (name, value) in report.as_object().into_iter().flatten() {
+        if value.is_object() {
+            println!("{:indent$}{name}", "", indent = depth * 2);
+            shown(value, depth + 1);
+        } else {
+            println!("{:indent$}{name:28} {value}", "", indent = depth * 2);
+        }
+    }
+}
+
+async fn measured(args: &Args) -> io::Result<Value> {
+    let plan = room::Plan { members: args.members, rate: args.rate, seconds: args.seconds };
+    let mut report = json!({});
+    let mut cpu = Vec::new();
+    for (kind, name) in [(Kind::Bare, "bare"), (Kind::Relayer, "relayer")] {
+        if args.idle > 0 {
+            let bytes = idle::bytes_per_connection(kind, args.idle).await?;
+            report[name]["bytes_per_idle_connection"] = json!(bytes.round());
+        }
+        if args.members > 0 {
+            let mut outcome = room::measure(kind, plan).await?;
+            report[name]["deliveries"] = json!(outcome.latencies.len());
+            report[name]["ops_per_s"] = json!(rounded(outcome.rate));
+            report[name]["p50_ms"] = json!(outcome.latencies.ms(500));
+            report[name]["p99_ms"] = json!(outcome.latencies.ms(990));
+            report[name]["cpu_us_per_delivery"] = json!(rounded(outcome.cpu_us));
+            cpu.push(outcome.cpu_us);
+        }
+    }
+    if let [bare, relayer] = cpu[..] {
+        report["ratio"] = json!(rounded(relayer / bare));
+    }
+    Ok(report)
+}
+
+async fn attacked(args: &Args) -> io::Result<Value> {
+    let outcome = weather::besieged(args.attackers, &args.without, args.seconds).await?;
+    let ends: Value = outcome.ends;
+    Ok(json!({
+        "p50_ms": {"before": outcome.before.0, "during": outcome.during.0},
+        "p99_ms": {"before": outcome.before.1, "during": outcome.during.1},
+        "deliveries": {"before": outcome.deliveries.0, "during": outcome.deliveries.1},
+        "peak_kib": {"before": outcome.peak_kib.0, "after": outcome.peak_kib.1},
+        "counted": outcome.counted,
+        "ends": ends,
+    }))
+}
+
+fn rounded(figure: f64) -> f64 {
+    (figure * 100.0).round() / 100.0
+}
