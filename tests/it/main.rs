@@ -1,6 +1,7 @@
 //! Real programs, real sockets, real disks.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod autobahn;
 mod backplane;
 mod command_line;
 mod console;
@@ -10,6 +11,7 @@ mod disk;
 mod doctor;
 mod doors;
 mod faults;
+mod frames;
 mod http;
 mod liars;
 mod namespaces;
