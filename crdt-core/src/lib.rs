@@ -21,6 +21,7 @@ pub mod json;
 pub mod key;
 pub mod op;
 pub mod rejection;
+pub mod tally;
 
 mod chain;
 pub mod evidence;

@@ -20,6 +20,7 @@ use crate::own::Signed;
 use crate::rejection::Rejection;
 use crate::room::Room;
 use crate::session::Session;
+use crate::tally::Tally;
 use crate::time::Timestamp;
 
 mod compare;
@@ -73,6 +74,7 @@ pub struct Replica {
     dirty: BTreeSet<RoomId>,
     /// Bytes of parked ops in all rooms.
     parked_bytes: usize,
+    tally: Tally,
     /// Whose chain is the own one where there is no key.
     follows: Option<AuthorId>,
     /// What the key is known to have signed; `None` if the store is taken at its word.
@@ -94,6 +96,7 @@ impl Replica {
             effects: Vec::new(),
             dirty: BTreeSet::new(),
             parked_bytes: 0,
+            tally: Tally::default(),
             follows: None,
             signed: None,
             now: Timestamp::default(),

@@ -13,6 +13,7 @@ use crate::own::Own;
 use crate::reconcile::Items;
 use crate::room::Room;
 use crate::status::{Bounds, Missing, RoomStatus};
+use crate::tally::Tally;
 
 impl Replica {
     /// The author that own transactions are signed as, by this replica or elsewhere.
@@ -23,6 +24,16 @@ impl Replica {
     /// The rooms taken part in.
     pub fn rooms(&self) -> impl Iterator<Item = RoomId> + '_ {
         self.rooms.keys().copied()
+    }
+
+    /// How many rooms are taken part in.
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// What became of the ops that came since the start.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The digest of a room's entries in order. Sorts its whole log.
@@ -53,6 +64,11 @@ impl Replica {
             unsigned: room.unsigned(),
             bounds: bounds(room),
         })
+    }
+
+    /// How many ops are in a room's log.
+    pub fn op_count(&self, room: RoomId) -> u64 {
+        self.rooms.get(&room).map_or(0, |room| room.log.graph().end().number())
     }
 
     /// How many heads a room has.

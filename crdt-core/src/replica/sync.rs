@@ -17,6 +17,7 @@ use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::room::Room;
 use crate::session::{Asked, Incoming, Outgoing, channel};
+use crate::tally::Tally;
 
 impl Replica {
     pub(super) fn peer_down(&mut self, peer: PeerId) {
@@ -217,7 +218,9 @@ impl Replica {
         };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let parked_before = room.log.parked_bytes();
-        let Judged { admitted, except, stored, came, mut missing } = judge(room, ops, store);
+        let judged = judge(room, ops, store);
+        judged.count(&mut self.tally);
+        let Judged { admitted, except, stored, came, mut missing } = judged;
         if let (Some(own), false) = (&mut room.own, admitted.is_empty()) {
             let own_among = admitted.iter().any(|a| a.op.head().author == own.author());
             own.came(now, own_among);
@@ -255,6 +258,7 @@ impl Replica {
 
     /// Answers ops of a room this side takes no part in: one `ack` for each message, whatever it is.
     fn ops_of_no_room(&mut self, peer: PeerId, id: RoomId, ops: usize, grant: Option<u64>) {
+        self.tally.rejected(Rejection::Room, u64::try_from(ops).unwrap_or(u64::MAX));
         let rejection = Some(Rejection::Room);
         let except = (0_u64..).take(ops).map(|index| Exception { index, rejection }).collect();
         self.send(peer, &Message::Ack { room: id, stored: 0, except });
@@ -315,6 +319,19 @@ struct Judged {
     came: Vec<Came>,
     /// Dependencies of those that are parked only now.
     missing: BTreeSet<OpId>,
+}
+
+impl Judged {
+    fn count(&self, tally: &mut Tally) {
+        let of = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let fresh = |came: &&Came| came.verdict == Verdict::Parked && !came.known;
+        tally.stored += of(self.admitted.len());
+        tally.known += of(self.came.iter().filter(|came| came.known).count());
+        tally.parked += of(self.came.iter().filter(fresh).count());
+        for rejection in self.except.iter().filter_map(|exception| exception.rejection) {
+            tally.rejected(rejection, 1);
+        }
+    }
 }
 
 /// Checks each op and takes it into the room's log.

@@ -17,3 +17,4 @@ mod peers;
 mod replication;
 mod standing;
 mod subscriptions;
+mod tally;
