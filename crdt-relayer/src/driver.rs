@@ -19,6 +19,8 @@ use tokio::time::timeout;
 use crate::changes::{Changes, Following};
 use crate::clock::Clock;
 use crate::error::StoreError;
+pub use crate::events::{Events, WhenFull};
+use crate::metrics::Counts;
 use crate::outbound::{Kept, Outbound};
 use crate::share::{Share, Shares, Taken};
 use crate::store::Store;
@@ -36,35 +38,6 @@ const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// Pages read from the store between two looks at the inputs.
 const BATCH_LOADS_MAX: usize = 8;
-
-/// Where a replica tells its user what happened.
-#[derive(Clone, Debug)]
-pub struct Events {
-    /// The channel.
-    pub sender: mpsc::Sender<Event>,
-    /// What happens when nobody reads it.
-    pub when_full: WhenFull,
-}
-
-/// What a replica does while its events are not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// It waits: its user sees everything, and a slow screen slows the log down instead of filling
-    /// the memory.
-    Wait,
-    /// It goes on: others depend on it, and the events are only for information.
-    Drop,
-}
-
-impl Events {
-    /// Tells the user. Whoever listened may have gone; the log goes on.
-    fn tell(&self, event: Event) {
-        match self.when_full {
-            WhenFull::Wait => drop(self.sender.blocking_send(event)),
-            WhenFull::Drop => drop(self.sender.try_send(event)),
-        }
-    }
-}
 
 /// Time for the peers to be told that this replica stops.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
@@ -85,6 +58,7 @@ pub struct Driver {
     shares: Shares,
     peers: Arc<AtomicU64>,
     changes: Changes,
+    counts: Counts,
 }
 
 /// The replica has stopped.
@@ -98,6 +72,16 @@ pub type End = oneshot::Receiver<Result<(), StoreError>>;
 impl Driver {
     /// Starts a replica that was given back all its store kept. Must be called in a tokio runtime.
     pub fn spawn(replica: Replica, store: Store, events: Option<Events>) -> (Self, End) {
+        Self::spawn_counted(replica, store, events, Counts::default())
+    }
+
+    /// The same, for whoever wants to know the numbers.
+    pub fn spawn_counted(
+        replica: Replica,
+        store: Store,
+        events: Option<Events>,
+        counts: Counts,
+    ) -> (Self, End) {
         let changes = Changes::default();
         let (requests, inbox) = mpsc::channel(INPUTS_WAITING_MAX);
         let (ended, end) = oneshot::channel();
@@ -112,16 +96,23 @@ impl Driver {
             looks: Vec::new(),
             clock: Clock::start(),
             changes: changes.clone(),
+            counts: counts.clone(),
         };
         thread::spawn(move || {
             // Nobody may be waiting for the end any more.
             drop(ended.send(task.run(&runtime)));
         });
-        (Self { requests, shares: Shares::default(), peers: Arc::default(), changes }, end)
+        let (shares, peers) = (Shares::default(), Arc::default());
+        (Self { requests, shares, peers, changes, counts }, end)
     }
 
     async fn request(&self, request: Request) -> Result<(), Stopped> {
         self.requests.send(request).await.map_err(|_| Stopped)
+    }
+
+    /// What is counted.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The way in for the frames of a connection.
@@ -240,6 +231,7 @@ struct Task {
     looks: Vec<Query>,
     clock: Clock,
     changes: Changes,
+    counts: Counts,
 }
 
 impl Task {
@@ -248,6 +240,8 @@ impl Task {
             let first = self.next_request(runtime);
             let mut taken = Vec::new();
             let (effects, stop) = self.batch(first, &mut taken)?;
+            self.counts.came(self.replica.tally());
+            self.counts.rooms(self.replica.room_count());
             self.carry_out(effects)?;
             // What they see is on disk.
             let now = self.clock.now();
@@ -332,8 +326,9 @@ impl Task {
         for _ in 0..BATCH_LOADS_MAX {
             let Some(load) = self.loads.pop_front() else { break };
             if self.peers.contains_key(&load.peer) {
-                let loaded = Input::Loaded(self.store.load(load)?);
-                effects.extend(self.replica.handle(now, loaded));
+                let loaded = self.store.load(load)?;
+                self.counts.caught_up(loaded.ops.len());
+                effects.extend(self.replica.handle(now, Input::Loaded(loaded)));
             }
         }
         effects.extend(self.replica.handle(now, Input::Flush));
@@ -342,9 +337,13 @@ impl Task {
 
     fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
         let mut records = effects.iter().filter_map(record).peekable();
-        if records.peek().is_some() {
+        let news = records.peek().is_some();
+        if news {
+            let began = Instant::now();
             self.store.append(records)?;
+            self.counts.committed(began);
         }
+        let began = Instant::now();
         for effect in effects {
             match effect {
                 Effect::Persist(_) => {}
@@ -356,6 +355,7 @@ impl Task {
                 }
                 Effect::Close(peer, reason) => self.close(peer, reason),
                 Effect::Notify(event) => {
+                    self.counts.happened(&event);
                     if let Event::Admitted { room, .. } = &event {
                         self.changes.note(*room);
                     }
@@ -364,6 +364,9 @@ impl Task {
                     }
                 }
             }
+        }
+        if news {
+            self.counts.passed_on(began);
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ mod probe;
 mod problem;
 mod readers;
 mod rooms;
+mod scrape;
 mod submit;
 mod websocket;
 
@@ -35,6 +36,8 @@ use tower_http::compression::CompressionLayer;
 
 use crate::browsers::{self, Guard};
 use crate::driver::{Driver, Stopped};
+use crate::metrics::Metrics;
+use crate::peered::Peered;
 use answer::Answers;
 use digests::Digests;
 use events::Streams;
@@ -43,6 +46,7 @@ use places::Places;
 use probe::Readiness;
 pub(crate) use problem::Problem;
 use readers::Readers;
+use scrape::Scrapes;
 pub use websocket::{Guests, Left, close_for, limited};
 
 /// Looks at the replica at one time, for whoever asks over HTTP. Others wait their turn.
@@ -83,7 +87,7 @@ pub fn app(driver: Driver, service: Service, guard: Guard) -> Router {
 
 /// The routes of a relayer, whose store is at this path.
 pub fn relayer_app(driver: Driver, service: Service, store: Stored, guard: Guard) -> Router {
-    let api = Arc::new(Api::new(driver.clone(), store));
+    let api = Arc::new(Api::new(driver.clone(), store, guard.metrics.clone()));
     let rooms = Router::new()
         .route("/v1/rooms", get(rooms::rooms))
         .route("/v1/rooms/{room}", get(rooms::room))
@@ -96,8 +100,8 @@ pub fn relayer_app(driver: Driver, service: Service, store: Stored, guard: Guard
         .layer(CompressionLayer::new())
         .layer(from_fn(answer::tag_what_is_compressed))
         .route("/readyz", get(probe::readyz))
-        .with_state(api)
-        .route("/metrics", get(probe::metrics).with_state(guard.metrics.clone()));
+        .route("/metrics", get(scrape::metrics))
+        .with_state(api);
     guarded(shared(driver, service).merge(rooms), guard)
 }
 
@@ -125,6 +129,8 @@ pub struct Stored {
     pub path: PathBuf,
     /// Its id.
     pub id: StoreId,
+    /// The relayers that are dialled.
+    pub peered: Peered,
 }
 
 /// What the API of a relayer works with, and how much of it may be used at one time.
@@ -132,6 +138,7 @@ pub struct Stored {
 pub(crate) struct Api {
     driver: Driver,
     readiness: Readiness,
+    scrapes: Scrapes,
     readers: Readers,
     peers: Peers,
     digests: Digests,
@@ -145,10 +152,11 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    fn new(driver: Driver, store: Stored) -> Self {
+    fn new(driver: Driver, store: Stored, metrics: Metrics) -> Self {
         Self {
             readiness: Readiness::of(driver.clone()),
             driver,
+            scrapes: Scrapes::of(metrics, &store),
             readers: Readers::of(store.path),
             peers: Peers::default(),
             digests: Digests::default(),

@@ -1,5 +1,9 @@
-//! What a relayer counts, in the text format of Prometheus.
-//! Source: `docs/OPERATIONS.md`, "Metrics".
+//! What a relayer counts, in the text format of Prometheus. No series is made by what a stranger
+//! sends: labels come from lists of this program, from its settings, or are the largest rooms.
+//! Source: `docs/operations/METRICS.md`.
+
+mod counts;
+mod sampled;
 
 use std::sync::Arc;
 
@@ -9,6 +13,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+pub use counts::{Counts, Timed};
+use sampled::Sampled;
+pub(crate) use sampled::{PeerSample, ROOMS_SHOWN, Sample};
 
 /// A limit that refused somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -57,15 +65,21 @@ pub struct Metrics {
     /// Open connections.
     pub connections: Gauge,
     refused: Family<Limit, Counter>,
+    /// What its driver counts.
+    pub counts: Counts,
+    sampled: Sampled,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("crdt_relayer");
         let (connections, refused) = (Gauge::default(), Family::default());
+        let (counts, sampled) = (Counts::default(), Sampled::default());
+        sampled.register(&mut registry);
         registry.register("connections", "Open connections", connections.clone());
         registry.register("refused", "Refused for a limit, by limit", refused.clone());
-        Self { registry: Arc::new(registry), connections, refused }
+        counts.register(&mut registry);
+        Self { registry: Arc::new(registry), connections, refused, counts, sampled }
     }
 }
 
@@ -78,6 +92,11 @@ impl Metrics {
     /// How often a limit has refused.
     pub fn refusals(&self, limit: Refused) -> u64 {
         self.refused.get_or_create(&Limit { limit }).get()
+    }
+
+    /// Takes over what a relayer was seen to be.
+    pub(crate) fn sampled(&self, sample: &Sample) {
+        self.sampled.set(sample);
     }
 
     /// All of it, in the text format of `OpenMetrics`.

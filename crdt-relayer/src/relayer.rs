@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crdt_core::Replica;
 use crdt_core::effect::Link;
 use crdt_core::id::StoreId;
-use crdt_core::key::EachTime;
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Rooms};
 use tokio::sync::{mpsc, watch};
@@ -21,6 +20,7 @@ use crate::home::{self, HomeError, Lock, STORE_FILE};
 use crate::http::{self, Service, Stored};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::peered::Peered;
 use crate::server::Server;
 use crate::store::Store;
 use crate::tls::{Certificates, TlsError};
@@ -122,13 +122,6 @@ pub fn random() -> Result<[u8; 32], getrandom::Error> {
     Ok(bytes)
 }
 
-/// Where link events go if nobody wants them.
-fn unheard() -> mpsc::Sender<LinkEvent> {
-    let (links, mut inbox) = mpsc::channel(1);
-    tokio::spawn(async move { while inbox.recv().await.is_some() {} });
-    links
-}
-
 impl Relayer {
     /// Starts a relayer.
     ///
@@ -143,7 +136,8 @@ impl Relayer {
         let new_id = StoreId::from_bytes(random().map_err(RelayerError::Random)?);
         let path = data.join(STORE_FILE);
         let store = Store::open(&path, new_id)?;
-        let stored = Stored { path, id: store.id() };
+        let peered = Peered::of(&peers);
+        let stored = Stored { path, id: store.id(), peered: peered.clone() };
         let mut replica = Replica::new(Config {
             store: store.id(),
             agent: concat!("crdt-relayer/", env!("CARGO_PKG_VERSION")).into(),
@@ -151,14 +145,14 @@ impl Relayer {
             key: None,
             seed: random().map_err(RelayerError::Random)?,
             allowed: None,
-            signatures: Arc::new(EachTime),
+            signatures: Arc::new(metrics.counts.timed()),
         });
         store.replay(|record| replica.restore(record).map_err(RelayerError::from))?;
         let server = Server::bind(listen, certificates)
             .await
             .map_err(|source| RelayerError::Listen { address: listen, source })?;
         let (address, url) = (server.address(), server.url());
-        let (driver, ended) = Driver::spawn(replica, store, events);
+        let (driver, ended) = Driver::spawn_counted(replica, store, events, metrics.counts.clone());
         let (running, watch) = watch::channel(true);
         let (online, switch) = watch::channel(true);
         let service = Service {
@@ -170,7 +164,7 @@ impl Relayer {
         let guard = Guard { allowed: browsers, metrics: metrics.clone() };
         let app = http::relayer_app(driver.clone(), service, stored, guard);
         tokio::spawn(server.run(app, Admission::new(limits, metrics), watch));
-        let links = links.unwrap_or_else(unheard);
+        let links = peered.note(links);
         for url in peers {
             let route = Route { url, link: Link::PEERED, dialer: dialer.clone() };
             tokio::spawn(dial::keep(driver.clone(), route, links.clone(), switch.clone()));

@@ -171,6 +171,9 @@ where
         written = reading => written,
         written = writer(write, outgoing, &level) => written,
     };
+    if written.is_slow() {
+        driver.counts().dropped_slow();
+    }
     // A stopped driver has forgotten the peer already.
     let _stopped = driver.disconnected(peer).await;
     Ending { how: how.unwrap_or_else(|| written.ended()), kept: level.kept() }
@@ -188,6 +191,11 @@ enum Written {
 }
 
 impl Written {
+    /// Whether the peer took nothing, or too little, for too long.
+    fn is_slow(self) -> bool {
+        matches!(self, Self::Stalled | Self::Closed(_, "slow"))
+    }
+
     fn ended(self) -> Ended {
         match self {
             Self::Closed(code, reason) => Ended::by_this_side(code, reason),

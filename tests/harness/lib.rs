@@ -16,6 +16,7 @@ pub mod http;
 pub mod liar;
 pub mod light;
 pub mod load;
+pub mod metrics;
 pub mod nats;
 pub mod process;
 pub mod sim;

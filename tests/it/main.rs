@@ -14,6 +14,7 @@ mod faults;
 mod frames;
 mod http;
 mod liars;
+mod metrics;
 mod namespaces;
 mod own_chain;
 mod partition;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crdt_core::Replica;
-use crdt_core::effect::Side;
+use crdt_core::effect::{PeerId, Side};
 use crdt_core::id::{RoomId, SetDigest};
 use crdt_core::standing::{PeerRoom, PeerStatus, Standing};
 use crdt_core::time::Timestamp;
@@ -151,6 +151,16 @@ impl Seen {
             }
         }
         Self(Arc::new(Connections { all, of_room }))
+    }
+
+    /// How many ops a peer has that are not here, at least, and how many of those here it has not
+    /// acknowledged, at most; `None` if it is not connected.
+    pub(crate) fn lag(&self, peer: PeerId) -> Option<(u64, u64)> {
+        let status = self.0.all.iter().find(|status| status.peer == peer && status.store.is_some())?;
+        let sum = |(behind, ahead): (u64, u64), room: &PeerRoom| {
+            (behind.saturating_add(room.behind), ahead.saturating_add(room.ahead))
+        };
+        Some(status.rooms.iter().fold((0, 0), sum))
     }
 
     /// How many use a room.

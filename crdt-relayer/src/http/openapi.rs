@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use super::asked::{Nothing, Parameters};
 use super::problem::ProblemBody;
-use super::{events, evidence, ops, page, probe, rooms, submit};
+use super::{events, evidence, ops, page, probe, rooms, scrape, submit};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,7 +18,7 @@ use super::{events, evidence, ops, page, probe, rooms, submit};
             check what you read. The prose is docs/HTTP.md.",
     ),
     paths(
-        page::page, probe::healthz, probe::readyz, probe::metrics, probe::version, openapi,
+        page::page, probe::healthz, probe::readyz, scrape::metrics, probe::version, openapi,
         rooms::rooms, rooms::room, ops::ops, ops::op, submit::submit, events::events,
         evidence::evidence,
     ),

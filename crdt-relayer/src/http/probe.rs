@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::asked::{Nothing, Parameters};
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Host};
-use crate::driver::{Driver, Stopped};
-use crate::metrics::Metrics;
+use crate::driver::Driver;
 
 /// What a node that listens is, for people; a relayer has a page.
 pub(crate) async fn about(
@@ -54,7 +51,7 @@ impl Readiness {
     }
 
     /// Looks at each condition in turn; the first that does not hold is the answer.
-    async fn check(&self) -> Result<(), Problem> {
+    pub(super) async fn check(&self) -> Result<(), Problem> {
         Ok(self.driver.query(|_| ()).await?)
     }
 }
@@ -98,23 +95,4 @@ pub(crate) async fn version(
         version: host.service.version,
         protocol: crdt_core::head::VERSION,
     })
-}
-
-/// What is counted, for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "relayer", responses(
-    (
-        status = 200,
-        body = String,
-        content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        description = "The text format of OpenMetrics.",
-    ),
-    (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
-))]
-pub(crate) async fn metrics(
-    State(metrics): State<Metrics>,
-    Parameters(Nothing {}): Parameters<Nothing>,
-) -> Result<Response, Problem> {
-    let text = metrics.text().map_err(|_| Stopped)?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(CONTENT_TYPE, kind)], text).into_response())
 }
