@@ -2,7 +2,6 @@
 //! connects to. Everything is looked at beside a running node too, and no lock is kept.
 
 mod home;
-mod http;
 mod link;
 mod store;
 

@@ -1,12 +1,18 @@
 //! Commands and flags. The flags of settings come from their table, so that none is without its
 //! variable and its key in the file.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
+use crdt_relayer::backup::Occupied;
 use crdt_relayer::config::{Kind, SETTINGS, Setting};
+use crdt_relayer::verify::Forks;
+
+use crate::operate::{Folder, Target};
 
 const EXAMPLES: &str = "Examples:
   crdt-relayer                                  listen on 127.0.0.1:8080
@@ -16,6 +22,8 @@ const EXAMPLES: &str = "Examples:
                                                 each setting and where it comes from
   crdt-relayer --backplane nats --nats-url nats://127.0.0.1:4222
                                                 one of several relayers with the same rooms
+  crdt-relayer health                           does it take ops?
+  crdt-relayer backup -o copy.sqlite            a copy of the store, while it runs
 
 Every setting is also an environment variable, as CRDT_RELAYER_SERVER_LISTEN for server.listen.";
 
@@ -32,6 +40,20 @@ pub(crate) enum Wanted {
     Completions(Shell),
     /// Write the manual's pages into a folder.
     Man(PathBuf),
+    /// Ask a relayer whether it takes ops.
+    Health(Target),
+    /// List a relayer's rooms.
+    Rooms(Target),
+    /// Show a relayer's numbers.
+    Stats(Target),
+    /// Check a store, or a copy of one.
+    Verify(Folder, Option<PathBuf>, Forks),
+    /// Copy a store.
+    Backup(Folder, PathBuf),
+    /// Put a copy back.
+    Restore(Folder, PathBuf, Occupied),
+    /// Make a store's file smaller.
+    Compact(Folder),
 }
 
 /// A command line.
@@ -61,7 +83,10 @@ impl Cli {
                 let folder = matches.get_one("output").cloned().unwrap_or_default();
                 Self::plain(Wanted::Man(folder))
             }
-            Some((_, matches)) => Self::of(Wanted::Run, matches),
+            Some((name, matches)) => match operator::wanted(name, matches) {
+                Some(wanted) => Self { json: matches.get_flag("json"), ..Self::plain(wanted) },
+                None => Self::of(Wanted::Run, matches),
+            },
             None => Self::of(Wanted::Run, &matches),
         }
     }
@@ -113,21 +138,25 @@ pub(crate) fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(with_flags(run))
         .subcommand(with_flags(check))
+        .subcommands(operator::commands())
         .subcommands([init, completions, man])
 }
 
 fn with_flags(command: Command) -> Command {
-    let config = Arg::new("config")
+    command.args([config(), json()]).args(SETTINGS.iter().map(flag))
+}
+
+fn config() -> Arg {
+    Arg::new("config")
         .long("config")
         .value_name("FILE")
         .env("CRDT_RELAYER_CONFIG")
         .value_parser(value_parser!(PathBuf))
-        .help("The configuration file (TOML)");
-    let json = Arg::new("json")
-        .long("json")
-        .action(ArgAction::SetTrue)
-        .help("Print one JSON object per line");
-    command.args([config, json]).args(SETTINGS.iter().map(flag))
+        .help("The configuration file (TOML)")
+}
+
+fn json() -> Arg {
+    Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object per line")
 }
 
 fn flag(setting: &'static Setting) -> Arg {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crdt_relayer::backup::BackupError;
 use crdt_relayer::error::StoreError;
 use crdt_relayer::home::HomeError;
 use crdt_relayer::relayer::RelayerError;
@@ -46,6 +47,28 @@ impl From<RelayerError> for Failure {
                 ("everything acknowledged is safe; please report what was printed above", 1)
             }
             RelayerError::Random(_) => ("check that /dev/urandom can be read", 1),
+        };
+        Self { sentence: error.to_string(), hint: hint.into(), code }
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        let (hint, code) = match error {
+            BackupError::Store(error) => return RelayerError::Store(error).into(),
+            BackupError::Home(error) => return RelayerError::Home(error).into(),
+            BackupError::Random(error) => return RelayerError::Random(error).into(),
+            BackupError::Exists(_) => ("nothing is written over; name another file", 3),
+            BackupError::Occupied(_) => {
+                ("name an empty folder with --data, or put the store there aside with --force", 3)
+            }
+            BackupError::Unverified { .. } => (
+                "nothing was changed; try an older backup, or start with an empty folder: members send all again",
+                5,
+            ),
+            BackupError::File { .. } => {
+                ("check that it is there, who may use it, and the space", 3)
+            }
         };
         Self { sentence: error.to_string(), hint: hint.into(), code }
     }

@@ -2,11 +2,11 @@
 
 mod cli;
 mod failure;
+mod operate;
 mod report;
 mod settings;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ use tokio::sync::{mpsc, watch};
 
 use cli::{Cli, Wanted};
 use failure::Failure;
-use settings::Sources;
+use operate::Format;
+use settings::{Sources, default_data};
 
 /// Events that may wait to be printed.
 const EVENTS_WAITING_MAX: usize = 1_024;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
 async fn program() -> ExitCode {
     let Cli { wanted, config: file, json, flags } = Cli::parse();
     let sources = Sources { flags, file };
+    let format = Format::of(json);
     let ended = match wanted {
         Wanted::Run => serve(&sources, json).await,
         Wanted::CheckConfig => check_config(&sources, json),
@@ -68,6 +70,17 @@ async fn program() -> ExitCode {
         Wanted::Man(folder) => {
             clap_mangen::generate_to(cli::command(), folder).map_err(Failure::from)
         }
+        Wanted::Health(target) => operate::health(&target, format).await,
+        Wanted::Rooms(target) => operate::rooms(&target, format).await,
+        Wanted::Stats(target) => operate::stats(&target, format).await,
+        Wanted::Verify(folder, file, forks) => {
+            operate::verify(&folder, file.as_deref(), forks, format)
+        }
+        Wanted::Backup(folder, file) => operate::backup(&folder, &file, format),
+        Wanted::Restore(folder, file, occupied) => {
+            operate::restore(&folder, &file, occupied, format)
+        }
+        Wanted::Compact(folder) => operate::compact(&folder, format),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,14 +121,6 @@ fn dialer(config: &Config) -> Result<Dialer, Failure> {
 /// What a file or variable holds cannot act on the terminal.
 fn safe_lines(text: &str) -> String {
     text.lines().map(safe).collect::<Vec<_>>().join("\n")
-}
-
-fn default_data() -> Result<PathBuf, Failure> {
-    dirs::data_dir().map(|dir| dir.join("crdt-relayer")).ok_or_else(|| Failure {
-        sentence: "this user has no data folder".into(),
-        hint: "name a folder with --data DIR".into(),
-        code: 3,
-    })
 }
 
 async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {

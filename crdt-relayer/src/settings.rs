@@ -40,6 +40,15 @@ impl Sources {
     }
 }
 
+/// The folder of a relayer to which none was given.
+pub(crate) fn default_data() -> Result<PathBuf, Failure> {
+    dirs::data_dir().map(|dir| dir.join("crdt-relayer")).ok_or_else(|| Failure {
+        sentence: "this user has no data folder".into(),
+        hint: "name a folder with --data DIR".into(),
+        code: 3,
+    })
+}
+
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self { sentence: error.to_string(), hint: error.hint, code: 3 }

@@ -22,6 +22,7 @@ use crate::schema;
 
 pub(crate) mod reader;
 mod scan;
+mod upkeep;
 
 /// Rows looked at for one page, whether or not they are for the peer who asked.
 const SCAN_ROWS_MAX: u64 = 4_096;

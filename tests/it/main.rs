@@ -16,6 +16,7 @@ mod http;
 mod liars;
 mod metrics;
 mod namespaces;
+mod operator;
 mod own_chain;
 mod partition;
 mod relayers;

@@ -352,3 +352,20 @@ fn doctor_tells_how_long_a_certificate_holds_and_why_one_does_not() {
     Report::of(&cluster, "alice", &[]).assert("listen", "error", "nothing is encrypted");
     [fresh, stale, old, other].into_iter().for_each(Process::stop);
 }
+
+#[test]
+fn an_operator_asks_an_encrypted_relayer_whom_it_can_trust() {
+    let cluster = Cluster::new();
+    let authority = authority(&cluster);
+    let (cert, key) = authority.sign("server", "IP:127.0.0.1", &Valid::Days(2));
+    let (relayer, url) = cluster.relayer_with("tls", &["--tls-cert", &cert, "--tls-key", &key]);
+    let url = url.replace("ws://", "https://").replace("/websocket", "");
+    let health = |more: &[&str]| run("crdt-relayer", [&["health", &url], more].concat());
+    let trusted = health(&["--ca-file", &authority.file()]);
+    assert_eq!(String::from_utf8_lossy(&trusted.stdout), format!("{url} takes ops\n"));
+    let untrusted = health(&[]);
+    let said = String::from_utf8_lossy(&untrusted.stderr);
+    assert_eq!(untrusted.status.code(), Some(4), "{said}");
+    assert!(said.contains("certificate") && said.contains("--ca-file"), "{said}");
+    relayer.stop();
+}

@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use crdt_core::head::VERSION;
 use crdt_relayer::dial::Dialer;
+use crdt_relayer::fetch::{self, Answer, Failure, Stream};
 use crdt_relayer::roots::Roots;
 use hyper::{StatusCode, Uri};
 
-use super::http::{self, Answer, Failure, Stream};
 use super::{Check, NETWORK};
 use crate::error::NodeError;
 use crate::home::Settings;
@@ -58,7 +58,7 @@ pub(super) async fn examine(link: &Link, dialer: &Dialer) -> Vec<Check> {
         }
     };
     let mut checks = vec![link.ok("address", "is a websocket address")];
-    let addresses = match http::resolve(&target.host, target.port).await {
+    let addresses = match fetch::resolve(&target.host, target.port).await {
         Ok(addresses) => addresses,
         Err(failure) => {
             let message = format!("{} cannot be resolved: {failure}", target.host);
@@ -134,18 +134,18 @@ impl Way<'_> {
     /// A connection; and if it is encrypted, the second since 1970 after which the other side's
     /// certificate does not hold any more.
     async fn open(self) -> Result<(Box<dyn Stream>, Option<u64>), Failure> {
-        let stream = http::connect(self.addresses).await?;
+        let stream = fetch::connect(self.addresses).await?;
         if !self.target.encrypted {
             return Ok((Box::new(stream), None));
         }
-        let (stream, until) = http::encrypt(self.roots, stream, &self.target.host).await?;
+        let (stream, until) = fetch::encrypt(self.roots, stream, &self.target.host).await?;
         Ok((stream, Some(until)))
     }
 
     /// A page of its own.
     async fn get(self, page: &str) -> Result<Answer, Failure> {
         let (stream, _) = self.open().await?;
-        http::get(stream, &self.target.authority, &self.target.page(page)).await
+        fetch::get(stream, &self.target.authority, &self.target.page(page)).await
     }
 }
 
@@ -203,7 +203,7 @@ impl Link {
             }
             Err(failure) => return vec![self.error("reach", &failure.to_string(), fix)],
         };
-        let healthy = match http::get(stream, &target.authority, &target.page("healthz")).await {
+        let healthy = match fetch::get(stream, &target.authority, &target.page("healthz")).await {
             Ok(answer) => answer,
             Err(failure) => {
                 checks.push(self.error("health", &failure.to_string(), curl));

@@ -119,6 +119,21 @@ impl Resolved {
         })
     }
 
+    /// Where the relayer listens.
+    pub fn listen(&self) -> SocketAddr {
+        self.address("server.listen")
+    }
+
+    /// Whether what it serves is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.path("tls.cert").is_some()
+    }
+
+    /// The folder of its state, if one was given.
+    pub fn data(&self) -> Option<PathBuf> {
+        self.path("server.data")
+    }
+
     fn value(&self, key: &str) -> &Value {
         debug_assert!(self.0.contains_key(key), "{key} is a setting");
         self.0.get(key).map_or(&Value::None, |(value, _)| value)

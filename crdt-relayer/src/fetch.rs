@@ -5,7 +5,6 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, SystemTime};
 
-use crdt_relayer::roots::Roots;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -18,6 +17,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::roots::Roots;
+
 /// Longest wait for one step: resolving, connecting, or a request and its answer.
 const STEP_MAX: Duration = Duration::from_secs(5);
 
@@ -25,11 +26,11 @@ const STEP_MAX: Duration = Duration::from_secs(5);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of the body of an answer.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
     /// Nothing came in time.
     #[error("no answer within {} s", STEP_MAX.as_secs())]
     Silent,
@@ -52,21 +53,24 @@ pub(super) enum Failure {
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Bytes,
     /// The peer's clock, cut to seconds.
-    pub(super) date: Option<SystemTime>,
-    /// This machine's clock before the request and after the answer.
-    pub(super) asked: SystemTime,
-    pub(super) answered: SystemTime,
+    pub date: Option<SystemTime>,
+    /// This machine's clock before the request.
+    pub asked: SystemTime,
+    /// The same, when the answer came.
+    pub answered: SystemTime,
 }
 
 /// The addresses of a host; at least one.
 ///
 /// # Errors
 /// [`Failure::Silent`], [`Failure::Network`].
-pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     let (sender, found) = oneshot::channel();
     let host = host.to_owned();
     // On a thread of its own: the runtime would wait for the resolver when the process ends.
@@ -87,12 +91,12 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fa
 ///
 /// # Errors
 /// [`Failure::Silent`], [`Failure::Network`].
-pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
+pub async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
     Ok(timeout(STEP_MAX, TcpStream::connect(addresses)).await.map_err(|_| Failure::Silent)??)
 }
 
 /// A connection, plain or encrypted.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
@@ -101,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 ///
 /// # Errors
 /// [`Failure::Tls`].
-pub(super) async fn encrypt(
+pub async fn encrypt(
     roots: &Roots,
     stream: TcpStream,
     host: &str,
@@ -116,11 +120,7 @@ pub(super) async fn encrypt(
 ///
 /// # Errors
 /// [`Failure`].
-pub(super) async fn get(
-    stream: Box<dyn Stream>,
-    host: &str,
-    path: &str,
-) -> Result<Answer, Failure> {
+pub async fn get(stream: Box<dyn Stream>, host: &str, path: &str) -> Result<Answer, Failure> {
     timeout(STEP_MAX, exchange(stream, host, path)).await.map_err(|_| Failure::Silent)?
 }
 

@@ -1,0 +1,198 @@
+//! Copies of a store: written while a relayer runs, put back where none does.
+//! Source: `docs/OPERATIONS.md`, "Back up and restore".
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use crdt_core::id::StoreId;
+
+use crate::backplane::notes::NOTES_FILE;
+use crate::error::StoreError;
+use crate::home::{self, HomeError, STORE_FILE};
+use crate::relayer::random;
+use crate::store::Store;
+use crate::verify;
+
+/// A copy that cannot be written or put back. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The file is there already.
+    #[error("{0} is there already")]
+    Exists(PathBuf),
+    /// The folder holds a store already.
+    #[error("{0} holds a store already")]
+    Occupied(PathBuf),
+    /// What is to be put back is damaged.
+    #[error("{path} is damaged: {problem}")]
+    Unverified {
+        /// The file.
+        path: PathBuf,
+        /// The first thing that is wrong.
+        problem: String,
+    },
+    /// A store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gives no randomness.
+    #[error("the system gives no randomness: {0}")]
+    Random(getrandom::Error),
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
+    move |source| BackupError::File { path: path.to_owned(), source }
+}
+
+/// Whether a store that is there already may be put aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occupied {
+    /// It may not.
+    Refuse,
+    /// It is kept under another name.
+    PutAside,
+}
+
+/// What was put back.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// Ops.
+    pub ops: u64,
+    /// Rooms.
+    pub rooms: usize,
+    /// Where the files are that were there before.
+    pub aside: Vec<PathBuf>,
+}
+
+/// Writes a copy of the store in a folder, as it is at one moment, also while a relayer uses it.
+/// When this returns the copy is on disk under its name; before that there is no such file. Returns
+/// its size in bytes.
+///
+/// # Errors
+/// [`BackupError`].
+pub fn write(data: &Path, file: &Path) -> Result<u64, BackupError> {
+    let store = data.join(STORE_FILE);
+    if !store.exists() {
+        return Err(StoreError::Missing { path: store }.into());
+    }
+    if file.symlink_metadata().is_ok() {
+        return Err(BackupError::Exists(file.to_owned()));
+    }
+    let part = beside(file, &format!(".part-{}", std::process::id()));
+    let written = (|| {
+        copy(&store, &part)?;
+        File::open(&part).and_then(|part| part.sync_all()).map_err(failed(&part))?;
+        let bytes = part.metadata().map_err(failed(&part))?.len();
+        // A link never replaces what somebody else has put there meanwhile.
+        match fs::hard_link(&part, file) {
+            Ok(()) => sync_folder_of(file).map(|()| bytes),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(BackupError::Exists(file.to_owned()))
+            }
+            Err(error) => Err(failed(file)(error)),
+        }
+    })();
+    drop(fs::remove_file(&part));
+    written
+}
+
+/// Copies a store into a new file that only its owner may read.
+fn copy(store: &Path, to: &Path) -> Result<(), BackupError> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    drop(made.map_err(failed(to))?);
+    Ok(Store::open_read(store)?.copy_to(to)?)
+}
+
+/// Puts a copy into a folder where no relayer runs, after all of it was verified. The store goes on
+/// under a new id: what others remember of the old one, which may have held more, is void, and they
+/// compare instead.
+///
+/// # Errors
+/// [`BackupError`].
+pub fn restore(file: &Path, data: &Path, occupied: Occupied) -> Result<Restored, BackupError> {
+    let found = verify::store(file)?;
+    if let Some(problem) = found.problems.first() {
+        let (path, problem) = (file.to_owned(), problem.clone());
+        return Err(BackupError::Unverified { path, problem });
+    }
+    home::make(data)?;
+    let _lock = home::lock(data)?;
+    let store = data.join(STORE_FILE);
+    if store.exists() && occupied == Occupied::Refuse {
+        return Err(BackupError::Occupied(data.to_owned()));
+    }
+    let part = data.join("log.sqlite.part");
+    for left in [part.clone(), beside(&part, "-wal"), beside(&part, "-shm")] {
+        // Of a restore that was broken off.
+        drop(fs::remove_file(left));
+    }
+    copy(file, &part)?;
+    let id = StoreId::from_bytes(random().map_err(BackupError::Random)?);
+    Store::open_existing(&part)?.rename(id)?;
+    File::open(&part).and_then(|part| part.sync_all()).map_err(failed(&part))?;
+    let aside = put_aside(data)?;
+    fs::rename(&part, &store).map_err(failed(&store))?;
+    own_as_folder(data, &[store.clone(), data.join("lock")])?;
+    sync_folder_of(&store)?;
+    Ok(Restored { ops: found.ops, rooms: found.rooms.len(), aside })
+}
+
+/// Renames the store that is there, and what is noted beside it about a bus: the notes are about
+/// places in that store.
+fn put_aside(data: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let mut aside = Vec::new();
+    // Whoever closes a store last merges what was written ahead into it. A damaged one stays in parts.
+    drop(Store::open_existing(&data.join(STORE_FILE)));
+    for name in [STORE_FILE, NOTES_FILE] {
+        for suffix in ["-wal", "-shm", ""] {
+            let from = beside(&data.join(name), suffix);
+            // The parts of one database keep their names' relation to each other.
+            let to = data.join(format!("{name}.before-{stamp}{suffix}"));
+            if from.exists() {
+                if to.exists() {
+                    return Err(BackupError::Exists(to));
+                }
+                fs::rename(&from, &to).map_err(failed(&from))?;
+                aside.push(to);
+            }
+        }
+    }
+    Ok(aside)
+}
+
+/// Files that root makes belong to whom the folder belongs to: the relayer must be able to use them.
+fn own_as_folder(data: &Path, files: &[PathBuf]) -> Result<(), BackupError> {
+    let folder = data.metadata().map_err(failed(data))?;
+    for file in files {
+        let own = file.metadata().map_err(failed(file))?;
+        if (own.uid(), own.gid()) != (folder.uid(), folder.gid()) {
+            chown(file, Some(folder.uid()), Some(folder.gid())).map_err(failed(file))?;
+        }
+    }
+    Ok(())
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(suffix);
+    name.into()
+}
+
+fn sync_folder_of(file: &Path) -> Result<(), BackupError> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))
+}
