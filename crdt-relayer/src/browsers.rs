@@ -77,13 +77,14 @@ struct Asked<'r> {
 
 impl Asked<'_> {
     /// Whether the browser says that another page than this relayer's own asked: it compares names and
-    /// schemes as the page sees them, also where a proxy encrypts. Whoever follows a link is let in.
+    /// schemes as the page sees them, also where a proxy encrypts. Whoever follows a link is let in. For
+    /// a websocket it always names the page, and what it says besides is not sure: `ws` is not `http`.
     fn is_of_another_site(&self) -> bool {
         let says = |name, words: &[&str]| {
             one(self.headers, &name).is_some_and(|value| words.contains(&value))
         };
         let follows = self.method.is_safe() && says(FETCH_MODE, &["navigate"]);
-        let there = self.headers.contains_key(FETCH_SITE);
+        let there = self.headers.contains_key(FETCH_SITE) && !self.headers.contains_key(UPGRADE);
         there && !says(FETCH_SITE, &["same-origin", "none"]) && !follows
     }
 
@@ -230,6 +231,12 @@ mod tests {
         assert_eq!(check_of(&Method::GET, Encryption::None, &link), Ok(()));
         let form = check_of(&Method::POST, Encryption::None, &link);
         assert_eq!(form, Err(Refused::Origin), "a form of another site that is sent");
+        let upgrade = [host, ("sec-fetch-site", "cross-site"), ("upgrade", "websocket")];
+        for (page, allowed) in [("http://127.0.0.1:8080", true), ("http://evil.example", false)] {
+            let headers = [&upgrade[..], &[("origin", page)]].concat();
+            let checked = check_of(&Method::GET, Encryption::None, &headers);
+            assert_eq!(checked.is_ok(), allowed, "a websocket goes by its origin: {page}");
+        }
         let listed = [host, ("sec-fetch-site", "cross-site"), ("origin", "https://app.example")];
         assert_eq!(check_of(&Method::POST, Encryption::None, &listed), Ok(()));
     }
