@@ -197,7 +197,7 @@ async fn serve(
         Err(error) => Err(ReadError::of(&error)),
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
-    let connection = (peer, route.link);
+    let connection = (peer, route.link, None);
     session::run(driver, Box::pin(read), Box::pin(write), offline(online), connection).await
 }
 

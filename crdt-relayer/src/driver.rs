@@ -3,6 +3,7 @@
 //! Source: `docs/ARCHITECTURE.md`, "The driver".
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -115,9 +116,9 @@ impl Driver {
         &self.counts
     }
 
-    /// The way in for the frames of a connection.
-    pub(crate) fn inlet(&self, peer: PeerId) -> Inlet {
-        Inlet { driver: self.clone(), peer, share: self.shares.of_peer() }
+    /// The way in for the frames of a connection, and the address whose share of what may wait it uses.
+    pub(crate) fn inlet(&self, peer: PeerId, address: Option<IpAddr>) -> Inlet {
+        Inlet { driver: self.clone(), peer, share: self.shares.of_peer(address) }
     }
 
     /// A number for a new connection.

@@ -30,7 +30,7 @@ impl LocalPeer {
         let (outbound, outgoing, level) = Outbound::new();
         let peer = driver.next_peer();
         driver.connected(peer, link, outbound).await?;
-        Ok(Self { driver: driver.clone(), peer, inlet: driver.inlet(peer), outgoing, level })
+        Ok(Self { driver: driver.clone(), peer, inlet: driver.inlet(peer, None), outgoing, level })
     }
 
     /// What the replica knows this connection by.

@@ -1,6 +1,7 @@
 //! One websocket, accepted or dialled: frames in to the driver, queued frames out, pings, and an
 //! end when nothing moves any more.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -140,13 +141,13 @@ impl From<Ended> for Ending {
     }
 }
 
-/// Serves one connection until it ends or `stop` comes true.
+/// Serves one connection until it ends or `stop` comes true. `address` is the one whose share it uses.
 pub(crate) async fn run<R, W>(
     driver: &Driver,
     read: R,
     write: W,
     stop: impl Future<Output = ()>,
-    (peer, link): (PeerId, Link),
+    (peer, link, address): (PeerId, Link, Option<IpAddr>),
 ) -> Ending
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
@@ -159,7 +160,7 @@ where
     let mut how = None;
     let reading = async {
         let (code, word, ended) = tokio::select! {
-            ended = reader(driver, peer, read, &level) => ended,
+            ended = reader(driver, (peer, address), read, &level) => ended,
             () = stop => (1000, "bye", Ended::lost("offline")),
         };
         how = Some(ended);
@@ -210,14 +211,14 @@ impl Written {
 /// Reads until the connection ends. Returns how to close it, and how it ended.
 async fn reader<R>(
     driver: &Driver,
-    peer: PeerId,
+    (peer, address): (PeerId, Option<IpAddr>),
     mut read: R,
     level: &Level,
 ) -> (u16, &'static str, Ended)
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
 {
-    let inlet = driver.inlet(peer);
+    let inlet = driver.inlet(peer, address);
     let mut introduced = false;
     let hello_by = Instant::now() + HELLO_MAX;
     loop {

@@ -1,33 +1,59 @@
 //! How many bytes of received frames may wait for the driver, so that memory is bounded and one who
 //! floods keeps others waiting for no more than its share.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of received frames that may wait for the driver, over all connections.
 const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes of received frames of one connection that may wait for the driver: what others wait for who
-/// share it with one that floods. A larger frame waits alone.
+/// Bytes of received frames of one connection, or of all of one address, that may wait for the driver:
+/// what others wait for who share it with one that floods. A larger frame waits alone.
 const RECEIVED_BYTES_PER_PEER_MAX: usize = 256 * 1024;
+
+/// Addresses remembered before those are forgotten that have left.
+const ADDRESSES_KEPT: usize = 4_096;
 
 /// What all connections may take up together.
 #[derive(Clone, Debug)]
-pub(crate) struct Shares(Arc<Semaphore>);
+pub(crate) struct Shares {
+    of_all: Arc<Semaphore>,
+    by_address: Arc<Mutex<HashMap<IpAddr, Weak<Semaphore>>>>,
+}
 
 impl Default for Shares {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(RECEIVED_BYTES_MAX)))
+        Self { of_all: Arc::new(Semaphore::new(RECEIVED_BYTES_MAX)), by_address: Arc::default() }
     }
 }
 
 impl Shares {
-    /// The share of one more connection.
-    pub(crate) fn of_peer(&self) -> Share {
-        let of_peer = Arc::new(Semaphore::new(RECEIVED_BYTES_PER_PEER_MAX));
-        Share { of_all: Arc::clone(&self.0), of_peer }
+    /// The share of one more connection: that of its address, or one of its own if none counts.
+    pub(crate) fn of_peer(&self, address: Option<IpAddr>) -> Share {
+        let of_peer = address.map_or_else(new_share, |address| self.of_address(address));
+        Share { of_all: Arc::clone(&self.of_all), of_peer }
     }
+
+    fn of_address(&self, address: IpAddr) -> Arc<Semaphore> {
+        // A thread that panicked in between leaves the map usable.
+        let mut shares = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(&address).and_then(Weak::upgrade) {
+            return share;
+        }
+        if shares.len() >= ADDRESSES_KEPT {
+            shares.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = new_share();
+        shares.insert(address, Arc::downgrade(&share));
+        share
+    }
+}
+
+fn new_share() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(RECEIVED_BYTES_PER_PEER_MAX))
 }
 
 /// What one connection may take up.
@@ -64,4 +90,33 @@ impl Taken {
 
 async fn take(share: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, AcquireError> {
     Arc::clone(share).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_of_one_address_share_what_may_wait_and_others_do_not() {
+        let shares = Shares::default();
+        let of = |last| shares.of_peer(Some(IpAddr::from([192, 0, 2, last])));
+        let (first, second, other, local) = (of(1), of(1), of(2), shares.of_peer(None));
+        let taken = first.take(RECEIVED_BYTES_PER_PEER_MAX).await.unwrap();
+        for (share, left) in [(&second, 0), (&other, RECEIVED_BYTES_PER_PEER_MAX)] {
+            assert_eq!(share.of_peer.available_permits(), left);
+        }
+        assert_eq!(local.of_peer.available_permits(), RECEIVED_BYTES_PER_PEER_MAX);
+        drop(taken);
+        assert_eq!(second.of_peer.available_permits(), RECEIVED_BYTES_PER_PEER_MAX);
+    }
+
+    #[test]
+    fn an_address_that_has_left_is_forgotten() {
+        let shares = Shares::default();
+        for number in 0..2 * ADDRESSES_KEPT {
+            let number = u32::try_from(number).unwrap();
+            drop(shares.of_peer(Some(IpAddr::from(number.to_be_bytes()))));
+        }
+        assert!(shares.by_address.lock().unwrap().len() <= ADDRESSES_KEPT);
+    }
 }

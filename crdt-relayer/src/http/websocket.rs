@@ -70,7 +70,7 @@ pub(crate) async fn websocket(
     })?;
     Ok(limited(upgrade)
         .on_upgrade(move |socket| async move {
-            serve(&host, socket).await;
+            serve(&host, socket, &seat).await;
             drop(seat);
         })
         .into_response())
@@ -90,7 +90,7 @@ pub fn close_for(error: axum::Error) -> (u16, &'static str) {
     read_error(error).close()
 }
 
-async fn serve(host: &Host, socket: WebSocket) {
+async fn serve(host: &Host, socket: WebSocket, seat: &Seat) {
     let (write, read) = socket.split();
     let read = read.map(|message| match message {
         Ok(Message::Text(text)) => Ok(Incoming::Text(text.as_str().as_bytes().to_vec())),
@@ -111,7 +111,8 @@ async fn serve(host: &Host, socket: WebSocket) {
         guests.open().insert(peer);
     }
     let stop = offline(service.online.clone());
-    let ended = session::run(driver, read, write, stop, (peer, Link::ACCEPTED)).await;
+    let ended =
+        session::run(driver, read, write, stop, (peer, Link::ACCEPTED, seat.address())).await;
     if let Some(guests) = &service.guests {
         guests.open().remove(&peer);
         let left = Left { peer, reason: ended.how.why, cause: ended.how.cause };
