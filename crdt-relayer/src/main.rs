@@ -15,7 +15,7 @@ use crdt_relayer::backplane::{self, nats::Nats, notes::Notes};
 use crdt_relayer::browsers::Browsers;
 #[cfg(feature = "nats")]
 use crdt_relayer::config::NatsConfig;
-use crdt_relayer::config::{self, Config};
+use crdt_relayer::config::{self, Config, Resolved};
 use crdt_relayer::dial::Dialer;
 use crdt_relayer::driver::{Events, WhenFull};
 use crdt_relayer::escape::safe;
@@ -30,10 +30,14 @@ use tokio::sync::{mpsc, watch};
 use cli::{Cli, Wanted};
 use failure::Failure;
 use operate::Format;
+use report::{Heard, Level, Said, Voice};
 use settings::{Sources, default_data};
 
 /// Events that may wait to be printed.
 const EVENTS_WAITING_MAX: usize = 1_024;
+
+/// How often it is told how many were turned away.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Link events that may wait to be printed.
 const LINKS_WAITING_MAX: usize = 64;
@@ -126,7 +130,8 @@ fn safe_lines(text: &str) -> String {
 async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
     // From here on a signal ends or changes nothing half done.
     let mut signals = Signals::listen()?;
-    let config = Config::of(&sources.gather()?)?;
+    let settings = sources.gather()?;
+    let config = Config::of(&settings)?;
     let data = match &config.data {
         Some(data) => data.clone(),
         None => default_data()?,
@@ -140,7 +145,10 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
     let certificates = certificates.map_err(RelayerError::from)?;
     let (limits, watched_limits) = watch::channel(config.limits.clone());
     let (browsers, watched_browsers) = watch::channel(config.browsers.clone());
-    let live = Live { certificates: certificates.clone(), limits, browsers };
+    let (as_json, level) = voice(&settings, json);
+    let voice = Voice::new(as_json, level);
+    let live = Live { certificates: certificates.clone(), limits, browsers, voice };
+    let (left, ends) = mpsc::channel(EVENTS_WAITING_MAX);
     let mut relayer = Relayer::start(RelayerConfig {
         data: data.clone(),
         listen: config.listen,
@@ -151,6 +159,7 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
         browsers: watched_browsers,
         events: Some(Events { sender, when_full: WhenFull::Drop }),
         links: Some(links),
+        left: Some(left),
     })
     .await?;
     #[cfg(feature = "nats")]
@@ -158,29 +167,50 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
         let notes = Notes::open(&data).map_err(RelayerError::from)?;
         tokio::spawn(backplane::keep(relayer.driver().clone(), bus, notes, bus_links));
     }
-    let mut out = io::stdout();
-    if json {
-        let address = relayer.address().to_string();
-        writeln!(out, "{}", json!({"event": "ready", "addr": address, "url": relayer.url()}))?;
-    } else {
-        writeln!(out, "relayer on {}   store in {}", relayer.url(), data.display())?;
-    }
-    out.flush()?;
-    let printer = report::print(inbox, link_events, out, json);
-    loop {
+    let (address, url) = (relayer.address().to_string(), relayer.url());
+    let ready = Said::new(
+        Level::Info,
+        json!({"event": "ready", "addr": address, "url": url}),
+        format!("relayer on {url}   store in {}", data.display()),
+    );
+    let heard = Heard { events: inbox, links: link_events, left: ends };
+    let printer = report::print(live.voice.clone(), ready, heard, io::stdout());
+    let mut refusals = tokio::time::interval(REFUSALS_TOLD_EVERY);
+    let ended = loop {
         tokio::select! {
-            failed = relayer.failed() => return Ok(failed?),
+            failed = relayer.failed() => break failed,
+            _ = refusals.tick() => printer.turned_away(&relayer.metrics().take_refusals()),
             told = signals.next() => match told {
-                Told::Stop => break,
+                Told::Stop => {
+                    printer.say(stopping("stopping"));
+                    let stopped = relayer.stop().await;
+                    printer.say(stopping("stopped"));
+                    break stopped;
+                }
                 // What cannot be read leaves everything as it was.
                 Told::Reread => {
-                    printer.reread(&live.reread(sources).map_err(|failure| failure.sentence));
+                    let read = live.reread(sources, json).map_err(|failure| failure.sentence);
+                    printer.reread(&read);
                 }
             }
         }
-    }
-    relayer.stop().await?;
-    Ok(())
+    };
+    printer.finish().await;
+    Ok(ended?)
+}
+
+fn stopping(event: &str) -> Said {
+    Said::new(Level::Info, json!({"event": event}), event)
+}
+
+/// How it is told what happens, and how much of it. Programs are told everything unless they want
+/// less.
+fn voice(settings: &Resolved, json: bool) -> (bool, Level) {
+    let (format, _) = settings.choice("log.format");
+    let (level, chosen) = settings.choice("log.level");
+    let level =
+        if json && !chosen { Level::Debug } else { Level::named(&level).unwrap_or(Level::Info) };
+    (json || format == "json", level)
 }
 
 /// What may change while the relayer runs.
@@ -188,16 +218,19 @@ struct Live {
     certificates: Option<Certificates>,
     limits: watch::Sender<Limits>,
     browsers: watch::Sender<Browsers>,
+    voice: Voice,
 }
 
 impl Live {
-    fn reread(&self, sources: &Sources) -> Result<(), Failure> {
-        let config = Config::of(&sources.gather()?)?;
+    fn reread(&self, sources: &Sources, json: bool) -> Result<(), Failure> {
+        let settings = sources.gather()?;
+        let config = Config::of(&settings)?;
         if let (Some(certificates), Some(files)) = (&self.certificates, &config.tls) {
             certificates.reread(files).map_err(RelayerError::from)?;
         }
         self.limits.send_replace(config.limits);
         self.browsers.send_replace(config.browsers);
+        self.voice.set_level(voice(&settings, json).1);
         Ok(())
     }
 }

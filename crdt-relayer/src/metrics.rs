@@ -5,7 +5,8 @@
 mod counts;
 mod sampled;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -19,7 +20,7 @@ use sampled::Sampled;
 pub(crate) use sampled::{PeerSample, ROOMS_SHOWN, Sample};
 
 /// A limit that refused somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
 pub enum Refused {
     /// Too many connections are open.
     Connections,
@@ -37,7 +38,7 @@ pub enum Refused {
 
 impl Refused {
     /// What who is refused is told.
-    pub(crate) fn sentence(self) -> &'static str {
+    pub fn sentence(self) -> &'static str {
         match self {
             Self::Connections => "Too many connections are open.",
             Self::ConnectionsOfAddress => "Too many connections of this address are open.",
@@ -65,6 +66,8 @@ pub struct Metrics {
     /// Open connections.
     pub connections: Gauge,
     refused: Family<Limit, Counter>,
+    /// Refusals that nobody was told of yet.
+    untold: Arc<Mutex<BTreeMap<Refused, u64>>>,
     /// What its driver counts.
     pub counts: Counts,
     sampled: Sampled,
@@ -79,7 +82,14 @@ impl Default for Metrics {
         registry.register("connections", "Open connections", connections.clone());
         registry.register("refused", "Refused for a limit, by limit", refused.clone());
         counts.register(&mut registry);
-        Self { registry: Arc::new(registry), connections, refused, counts, sampled }
+        Self {
+            registry: Arc::new(registry),
+            connections,
+            refused,
+            untold: Arc::default(),
+            counts,
+            sampled,
+        }
     }
 }
 
@@ -87,6 +97,17 @@ impl Metrics {
     /// Counts a refusal.
     pub fn refused(&self, limit: Refused) {
         self.refused.get_or_create(&Limit { limit }).inc();
+        *self.untold().entry(limit).or_default() += 1;
+    }
+
+    /// How often each limit has refused since this was asked last.
+    pub fn take_refusals(&self) -> BTreeMap<Refused, u64> {
+        std::mem::take(&mut *self.untold())
+    }
+
+    /// A thread that panicked in between leaves the map usable.
+    fn untold(&self) -> MutexGuard<'_, BTreeMap<Refused, u64>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often a limit has refused.

@@ -17,7 +17,7 @@ use crate::dial::{self, Dialer, LinkEvent, Route};
 use crate::driver::{Driver, End, Events, Stopped};
 use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
-use crate::http::{self, Service, Stored};
+use crate::http::{self, Guests, Left, Service, Stored};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::peered::Peered;
@@ -80,6 +80,8 @@ pub struct RelayerConfig {
     pub events: Option<Events>,
     /// Told what becomes of its links to them.
     pub links: Option<mpsc::Sender<LinkEvent>>,
+    /// Told of each connection that was accepted and has ended.
+    pub left: Option<mpsc::Sender<Left>>,
 }
 
 impl RelayerConfig {
@@ -96,6 +98,7 @@ impl RelayerConfig {
             browsers: watch::channel(Browsers::default()).1,
             events: None,
             links: None,
+            left: None,
         }
     }
 }
@@ -107,6 +110,7 @@ pub struct Relayer {
     ended: End,
     running: watch::Sender<bool>,
     _online: watch::Sender<bool>,
+    metrics: Metrics,
     address: SocketAddr,
     url: String,
     _lock: Lock,
@@ -129,7 +133,7 @@ impl Relayer {
     /// [`RelayerError`].
     pub async fn start(config: RelayerConfig) -> Result<Self, RelayerError> {
         let RelayerConfig { data, listen, certificates, peers, dialer, .. } = config;
-        let RelayerConfig { limits, browsers, events, links, .. } = config;
+        let RelayerConfig { limits, browsers, events, links, left, .. } = config;
         let metrics = Metrics::default();
         home::make(&data)?;
         let lock = home::lock(&data)?;
@@ -159,17 +163,17 @@ impl Relayer {
             name: "crdt-relayer",
             version: env!("CARGO_PKG_VERSION"),
             online: switch.clone(),
-            guests: None,
+            guests: left.map(Guests::new),
         };
         let guard = Guard { allowed: browsers, metrics: metrics.clone() };
         let app = http::relayer_app(driver.clone(), service, stored, guard);
-        tokio::spawn(server.run(app, Admission::new(limits, metrics), watch));
+        tokio::spawn(server.run(app, Admission::new(limits, metrics.clone()), watch));
         let links = peered.note(links);
         for url in peers {
             let route = Route { url, link: Link::PEERED, dialer: dialer.clone() };
             tokio::spawn(dial::keep(driver.clone(), route, links.clone(), switch.clone()));
         }
-        Ok(Self { driver, ended, running, _online: online, address, url, _lock: lock })
+        Ok(Self { driver, ended, running, _online: online, metrics, address, url, _lock: lock })
     }
 
     /// Where it listens.
@@ -180,6 +184,11 @@ impl Relayer {
     /// The address of its websocket.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Its replica.

@@ -14,6 +14,7 @@ mod faults;
 mod frames;
 mod http;
 mod liars;
+mod logs;
 mod metrics;
 mod namespaces;
 mod operator;

@@ -119,6 +119,12 @@ impl Resolved {
         })
     }
 
+    /// A word of a choice, and whether anybody chose it.
+    pub fn choice(&self, key: &str) -> (String, bool) {
+        let given = self.0.get(key).is_some_and(|(_, origin)| *origin != Origin::Default);
+        (self.text(key).unwrap_or_default(), given)
+    }
+
     /// Where the relayer listens.
     pub fn listen(&self) -> SocketAddr {
         self.address("server.listen")

@@ -179,4 +179,19 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Bytes the stream may hold, if it is made now; the oldest ops leave it first",
     ),
+    setting(
+        "log.format",
+        "log-format",
+        Kind::Choice(&["text", "json"]),
+        "text",
+        "How events are printed: a line for people, or a JSON object",
+    ),
+    setting(
+        "log.level",
+        "log-level",
+        Kind::Choice(&["warn", "info", "debug"]),
+        "info",
+        "Which events are printed; debug tells of each connection",
+    )
+    .live(),
 ];
