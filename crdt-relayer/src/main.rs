@@ -132,10 +132,7 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let settings = sources.gather()?;
     let config = Config::of(&settings)?;
-    let data = match &config.data {
-        Some(data) => data.clone(),
-        None => default_data()?,
-    };
+    let data = config.data.clone().map_or_else(default_data, Ok)?;
     let dialer = dialer(&config)?;
     let (sender, inbox) = mpsc::channel(EVENTS_WAITING_MAX);
     let (links, link_events) = mpsc::channel(LINKS_WAITING_MAX);
