@@ -52,6 +52,7 @@ impl Server {
     }
 
     /// The same server, asked from another address of this machine: 127.0.0.N.
+    #[must_use]
     pub fn asked_from(&self, last: u8) -> Self {
         Self { from: Ipv4Addr::new(127, 0, 0, last).into(), ..self.clone() }
     }

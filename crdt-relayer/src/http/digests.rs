@@ -144,7 +144,7 @@ mod tests {
             _ = leaves => unreachable!("it waits to be let go on"),
             begun = begins => begun.unwrap(),
         }
-        let again = digests.of(wanted, || async { unreachable!("it is being computed") });
+        let again = digests.of(wanted, move || async move { Ok(log) });
         tokio::pin!(again);
         // It waits for the one that was begun.
         tokio::select! {

@@ -80,12 +80,12 @@ pub(crate) struct EventsAsked {
     ))]
 pub(crate) async fn events(
     State(api): State<Arc<Api>>,
-    (asker, room): (Asker, RoomAsked),
+    (who, room): (Asker, RoomAsked),
     Parameters(asked): Parameters<EventsAsked>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = last_event_id(&headers)?.or(asked.after).map(position).transpose()?;
-    let place = api.streams.0.take(asker)?;
+    let place = api.streams.0.take(who)?;
     // From here on nothing is missed.
     let news = api.driver.follow(room.id);
     let end = Position::new(status(&api, room.id).await?.ops).unwrap_or_default();

@@ -106,13 +106,13 @@ impl Found {
     ))]
 pub(crate) async fn evidence(
     State(api): State<Arc<Api>>,
-    asker: Asker,
+    who: Asker,
     room: RoomAsked,
     Parameters(asked): Parameters<EvidenceAsked>,
 ) -> Result<Response, Problem> {
     let limit = limit(asked.limit, FORKS, FORKS_MAX)?;
     let after = asked.after.map(|text| parse(&text).ok_or_else(malformed)).transpose()?;
-    let place = api.answers.place(asker)?;
+    let place = api.answers.place(who)?;
     let room = status(&api, room.id).await?.id;
     let found = api.look(move |replica, _| find(replica, room, after, limit + 1)).await?;
     let page = api.readers.read(move |reader| {

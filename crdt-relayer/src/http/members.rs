@@ -156,7 +156,8 @@ impl Seen {
     /// How many ops a peer has that are not here, at least, and how many of those here it has not
     /// acknowledged, at most; `None` if it is not connected.
     pub(crate) fn lag(&self, peer: PeerId) -> Option<(u64, u64)> {
-        let status = self.0.all.iter().find(|status| status.peer == peer && status.store.is_some())?;
+        let status =
+            self.0.all.iter().find(|status| status.peer == peer && status.store.is_some())?;
         let sum = |(behind, ahead): (u64, u64), room: &PeerRoom| {
             (behind.saturating_add(room.behind), ahead.saturating_add(room.ahead))
         };
@@ -203,6 +204,7 @@ mod tests {
             behind: 0,
             announced: None,
             same: false,
+            heard: None,
         };
         PeerStatus {
             peer: PeerId(number as u64),

@@ -87,7 +87,7 @@ pub(crate) fn write_placed(position: Position, op: &Op, out: &mut String) {
     ))]
 pub(crate) async fn ops(
     State(api): State<Arc<Api>>,
-    asker: Asker,
+    who: Asker,
     room: RoomAsked,
     Parameters(asked): Parameters<OpsAsked>,
     request: Parts,
@@ -95,7 +95,7 @@ pub(crate) async fn ops(
     let max = PageMax { ops: limit(asked.limit, OPS, OPS_MAX)?, bytes: ANSWER_BYTES_MAX };
     let after = position(asked.after.unwrap_or(0))?;
     let kind = preferred(&request, &[JSON, LINES])?;
-    let place = api.answers.place(asker)?;
+    let place = api.answers.place(who)?;
     let room = status(&api, room.id).await?.id;
     let look =
         move |reader: &crate::store::reader::Reader| Ok((reader.store(), reader.extent(room)?));
@@ -155,13 +155,13 @@ fn write_page(room: RoomId, ops: &[(Position, Op)], end: Position) -> String {
     ))]
 pub(crate) async fn op(
     State(api): State<Arc<Api>>,
-    (asker, room): (Asker, RoomAsked),
+    (who, room): (Asker, RoomAsked),
     OpAsked(id): OpAsked,
     Parameters(Nothing {}): Parameters<Nothing>,
     request: Parts,
 ) -> Result<Response, Problem> {
     let kind = preferred(&request, &[JSON, BYTES])?;
-    let place = api.answers.place(asker)?;
+    let place = api.answers.place(who)?;
     let room = status(&api, room.id).await?.id;
     let position = api.look(move |replica: &Replica, _| replica.position(room, id)).await?;
     let position = position.ok_or_else(|| {

@@ -76,14 +76,14 @@ pub(crate) struct RoomItem {
 ))]
 pub(crate) async fn rooms(
     State(api): State<Arc<Api>>,
-    asker: Asker,
+    who: Asker,
     Parameters(asked): Parameters<RoomsAsked>,
 ) -> Result<Response, Problem> {
     let limit = limit(asked.limit, ROOMS, ROOMS_MAX)?;
     let after = asked.after.map(|after| RoomId::parse(&after)).transpose().map_err(|_| {
         Problem::malformed("query", "`after` is a room's id of 64 digits in lower case.")
     })?;
-    let place = api.answers.place(asker)?;
+    let place = api.answers.place(who)?;
     let look = move |replica: &Replica, _| {
         let rooms = replica
             .rooms_after(after)
@@ -161,11 +161,11 @@ pub(crate) struct RoomBody {
     ))]
 pub(crate) async fn room(
     State(api): State<Arc<Api>>,
-    asker: Asker,
+    who: Asker,
     room: RoomAsked,
     Parameters(wanted): Parameters<RoomWanted>,
 ) -> Result<Response, Problem> {
-    let place = api.answers.place(asker)?;
+    let place = api.answers.place(who)?;
     let status = status(&api, room.id).await?;
     let log = if wanted.log { Some(digest(&api, &status).await?.to_string()) } else { None };
     let members = api.peers.now(&api).await?.members(room.id, status.set);
