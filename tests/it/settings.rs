@@ -105,9 +105,9 @@ fn limits_are_read_again_on_a_signal_and_bad_ones_are_not_taken() {
     let held = TcpStream::connect(&address).unwrap();
     let answer = ask(&address, "/healthz", "");
     assert_eq!(status(&answer), "429", "{answer}");
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.contains("\r\nContent-Type: application/problem+json"), "{head}");
-    assert!(head.contains("\r\nRetry-After: "), "{head}");
+    let (fields, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(fields.contains("\r\nContent-Type: application/problem+json"), "{fields}");
+    assert!(fields.contains("\r\nRetry-After: "), "{fields}");
     let problem: Value = serde_json::from_str(body).unwrap();
     assert_eq!((&problem["status"], &problem["code"]), (&429.into(), &"busy".into()));
     assert_eq!(problem["detail"], "Too many connections of this address are open.");
