@@ -95,6 +95,11 @@ impl Conduct {
         again
     }
 
+    /// It took no more for now: what it is sent again is no proof that it lied.
+    pub(crate) fn put_off(&mut self) {
+        self.pushed = None;
+    }
+
     /// Both hold the same, as it announces `now_announced` or announced before. Returns an op that it
     /// named and does not hold, if that is news.
     pub(crate) fn agreed(

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use crate::evidence::Equivocation;
 use crate::id::{OpId, Position, RoomId, RoomName, Seq, SetDigest, StoreId};
+use crate::intake::{Intake, Shortage};
 use crate::json::Canonical;
 use crate::message::Frame;
 use crate::op::Op;
@@ -40,11 +41,15 @@ pub enum Scope {
     Own,
     /// All it has, and each that comes into being: the peer is another relayer of the same service.
     Every,
+    /// None: the peer brings ops for somebody who waits for the answer.
+    None,
 }
 
 impl Link {
     /// A peer connected to this replica.
     pub const ACCEPTED: Self = Self { side: Side::Accepted, scope: Scope::Own };
+    /// A peer in this process brings what somebody else sent.
+    pub const BROUGHT: Self = Self { side: Side::Accepted, scope: Scope::None };
     /// This replica connected to a peer.
     pub const DIALLED: Self = Self { side: Side::Dialled, scope: Scope::Own };
     /// This replica connected to a peer that is to keep the same rooms.
@@ -70,6 +75,8 @@ pub enum Input {
     Loaded(Loaded),
     /// The user wants something.
     Command(Command),
+    /// From now on so much is taken of others.
+    Intake(Intake),
     /// No more inputs are at hand: sign what waits, pass on what is new. Ends every batch.
     Flush,
 }
@@ -324,6 +331,17 @@ pub enum Event {
         peer: PeerId,
         /// The op.
         op: OpId,
+    },
+    /// Ops of a peer were not taken, though nothing is wrong with them: the peer keeps them.
+    PutOff {
+        /// The room.
+        room: RoomId,
+        /// Who brought them.
+        peer: PeerId,
+        /// What is lacking here.
+        shortage: Shortage,
+        /// How many ops.
+        ops: u64,
     },
     /// A peer says that this side did something wrong.
     PeerProblem {

@@ -189,6 +189,20 @@ pub const FETCH_WAIT_MAX: Span = Span::from_ms(60_000);
 /// Requests for one dependency after which it is given up until it is named again.
 pub const FETCH_TRIES_MAX: u32 = 9;
 
+/// Authors whose rate is remembered at one time.
+pub const AUTHORS_PACED_MAX: usize = 16_384;
+
+/// What an author may owe of its rate before its ops are put off: what a full window of small ops
+/// owes at the usual rate comes before the connection feels that no credit is granted.
+pub const RATE_OWED_MAX: Span = Span::from_ms(30_000);
+
+/// Pause before ops are sent again that a peer put off; doubles up to [`PUT_OFF_WAIT_MAX`].
+/// Source: `docs/PROTOCOL.md`, "Put off".
+pub const PUT_OFF_WAIT: Span = Span::from_ms(1_000);
+
+/// Longest such pause.
+pub const PUT_OFF_WAIT_MAX: Span = Span::from_ms(60_000);
+
 /// Time in which other peers may tell more of the own chain, after one has told all it knows, where
 /// nobody can say how long the chain is.
 pub const LEARN_WAIT: Span = Span::from_ms(2_000);

@@ -2,6 +2,7 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 mod encode;
+mod unstored;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -18,6 +19,7 @@ use crate::op::RawOp;
 use crate::rejection::Rejection;
 
 pub use encode::encode_ops;
+pub use unstored::{Exception, NotStored};
 
 /// One frame to send, shared between all who get it.
 pub type Frame = Arc<str>;
@@ -172,15 +174,6 @@ pub enum Message {
     },
 }
 
-/// One op of an `ops` message that was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exception {
-    /// Its place in the message, from 0.
-    pub index: u64,
-    /// What became of it; `None` if it is parked.
-    pub rejection: Option<Rejection>,
-}
-
 /// A message with ops.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -205,6 +198,8 @@ pub enum Received {
         room: RoomId,
         /// Whether every op was stored.
         all_stored: bool,
+        /// Whether any may be sent again later.
+        put_off: bool,
     },
     /// A message with ops.
     Ops(Batch),
@@ -252,7 +247,11 @@ impl Received {
                 let except = value.member("except").and_then(Value::as_array);
                 let except = except.ok_or(DecodeError::Field("except"))?;
                 count(&value, "stored")?;
-                return Ok(Self::Acked { room: room(&value)?, all_stored: except.is_empty() });
+                let later =
+                    |e: &Value<'_>| e.member("verdict").and_then(Value::as_str) == Some("later");
+                let put_off = except.iter().any(later);
+                let all_stored = except.is_empty();
+                return Ok(Self::Acked { room: room(&value)?, all_stored, put_off });
             }
             _ => return Err(DecodeError::Unknown),
         };
@@ -378,6 +377,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{Author, entry, id_of, room};
+    use crate::intake::Shortage;
 
     fn decode(frame: &str) -> Result<Received, DecodeError> {
         Received::decode(frame.as_bytes())
@@ -421,8 +421,8 @@ mod tests {
     #[test]
     fn an_ack_says_which_ops_were_not_stored() {
         let room = room("main");
-        let rejected = Exception { index: 2, rejection: Some(Rejection::Signature) };
-        let except = vec![Exception { index: 1, rejection: None }, rejected];
+        let rejected = Exception { index: 2, why: NotStored::Rejected(Rejection::Signature) };
+        let except = vec![Exception { index: 1, why: NotStored::Parked }, rejected];
         let frame = Message::Ack { room, stored: 1, except }.encode();
         let listed =
             r#"[{"index":1,"verdict":"parked"},{"index":2,"verdict":"rejected","code":"sig"}]"#;
@@ -430,7 +430,12 @@ mod tests {
             &*frame,
             format!(r#"{{"type":"ack","room":"{room}","stored":1,"except":{listed}}}"#)
         );
-        assert!(matches!(decode(&frame), Ok(Received::Acked { all_stored: false, .. })));
+        let acked = decode(&frame);
+        assert!(matches!(acked, Ok(Received::Acked { all_stored: false, put_off: false, .. })));
+        let except = vec![Exception { index: 0, why: NotStored::Later(Shortage::Disk) }];
+        let frame = Message::Ack { room, stored: 0, except }.encode();
+        assert!(frame.contains(r#"{"index":0,"verdict":"later","code":"disk"}"#), "{frame}");
+        assert!(matches!(decode(&frame), Ok(Received::Acked { put_off: true, .. })));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::effect::{
     CloseReason, Command, Effect, Event, Input, PeerId, Record, SubmitError, Token,
 };
 use crate::id::{AuthorId, RoomId, StoreId};
+use crate::intake::{Allowed, Taking};
 use crate::json::Canonical;
 use crate::key::{CheckSignature, SecretKey};
 use crate::limits;
@@ -24,6 +25,8 @@ use crate::tally::Tally;
 use crate::time::Timestamp;
 
 mod compare;
+mod hold;
+mod intake;
 mod introduce;
 mod peers;
 mod publish;
@@ -60,9 +63,6 @@ pub struct Config {
     pub signatures: Arc<dyn CheckSignature>,
 }
 
-/// The keys whose owners are let in.
-pub type Allowed = BTreeSet<AuthorId>;
-
 /// One node or relayer without its IO.
 #[derive(Debug)]
 pub struct Replica {
@@ -72,6 +72,8 @@ pub struct Replica {
     effects: Vec<Effect>,
     /// Rooms to look at in the next flush.
     dirty: BTreeSet<RoomId>,
+    /// How much is taken of others.
+    taking: Taking,
     /// Bytes of parked ops in all rooms.
     parked_bytes: usize,
     tally: Tally,
@@ -95,6 +97,7 @@ impl Replica {
             sessions: BTreeMap::new(),
             effects: Vec::new(),
             dirty: BTreeSet::new(),
+            taking: Taking::default(),
             parked_bytes: 0,
             tally: Tally::default(),
             follows: None,
@@ -192,6 +195,7 @@ impl Replica {
                     room.withdraw(&mut self.effects);
                 }
             }
+            Input::Intake(intake) => self.take_in(intake),
             Input::Flush => self.flush(now),
         }
         core::mem::take(&mut self.effects)
@@ -229,6 +233,7 @@ impl Replica {
             self.publish(id);
             self.settle_due(id);
             self.give_up_filling(id);
+            self.resume_due(id);
             self.free_items(id);
             self.caught_up(id);
             self.announce(id);

@@ -55,6 +55,10 @@ pub(crate) struct Room {
     announced_at: Timestamp,
     /// The ops in the order in which they are compared, while they are.
     pub(crate) items: Option<Items>,
+    /// Bytes of its ops.
+    pub(crate) bytes: u64,
+    /// When streams that wait for a peer that put ops off are looked at.
+    pub(crate) resume_at: Option<Timestamp>,
     /// When streams that stand still for a comparison are looked at.
     pub(crate) give_up_at: Option<Timestamp>,
     /// When very many heads are compared next.
@@ -80,6 +84,8 @@ impl Room {
             announce_at: None,
             announced_at: Timestamp::default(),
             items: None,
+            bytes: 0,
+            resume_at: None,
             give_up_at: None,
             compare_at: Timestamp::default(),
             recorded: false,
@@ -119,6 +125,7 @@ impl Room {
                 if let Some(own) = &mut self.own {
                     own.admitted(&op, source.is_none());
                 }
+                self.bytes = self.bytes.saturating_add(op.weight() as u64);
                 match self.log.insert((op, source), &mut admitted) {
                     Verdict::Stored if admitted.len() == 1 => {}
                     Verdict::Rejected(rejection) => return Err(rejection),
@@ -161,6 +168,7 @@ impl Room {
         self.record(effects);
         for entered in admitted {
             self.fetch.came(entered.op.id());
+            self.bytes = self.bytes.saturating_add(entered.op.weight() as u64);
             effects.push(Effect::Persist(Record::Op {
                 position: entered.position,
                 source: entered.source,
@@ -374,6 +382,7 @@ impl Room {
     pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let announce = self.announce_at.filter(|_| !self.subscribers.is_empty());
         let learn = self.own.as_ref().and_then(|own| own.due_at(now));
-        [announce, self.fetch.due_at(), learn, self.give_up_at].into_iter().flatten().min()
+        let streams = [self.give_up_at, self.resume_at].into_iter().flatten().min();
+        [announce, self.fetch.due_at(), learn, streams].into_iter().flatten().min()
     }
 }

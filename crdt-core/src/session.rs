@@ -10,11 +10,14 @@ use crate::conduct::Conduct;
 use crate::effect::{Effect, Link, Load, PeerId, Scope, Select, Side};
 use crate::exchange::Exchange;
 use crate::id::{AuthorId, Nonce, OpId, Position, RoomId, SetDigest, StoreId};
+use crate::intake::Shortage;
 use crate::limits;
 use crate::message::{Frame, encode_ops};
+use crate::outgoing::Outgoing;
 use crate::planted::{Bug, planted};
+use crate::rates::KeyRates;
 use crate::serving::Serving;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -39,6 +42,8 @@ pub(crate) struct Session {
     credit: u64,
     /// Bytes of `ops` messages received and not granted again yet.
     owed: u64,
+    /// Bytes to be granted, and when: the peer brings ops of an author faster than they are taken.
+    pub(crate) grant: (u64, Timestamp),
     /// The time of the input at hand, and since when the peer owes an acknowledgement.
     now: Timestamp,
     waits_since: Timestamp,
@@ -73,6 +78,8 @@ pub(crate) struct Channel {
     pub(crate) tries: u32,
     /// What the peer asked for while this side took no part in the room.
     pub(crate) asked: Option<Asked>,
+    /// Why ops of the peer are not taken, as it was told.
+    pub(crate) told: Option<Shortage>,
 }
 
 /// A `sub` that waits for its room to be joined.
@@ -80,25 +87,6 @@ pub(crate) struct Channel {
 pub(crate) struct Asked {
     /// From here on.
     pub(crate) cursor: Option<Position>,
-}
-
-/// The stream of our ops, in our order of arrival.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    /// Sent, or skipped because the peer's store is where it came from.
-    pub(crate) sent: Position,
-    /// The page after this position is being read.
-    loading: Option<Position>,
-    /// Something was not stored: acknowledgements prove nothing until the heads are equal.
-    pub(crate) doubtful: bool,
-    /// Everything is sent once more, whatever its source: the peer lacks what it said it had.
-    pub(crate) again: bool,
-    /// Nobody knows which of the ops sent, or skipped, the peer has. Until that is settled nothing
-    /// newer is sent, which might build on what it lacks, and acknowledgements prove nothing. When
-    /// that began.
-    pub(crate) filling: Option<Timestamp>,
-    /// Acknowledged in the stream.
-    pub(crate) acked: Position,
 }
 
 /// The stream of the peer's ops.
@@ -149,24 +137,6 @@ impl Incoming {
     }
 }
 
-impl Outgoing {
-    pub(crate) fn from(cursor: Position) -> Self {
-        Self {
-            sent: cursor,
-            loading: None,
-            doubtful: false,
-            again: false,
-            filling: None,
-            acked: Position::START,
-        }
-    }
-
-    /// Whether everything up to here was sent and nothing is on its way from disk.
-    pub(crate) fn is_live(&self, end: Position) -> bool {
-        self.sent == end && self.loading.is_none() && self.filling.is_none()
-    }
-}
-
 impl Session {
     pub(crate) fn new(link: Link, nonce: Nonce) -> Self {
         Self {
@@ -182,6 +152,7 @@ impl Session {
             channels: BTreeMap::new(),
             credit: 0,
             owed: 0,
+            grant: (0, Timestamp::default()),
             now: Timestamp::default(),
             waits_since: Timestamp::default(),
             unacked: VecDeque::new(),
@@ -190,12 +161,23 @@ impl Session {
         }
     }
 
-    /// Rooms that may pass over this connection: as many as there are if its user chose the peer to
-    /// keep the same rooms.
-    pub(crate) fn rooms_max(&self) -> usize {
+    /// Rooms that may pass over this connection: `most`, or as many as there are if its user chose the
+    /// peer to keep the same rooms.
+    pub(crate) fn rooms_max(&self, most: usize) -> usize {
         match self.link.scope {
-            Scope::Own => limits::SUBSCRIPTIONS_MAX,
+            Scope::Own | Scope::None => limits::SUBSCRIPTIONS_MAX.min(most),
             Scope::Every => limits::ROOMS_MAX,
+        }
+    }
+
+    /// How fast ops of one author are taken of this peer, and what an author may owe. Whom this side
+    /// chose, as relayers that keep the same rooms do, brings history as fast as it comes; who brings
+    /// ops of a request cannot wait.
+    pub(crate) fn paced(&self, rates: KeyRates) -> (KeyRates, Span) {
+        match (self.link.side, self.link.scope) {
+            (Side::Dialled, _) | (_, Scope::Every) => (KeyRates::default(), limits::RATE_OWED_MAX),
+            (Side::Accepted, Scope::Own) => (rates, limits::RATE_OWED_MAX),
+            (Side::Accepted, Scope::None) => (rates, Span::from_ms(0)),
         }
     }
 
@@ -301,7 +283,8 @@ impl Session {
     ) {
         let (rest, store) = (self.credit_for_page(), self.store);
         let (Some(rest), Some(outgoing)) = (rest, self.outgoing(room)) else { return };
-        if outgoing.loading.is_some() || outgoing.sent >= end || outgoing.filling.is_some() {
+        let waits = outgoing.filling.is_some() || outgoing.hold.is_on();
+        if outgoing.loading.is_some() || outgoing.sent >= end || waits {
             return;
         }
         outgoing.loading = Some(outgoing.sent);

@@ -122,7 +122,10 @@ impl Pass<'_> {
             match verdict {
                 Verdict::Stored => self.report.new += 1,
                 Verdict::Parked => *self.waiting.entry((room, op.id())).or_default() += 1,
-                Verdict::Rejected(code) => self.report.refuse(Problem::rejected(line, &code)),
+                // A node sets itself no limits, so nothing is put off.
+                Verdict::Rejected(code) | Verdict::Later(code) => {
+                    self.report.refuse(Problem::rejected(line, &code));
+                }
             }
         }
         if self.waiting.len() >= WAITING_MAX {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crdt_core::id::{AuthorId, RoomName};
-use crdt_core::replica::Allowed;
+use crdt_core::intake::Allowed;
 use crdt_node::console::{Console, restore_terminal};
 use crdt_node::error::NodeError;
 use crdt_node::home::{Home, Settings};

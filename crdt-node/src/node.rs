@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crdt_core::Replica;
 use crdt_core::effect::{Command, Event};
 use crdt_core::id::{AuthorId, RoomId, RoomName, StoreId};
+use crdt_core::intake::Allowed;
 use crdt_core::json::Canonical;
 use crdt_core::key::{EachTime, SecretKey};
-use crdt_core::replica::Allowed;
 use crdt_core::replica::{Config, Rooms};
 use crdt_relayer::admission::Admission;
 use crdt_relayer::browsers::{Browsers, Guard};
@@ -365,6 +365,7 @@ fn note(marks: &mut Marks, author: AuthorId, event: &Event) -> Result<(), NodeEr
         | Event::Refused { .. }
         | Event::SignedElsewhere { .. }
         | Event::Withheld { .. }
+        | Event::PutOff { .. }
         | Event::Withdrawn { .. }
         | Event::Acked { .. }
         | Event::PeerReady { .. }

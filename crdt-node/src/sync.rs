@@ -182,6 +182,7 @@ impl Sync {
             | Event::Refused { .. }
             | Event::SignedElsewhere { .. }
             | Event::Learnt { .. }
+            | Event::PutOff { .. }
             | Event::Withdrawn { .. }
             | Event::Acked { .. } => {}
         }

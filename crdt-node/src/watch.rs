@@ -282,8 +282,8 @@ impl Watch {
                     self.introduced(screen, &named).await;
                 }
             }
-            // What is withdrawn comes after the end.
-            Event::Withdrawn { .. } => {}
+            // What is withdrawn comes after the end; a node puts nothing off.
+            Event::Withdrawn { .. } | Event::PutOff { .. } => {}
             // Told as what becomes of the link.
             Event::PeerProblem { code, .. } if code == CloseReason::Auth.as_str() => {}
             Event::PeerProblem { peer, code, message } => {

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Refused};
+use crate::pace::{Pace, Paces};
 use crate::turnover::Turnover;
 
 /// Addresses whose rate is remembered before those that have been quiet are forgotten.
@@ -37,6 +38,7 @@ pub struct Admission {
     rates: Arc<Mutex<Rates>>,
     limits: watch::Receiver<Limits>,
     metrics: Metrics,
+    paces: Paces,
 }
 
 /// Somebody is not let in.
@@ -88,18 +90,24 @@ pub struct Seat {
     held: Arc<Held>,
 }
 
-impl Seat {
-    /// The address whose share it counts for; `None` if that is outside the limits by address.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.held.address
-    }
-}
-
 #[derive(Debug)]
 struct Held {
     admission: Admission,
     address: Option<IpAddr>,
     since: Instant,
+}
+
+impl Seat {
+    /// The address whose share it counts for; `None` if that is outside the limits by address.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.held.address
+    }
+
+    /// How fast the connection is read.
+    pub(crate) fn pace(&self) -> Pace {
+        let held = &self.held;
+        held.address.map_or_else(Pace::default, |address| held.admission.paces.of(address))
+    }
 }
 
 impl Drop for Held {
@@ -132,7 +140,8 @@ impl Admission {
     /// Lets in as these limits say, whatever they are at the time.
     pub fn new(limits: watch::Receiver<Limits>, metrics: Metrics) -> Self {
         let rates = Arc::new(Mutex::new(Rates::of(&limits.borrow())));
-        Self { open: Arc::default(), rates, limits, metrics }
+        let paces = Paces::new(limits.clone(), metrics.clone());
+        Self { open: Arc::default(), rates, limits, metrics, paces }
     }
 
     /// The limits at the moment.

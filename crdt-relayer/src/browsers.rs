@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
-use crate::config::Resolved;
+use crate::config::{ConfigError, Resolved};
 use crate::http::Problem;
 use crate::metrics::{Metrics, Refused};
 use crate::server::Encryption;
@@ -27,8 +27,24 @@ pub struct Browsers {
 }
 
 impl Browsers {
-    pub(crate) fn of(settings: &Resolved) -> Self {
-        Self { hosts: settings.list("server.hosts"), origins: settings.list("server.origins") }
+    /// Reads the lists: what a browser never says would allow nothing, and nobody would notice.
+    pub(crate) fn of(settings: &Resolved) -> Result<Self, ConfigError> {
+        let of = |key: &str, fits: fn(&str) -> bool, hint: &str| {
+            let listed = settings.list(key);
+            match listed.iter().find(|word| !fits(word)) {
+                None => Ok(listed),
+                Some(word) => {
+                    let problem = format!("{key}: no browser says {word:?}");
+                    Err(ConfigError::new(settings.place(key), problem, hint))
+                }
+            }
+        };
+        let host = "a name, with the port if it is not the usual one, as relay.example:8443";
+        let origin = "scheme and name, as https://app.example, without a path and the usual port";
+        Ok(Self {
+            hosts: of("server.hosts", is_host, host)?,
+            origins: of("server.origins", is_origin, origin)?,
+        })
     }
 
     /// Whether what came may be from this relayer's own page, from one that is allowed, or from no
@@ -98,6 +114,21 @@ impl Asked<'_> {
 /// What browsers say besides, and pages cannot.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// Whether a `Host` header may say this.
+fn is_host(text: &str) -> bool {
+    let whole = text.parse::<Authority>().is_ok_and(|host| !host.host().is_empty());
+    whole && !text.contains('@')
+}
+
+/// Whether an `Origin` header may say this: a page's scheme, name and port, in lower case.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let usual = [("http", ":80"), ("https", ":443")];
+    let said = usual.iter().any(|(of, port)| scheme == *of && host.ends_with(port));
+    let lower = text.bytes().all(|byte| !byte.is_ascii_uppercase());
+    !scheme.is_empty() && lower && !said && is_host(host)
+}
 
 /// What machines ask for by any name; nothing in it is worth a trick.
 const FOR_ANYBODY: [&str; 4] = ["/healthz", "/readyz", "/version", "/metrics"];

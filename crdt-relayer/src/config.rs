@@ -16,6 +16,7 @@ pub use setting::{SETTINGS, Setting};
 pub use template::template;
 pub use value::{Kind, Shown, Value};
 
+use crate::access::Access;
 use crate::address::{PlainText, check_url};
 use crate::browsers::Browsers;
 use crate::limits::Limits;
@@ -33,7 +34,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    fn new(place: impl Into<String>, problem: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self { place: place.into(), problem: problem.into(), hint: hint.into() }
     }
 }
@@ -79,6 +84,8 @@ pub struct Config {
     pub limits: Limits,
     /// Which web pages may speak to it.
     pub browsers: Browsers,
+    /// Who is let in, and which rooms are made.
+    pub access: Access,
 }
 
 impl Config {
@@ -117,7 +124,8 @@ impl Config {
             plain,
             nats: nats(settings)?,
             limits: Limits::of(settings),
-            browsers: Browsers::of(settings),
+            browsers: Browsers::of(settings)?,
+            access: Access::of(settings)?,
         })
     }
 }

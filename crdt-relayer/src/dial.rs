@@ -19,9 +19,10 @@ use crate::address::{PlainText, UrlError, check_url};
 use crate::distrust;
 use crate::driver::Driver;
 use crate::ended::{Cause, Ended};
+use crate::pace::Pace;
 use crate::pause::Pause;
 use crate::roots::Roots;
-use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire, offline};
+use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, Place, ReadError, Wire, offline};
 
 /// Time to connect and upgrade.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -197,7 +198,8 @@ async fn serve(
         Err(error) => Err(ReadError::of(&error)),
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
-    let connection = (peer, route.link, None);
+    // Whom this side chose is read as fast as it sends.
+    let connection = Place { peer, link: route.link, address: None, pace: Pace::default() };
     session::run(driver, Box::pin(read), Box::pin(write), offline(online), connection).await
 }
 

@@ -2,46 +2,32 @@
 //! wants kept in one transaction, and only then sends. The only clock, and one thread of its own.
 //! Source: `docs/ARCHITECTURE.md`, "The driver".
 
-use std::collections::{HashMap, VecDeque};
+mod task;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crdt_core::Replica;
-use crdt_core::effect::{CloseReason, Command, Effect, Event, Input, Link, Load, PeerId, Record};
+use crdt_core::effect::{Command, Input, Link, PeerId};
 use crdt_core::id::RoomId;
 use crdt_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 
 use crate::changes::{Changes, Following};
-use crate::clock::Clock;
 use crate::error::StoreError;
 pub use crate::events::{Events, WhenFull};
+use crate::keeper::Keeper;
 use crate::metrics::Counts;
-use crate::outbound::{Kept, Outbound};
+use crate::outbound::Outbound;
 use crate::share::{Share, Shares, Taken};
 use crate::store::Store;
+use task::Task;
 
 /// Inputs that may wait for the driver.
 const INPUTS_WAITING_MAX: usize = 1_024;
-
-/// Inputs taken into one batch, and so into one transaction.
-const BATCH_INPUTS_MAX: usize = 1_024;
-
-/// Bytes of received frames taken into one batch, and the time until no more are taken: what is
-/// written in between waits that long to be durable.
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
-
-/// Pages read from the store between two looks at the inputs.
-const BATCH_LOADS_MAX: usize = 8;
-
-/// Time for the peers to be told that this replica stops.
-const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 type Query = Box<dyn FnOnce(&Replica, Timestamp) + Send>;
 
@@ -73,32 +59,25 @@ pub type End = oneshot::Receiver<Result<(), StoreError>>;
 impl Driver {
     /// Starts a replica that was given back all its store kept. Must be called in a tokio runtime.
     pub fn spawn(replica: Replica, store: Store, events: Option<Events>) -> (Self, End) {
-        Self::spawn_counted(replica, store, events, Counts::default())
+        Self::spawn_kept(replica, store, events, Counts::default(), None)
     }
 
-    /// The same, for whoever wants to know the numbers.
-    pub fn spawn_counted(
+    /// The same, for whoever wants to know the numbers, and for one that outlives a full disk.
+    pub(crate) fn spawn_kept(
         replica: Replica,
         store: Store,
         events: Option<Events>,
         counts: Counts,
+        keeper: Option<Keeper>,
     ) -> (Self, End) {
         let changes = Changes::default();
         let (requests, inbox) = mpsc::channel(INPUTS_WAITING_MAX);
         let (ended, end) = oneshot::channel();
         let runtime = Handle::current();
-        let task = Task {
-            replica,
-            store,
-            events,
-            inbox,
-            peers: HashMap::new(),
-            loads: VecDeque::new(),
-            looks: Vec::new(),
-            clock: Clock::start(),
-            changes: changes.clone(),
-            counts: counts.clone(),
-        };
+        let task = Task::new(replica, store, inbox)
+            .telling(events, changes.clone())
+            .counted(counts.clone())
+            .kept_by(keeper);
         thread::spawn(move || {
             // Nobody may be waiting for the end any more.
             drop(ended.send(task.run(&runtime)));
@@ -219,179 +198,4 @@ impl Inlet {
         let taken = self.share.take(frame.len()).await.map_err(|_| Stopped)?;
         self.driver.request(Request::Input(Input::Received(self.peer, frame), Some(taken))).await
     }
-}
-
-struct Task {
-    replica: Replica,
-    store: Store,
-    events: Option<Events>,
-    inbox: mpsc::Receiver<Request>,
-    peers: HashMap<PeerId, Outbound>,
-    loads: VecDeque<Load>,
-    /// Whoever looks at the replica after this batch.
-    looks: Vec<Query>,
-    clock: Clock,
-    changes: Changes,
-    counts: Counts,
-}
-
-impl Task {
-    fn run(mut self, runtime: &Handle) -> Result<(), StoreError> {
-        loop {
-            let first = self.next_request(runtime);
-            let mut taken = Vec::new();
-            let (effects, stop) = self.batch(first, &mut taken)?;
-            self.counts.came(self.replica.tally());
-            self.counts.rooms(self.replica.room_count());
-            self.carry_out(effects)?;
-            // What they see is on disk.
-            let now = self.clock.now();
-            self.looks.drain(..).for_each(|look| look(&self.replica, now));
-            // Only now may as many bytes be received again.
-            drop(taken);
-            if stop {
-                self.say_goodbye(runtime);
-                return Ok(());
-            }
-        }
-    }
-
-    fn say_goodbye(&mut self, runtime: &Handle) {
-        let peers: Vec<Outbound> = self.peers.drain().map(|(_, outbound)| outbound).collect();
-        let all_gone = async {
-            for outbound in &peers {
-                outbound.close(1001, "going-away");
-            }
-            for outbound in &peers {
-                outbound.ended().await;
-            }
-        };
-        // Who does not listen even now is left behind.
-        let _in_time = runtime.block_on(async { timeout(GOODBYE_MAX, all_gone).await });
-    }
-
-    /// Waits for a request, unless pages are to be read or the replica wants to be woken.
-    fn next_request(&mut self, runtime: &Handle) -> Option<Request> {
-        if !self.loads.is_empty() {
-            return self.inbox.try_recv().ok();
-        }
-        let now = self.clock.now();
-        let wait = self.replica.wake_at().map(|at| {
-            let ms = at.as_ms().saturating_sub(now.as_ms());
-            Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-        });
-        runtime.block_on(async {
-            match wait {
-                // Everybody who could ask has gone: the same as being told to stop.
-                None => Some(self.inbox.recv().await.unwrap_or(Request::Stop)),
-                Some(wait) => timeout(wait, self.inbox.recv())
-                    .await
-                    .ok()
-                    .map(|request| request.unwrap_or(Request::Stop)),
-            }
-        })
-    }
-
-    /// Feeds the replica what is at hand. Returns what it wants done, and whether to stop then.
-    fn batch(
-        &mut self,
-        first: Option<Request>,
-        held: &mut Vec<Taken>,
-    ) -> Result<(Vec<Effect>, bool), StoreError> {
-        let (now, started) = (self.clock.now(), Instant::now());
-        let (mut effects, mut stop, mut bytes) = (Vec::new(), false, 0);
-        let mut request = first;
-        for taken in 1..=BATCH_INPUTS_MAX {
-            match request {
-                None => break,
-                Some(Request::Up(peer, link, outbound)) => {
-                    self.peers.insert(peer, outbound);
-                    effects.extend(self.replica.handle(now, Input::PeerUp(peer, link)));
-                }
-                Some(Request::Input(input, space)) => {
-                    if let Input::PeerDown(peer) = input {
-                        self.peers.remove(&peer);
-                    }
-                    effects.extend(self.replica.handle(now, input));
-                    bytes += space.as_ref().map_or(0, Taken::bytes);
-                    held.extend(space);
-                }
-                Some(Request::Query(look)) => self.looks.push(look),
-                Some(Request::Stop) => stop = true,
-            }
-            // A request taken from the inbox is carried out: none is taken after the last turn.
-            let full = bytes >= BATCH_BYTES_MAX || started.elapsed() >= BATCH_TIME_MAX;
-            let more = !stop && !full && taken < BATCH_INPUTS_MAX;
-            request = if more { self.inbox.try_recv().ok() } else { None };
-        }
-        for _ in 0..BATCH_LOADS_MAX {
-            let Some(load) = self.loads.pop_front() else { break };
-            if self.peers.contains_key(&load.peer) {
-                let loaded = self.store.load(load)?;
-                self.counts.caught_up(loaded.ops.len());
-                effects.extend(self.replica.handle(now, Input::Loaded(loaded)));
-            }
-        }
-        effects.extend(self.replica.handle(now, Input::Flush));
-        Ok((effects, stop))
-    }
-
-    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
-        let mut records = effects.iter().filter_map(record).peekable();
-        let news = records.peek().is_some();
-        if news {
-            let began = Instant::now();
-            self.store.append(records)?;
-            self.counts.committed(began);
-        }
-        let began = Instant::now();
-        for effect in effects {
-            match effect {
-                Effect::Persist(_) => {}
-                Effect::Load(load) => self.loads.push_back(load),
-                Effect::Send(peer, frame) => {
-                    if let Some(outbound) = self.peers.get(&peer) {
-                        outbound.send(frame);
-                    }
-                }
-                Effect::Close(peer, reason) => self.close(peer, reason),
-                Effect::Notify(event) => {
-                    self.counts.happened(&event);
-                    if let Event::Admitted { room, .. } = &event {
-                        self.changes.note(*room);
-                    }
-                    if let Some(events) = &self.events {
-                        events.tell(event);
-                    }
-                }
-            }
-        }
-        if news {
-            self.counts.passed_on(began);
-        }
-        Ok(())
-    }
-}
-
-impl Task {
-    fn close(&mut self, peer: PeerId, reason: CloseReason) {
-        let Some(outbound) = self.peers.remove(&peer) else { return };
-        let twin = match reason {
-            CloseReason::Twin(twin) => twin,
-            CloseReason::Version
-            | CloseReason::Hello
-            | CloseReason::Size
-            | CloseReason::Strikes
-            | CloseReason::OwnStore
-            | CloseReason::Auth => return outbound.close(reason.code(), reason.as_str()),
-        };
-        match self.peers.get(&twin) {
-            Some(kept) => outbound.close_for(Kept { peer: twin, outbound: kept.clone() }),
-            None => outbound.close(reason.code(), reason.as_str()),
-        }
-    }
-}
-
-fn record(effect: &Effect) -> Option<&Record> {
-    if let Effect::Persist(record) = effect { Some(record) } else { None }
 }

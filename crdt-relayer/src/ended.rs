@@ -1,6 +1,7 @@
 //! Why a connection ended, in words, and whether dialling again soon is of any use.
 
 use crdt_core::effect::{CloseReason, PeerId};
+use crdt_core::intake::Shortage;
 
 /// The websocket close code for what a rule forbids (RFC 6455, section 7.4).
 const POLICY: u16 = 1008;
@@ -78,6 +79,9 @@ impl Ended {
             }
             None if code == TWIN.code() && word == TWIN.as_str() => {
                 Self { why: "another connection to it is kept".to_owned(), cause: Cause::Twin }
+            }
+            None if word == Shortage::Disk.code() => {
+                Self::lost("its disk is full; what it has not acknowledged is sent again")
             }
             // Too slow a reader may be faster next time.
             None if code == POLICY && word != "slow" => {

@@ -34,7 +34,9 @@ use crdt_core::time::Timestamp;
 use tokio::sync::{Semaphore, watch};
 use tower_http::compression::CompressionLayer;
 
+use crate::access::{self, Access};
 use crate::browsers::{self, Guard};
+use crate::disk::Storage;
 use crate::driver::{Driver, Stopped};
 use crate::metrics::Metrics;
 use crate::peered::Peered;
@@ -87,6 +89,7 @@ pub fn app(driver: Driver, service: Service, guard: Guard) -> Router {
 
 /// The routes of a relayer, whose store is at this path.
 pub fn relayer_app(driver: Driver, service: Service, store: Stored, guard: Guard) -> Router {
+    let access = store.access.clone();
     let api = Arc::new(Api::new(driver.clone(), store, guard.metrics.clone()));
     let rooms = Router::new()
         .route("/v1/rooms", get(rooms::rooms))
@@ -95,6 +98,7 @@ pub fn relayer_app(driver: Driver, service: Service, store: Stored, guard: Guard
         .route("/v1/rooms/{room}/ops/{op}", get(ops::op))
         .route("/v1/rooms/{room}/events", get(events::events))
         .route("/v1/rooms/{room}/evidence", get(evidence::evidence))
+        .layer(from_fn_with_state(access, access::guard))
         .route("/openapi.json", get(openapi::openapi))
         .merge(page::routes())
         .layer(CompressionLayer::new())
@@ -131,6 +135,10 @@ pub struct Stored {
     pub id: StoreId,
     /// The relayers that are dialled.
     pub peered: Peered,
+    /// Whether there is room for more.
+    pub storage: watch::Receiver<Storage>,
+    /// Who is let in.
+    pub access: watch::Receiver<Access>,
 }
 
 /// What the API of a relayer works with, and how much of it may be used at one time.
@@ -154,9 +162,9 @@ pub(crate) struct Api {
 impl Api {
     fn new(driver: Driver, store: Stored, metrics: Metrics) -> Self {
         Self {
-            readiness: Readiness::of(driver.clone()),
-            driver,
             scrapes: Scrapes::of(metrics, &store),
+            readiness: Readiness::of(driver.clone(), store.storage),
+            driver,
             readers: Readers::of(store.path),
             peers: Peers::default(),
             digests: Digests::default(),

@@ -3,6 +3,7 @@
 //!
 //! The protocol is `docs/PROTOCOL.md`; the structure is `docs/ARCHITECTURE.md`.
 
+pub mod access;
 pub mod address;
 pub mod admission;
 pub mod backplane;
@@ -12,6 +13,7 @@ pub mod changes;
 mod clock;
 pub mod config;
 pub mod dial;
+pub mod disk;
 mod distrust;
 pub mod driver;
 pub mod ended;
@@ -21,10 +23,12 @@ mod events;
 pub mod fetch;
 pub mod home;
 pub mod http;
+mod keeper;
 pub mod limits;
 pub mod local;
 pub mod metrics;
 mod outbound;
+mod pace;
 mod page;
 mod pause;
 pub mod peered;

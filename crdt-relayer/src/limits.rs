@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::Resolved;
 
-/// The limits of connections.
+/// The limits of connections, of the disk, of rooms and of rates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections open at a time.
@@ -21,6 +21,24 @@ pub struct Limits {
     pub header_time: Duration,
     /// Bytes of the head of a request.
     pub header_bytes: usize,
+    /// Bytes of the disk that stay free.
+    pub disk_floor_bytes: Option<u64>,
+    /// Bytes of ops in one room.
+    pub room_bytes: Option<u64>,
+    /// Rooms that are kept.
+    pub rooms: usize,
+    /// Rooms that one connection may use.
+    pub subscriptions: usize,
+    /// New ops of one author a second.
+    pub ops_per_key: Option<u64>,
+    /// Bytes of new ops of one author a second.
+    pub bytes_per_key: Option<u64>,
+    /// New ops that the connections of one address bring, a second.
+    pub ops_per_address: Option<u64>,
+    /// Bytes that the connections of one address send, a second.
+    pub bytes_per_address: Option<u64>,
+    /// What comes at a rate in so much time may come at once.
+    pub burst_time: Duration,
 }
 
 /// Fewest bytes of a head that the library takes.
@@ -38,6 +56,15 @@ impl Limits {
             trust_loopback: settings.switch("limits.trust_loopback"),
             header_time: Duration::from_millis(number("limits.header_time")),
             header_bytes: size("limits.header_bytes").max(HEADER_BYTES_MIN),
+            disk_floor_bytes: settings.number("limits.disk_floor_bytes"),
+            room_bytes: settings.number("limits.room_bytes"),
+            rooms: size("limits.rooms"),
+            subscriptions: size("limits.subscriptions"),
+            ops_per_key: settings.number("limits.ops_per_key"),
+            bytes_per_key: settings.number("limits.bytes_per_key"),
+            ops_per_address: settings.number("limits.ops_per_address"),
+            bytes_per_address: settings.number("limits.bytes_per_address"),
+            burst_time: Duration::from_millis(number("limits.burst_time")),
         }
     }
 }
@@ -53,6 +80,15 @@ impl Default for Limits {
             trust_loopback: true,
             header_time: Duration::from_secs(5),
             header_bytes: 16 * 1024,
+            disk_floor_bytes: Some(256 * 1024 * 1024),
+            room_bytes: None,
+            rooms: crdt_core::limits::ROOMS_MAX,
+            subscriptions: crdt_core::limits::SUBSCRIPTIONS_MAX,
+            ops_per_key: Some(1_000),
+            bytes_per_key: Some(4 * 1024 * 1024),
+            ops_per_address: Some(5_000),
+            bytes_per_address: Some(16 * 1024 * 1024),
+            burst_time: Duration::from_secs(10),
         }
     }
 }

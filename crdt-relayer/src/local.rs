@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::driver::{Driver, Inlet, Stopped};
 use crate::outbound::{Level, Outbound, Outgoing};
+use crate::pace::Pace;
 use crate::verdict::{self, Verdict};
 
 /// A connection to a replica of this process.
@@ -27,7 +28,7 @@ impl LocalPeer {
     /// # Errors
     /// [`Stopped`].
     pub async fn connect(driver: &Driver, link: Link) -> Result<Self, Stopped> {
-        let (outbound, outgoing, level) = Outbound::new();
+        let (outbound, outgoing, level) = Outbound::new(Pace::default());
         let peer = driver.next_peer();
         driver.connected(peer, link, outbound).await?;
         Ok(Self { driver: driver.clone(), peer, inlet: driver.inlet(peer, None), outgoing, level })

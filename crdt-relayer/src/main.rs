@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crdt_relayer::access::Access;
 #[cfg(feature = "nats")]
 use crdt_relayer::backplane::{self, nats::Nats, notes::Notes};
 use crdt_relayer::browsers::Browsers;
@@ -142,9 +143,10 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
     let certificates = certificates.map_err(RelayerError::from)?;
     let (limits, watched_limits) = watch::channel(config.limits.clone());
     let (browsers, watched_browsers) = watch::channel(config.browsers.clone());
+    let (access, watched_access) = watch::channel(config.access.clone());
     let (as_json, level) = voice(&settings, json);
     let voice = Voice::new(as_json, level);
-    let live = Live { certificates: certificates.clone(), limits, browsers, voice };
+    let live = Live { certificates: certificates.clone(), limits, browsers, access, voice };
     let (left, ends) = mpsc::channel(EVENTS_WAITING_MAX);
     let mut relayer = Relayer::start(RelayerConfig {
         data: data.clone(),
@@ -154,9 +156,11 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
         dialer,
         limits: watched_limits,
         browsers: watched_browsers,
+        access: watched_access,
         events: Some(Events { sender, when_full: WhenFull::Drop }),
         links: Some(links),
         left: Some(left),
+        space: None,
     })
     .await?;
     #[cfg(feature = "nats")]
@@ -215,6 +219,7 @@ struct Live {
     certificates: Option<Certificates>,
     limits: watch::Sender<Limits>,
     browsers: watch::Sender<Browsers>,
+    access: watch::Sender<Access>,
     voice: Voice,
 }
 
@@ -222,11 +227,24 @@ impl Live {
     fn reread(&self, sources: &Sources, json: bool) -> Result<(), Failure> {
         let settings = sources.gather()?;
         let config = Config::of(&settings)?;
-        if let (Some(certificates), Some(files)) = (&self.certificates, &config.tls) {
-            certificates.reread(files).map_err(RelayerError::from)?;
+        match (&self.certificates, &config.tls) {
+            (Some(certificates), Some(files)) => {
+                certificates.reread(files).map_err(RelayerError::from)?;
+            }
+            (None, None) => {}
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(Failure {
+                    sentence: "encryption is turned on and off at a start only; a certificate may \
+                               change while the relayer runs"
+                        .into(),
+                    hint: "start the relayer again".into(),
+                    code: 3,
+                });
+            }
         }
         self.limits.send_replace(config.limits);
         self.browsers.send_replace(config.browsers);
+        self.access.send_replace(config.access);
         self.voice.set_level(voice(&settings, json).1);
         Ok(())
     }

@@ -8,6 +8,7 @@ mod sampled;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crdt_core::intake::Shortage;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -34,6 +35,14 @@ pub enum Refused {
     Host,
     /// A web page that is not allowed.
     Origin,
+    /// An op for which the disk has no room.
+    Disk,
+    /// An op for which its room has no room.
+    RoomBytes,
+    /// An op of an author who writes too fast.
+    RateOfKey,
+    /// Connections of an address that send too fast: one is not read from for a while.
+    RateOfAddress,
 }
 
 impl Refused {
@@ -50,6 +59,10 @@ impl Refused {
             Self::Origin => {
                 "This web page may not connect; the relayer's operator allows it with --origin."
             }
+            Self::Disk => Shortage::Disk.sentence(),
+            Self::RoomBytes => Shortage::Quota.sentence(),
+            Self::RateOfKey => Shortage::Rate.sentence(),
+            Self::RateOfAddress => "This address sends faster than is taken; send again later.",
         }
     }
 }
@@ -108,6 +121,11 @@ impl Metrics {
     /// A thread that panicked in between leaves the map usable.
     fn untold(&self) -> MutexGuard<'_, BTreeMap<Refused, u64>> {
         self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts ops that were not taken.
+    pub(crate) fn refused_ops(&self, limit: Refused, ops: u64) {
+        self.refused.get_or_create(&Limit { limit }).inc_by(ops);
     }
 
     /// How often a limit has refused.

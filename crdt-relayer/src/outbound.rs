@@ -9,6 +9,8 @@ use crdt_core::effect::PeerId;
 use crdt_core::message::Frame;
 use tokio::sync::{Notify, mpsc};
 
+use crate::pace::Pace;
+
 /// Queued bytes from which on nothing more is read from the peer.
 const READ_BELOW_BYTES: usize = 4 * 1024 * 1024;
 
@@ -45,12 +47,14 @@ pub(crate) struct Level {
     /// The connection that is kept instead of this one.
     kept: Mutex<Option<Kept>>,
     fell: Notify,
+    pace: Pace,
 }
 
 impl Outbound {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Outgoing>, Arc<Level>) {
+    /// Of a connection that is read at this pace.
+    pub(crate) fn new(pace: Pace) -> (Self, mpsc::UnboundedReceiver<Outgoing>, Arc<Level>) {
         let (queue, outgoing) = mpsc::unbounded_channel();
-        let level = Arc::new(Level::default());
+        let level = Arc::new(Level { pace, ..Level::default() });
         (Self { queue, level: Arc::clone(&level) }, outgoing, level)
     }
 
@@ -71,6 +75,11 @@ impl Outbound {
     pub(crate) fn close_for(&self, kept: Kept) {
         *self.level.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         self.close(1000, "twin");
+    }
+
+    /// So many new ops came on this connection.
+    pub(crate) fn took_ops(&self, ops: usize) {
+        self.level.pace.took_ops(ops);
     }
 
     /// Waits until the connection has ended.
@@ -94,6 +103,11 @@ impl Level {
     pub(crate) fn sent(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.fell.notify_one();
+    }
+
+    /// How fast it is read.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Waits until little enough is queued to read on.

@@ -7,17 +7,21 @@ use std::sync::Arc;
 use crdt_core::Replica;
 use crdt_core::effect::Link;
 use crdt_core::id::StoreId;
+use crdt_core::key::CheckSignature;
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Rooms};
 use tokio::sync::{mpsc, watch};
 
+use crate::access::Access;
 use crate::admission::Admission;
 use crate::browsers::{Browsers, Guard};
 use crate::dial::{self, Dialer, LinkEvent, Route};
+use crate::disk::{Disk, FileSystem, Space};
 use crate::driver::{Driver, End, Events, Stopped};
 use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
 use crate::http::{self, Guests, Left, Service, Stored};
+use crate::keeper::Keeper;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::peered::Peered;
@@ -76,12 +80,16 @@ pub struct RelayerConfig {
     pub limits: watch::Receiver<Limits>,
     /// Which web pages may speak to it, at any time.
     pub browsers: watch::Receiver<Browsers>,
+    /// Who is let in, and which rooms are made, at any time.
+    pub access: watch::Receiver<Access>,
     /// Told what happens in its rooms.
     pub events: Option<Events>,
     /// Told what becomes of its links to them.
     pub links: Option<mpsc::Sender<LinkEvent>>,
     /// Told of each connection that was accepted and has ended.
     pub left: Option<mpsc::Sender<Left>>,
+    /// How much room there is for its state; where the folder is, if nothing else is given.
+    pub space: Option<Box<dyn Space>>,
 }
 
 impl RelayerConfig {
@@ -96,9 +104,11 @@ impl RelayerConfig {
             dialer: Dialer::default(),
             limits: watch::channel(Limits::default()).1,
             browsers: watch::channel(Browsers::default()).1,
+            access: watch::channel(Access::default()).1,
             events: None,
             links: None,
             left: None,
+            space: None,
         }
     }
 }
@@ -126,6 +136,25 @@ pub fn random() -> Result<[u8; 32], getrandom::Error> {
     Ok(bytes)
 }
 
+/// Makes the replica of a store, as often as it is needed.
+fn replicas(
+    store: StoreId,
+    seed: [u8; 32],
+    signatures: Arc<dyn CheckSignature>,
+) -> impl Fn() -> Replica + Send {
+    move || {
+        Replica::new(Config {
+            store,
+            agent: concat!("crdt-relayer/", env!("CARGO_PKG_VERSION")).into(),
+            rooms: Rooms::OnDemand,
+            key: None,
+            seed,
+            allowed: None,
+            signatures: Arc::clone(&signatures),
+        })
+    }
+}
+
 impl Relayer {
     /// Starts a relayer.
     ///
@@ -133,7 +162,7 @@ impl Relayer {
     /// [`RelayerError`].
     pub async fn start(config: RelayerConfig) -> Result<Self, RelayerError> {
         let RelayerConfig { data, listen, certificates, peers, dialer, .. } = config;
-        let RelayerConfig { limits, browsers, events, links, left, .. } = config;
+        let RelayerConfig { limits, browsers, access, events, links, left, space, .. } = config;
         let metrics = Metrics::default();
         home::make(&data)?;
         let lock = home::lock(&data)?;
@@ -141,22 +170,29 @@ impl Relayer {
         let path = data.join(STORE_FILE);
         let store = Store::open(&path, new_id)?;
         let peered = Peered::of(&peers);
-        let stored = Stored { path, id: store.id(), peered: peered.clone() };
-        let mut replica = Replica::new(Config {
-            store: store.id(),
-            agent: concat!("crdt-relayer/", env!("CARGO_PKG_VERSION")).into(),
-            rooms: Rooms::OnDemand,
-            key: None,
-            seed: random().map_err(RelayerError::Random)?,
-            allowed: None,
-            signatures: Arc::new(metrics.counts.timed()),
-        });
+        let disk = Disk::new(space.unwrap_or_else(|| Box::new(FileSystem(data))));
+        let (storage, of_http) = (disk.watch(), access.clone());
+        let stored =
+            Stored { path, id: store.id(), storage, access: of_http, peered: peered.clone() };
+        let signatures = Arc::new(metrics.counts.timed());
+        let anew = replicas(store.id(), random().map_err(RelayerError::Random)?, signatures);
+        let mut replica = anew();
         store.replay(|record| replica.restore(record).map_err(RelayerError::from))?;
         let server = Server::bind(listen, certificates)
             .await
             .map_err(|source| RelayerError::Listen { address: listen, source })?;
         let (address, url) = (server.address(), server.url());
-        let (driver, ended) = Driver::spawn_counted(replica, store, events, metrics.counts.clone());
+        let (limits_of_ops, anew) = (limits.clone(), Box::new(anew));
+        let (counts, metrics_of_ops) = (metrics.counts.clone(), metrics.clone());
+        let keeper = Keeper {
+            disk,
+            limits: limits_of_ops,
+            access,
+            metrics: metrics_of_ops,
+            anew,
+            told: None,
+        };
+        let (driver, ended) = Driver::spawn_kept(replica, store, events, counts, Some(keeper));
         let (running, watch) = watch::channel(true);
         let (online, switch) = watch::channel(true);
         let service = Service {

@@ -281,6 +281,7 @@ fn of_event(event: &Event) -> Option<Said> {
         Event::Admitted { .. }
         | Event::SignedElsewhere { .. }
         | Event::Withheld { .. }
+        | Event::PutOff { .. }
         | Event::Learnt { .. }
         | Event::Withdrawn { .. }
         | Event::Durable { .. }

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use crate::driver::Driver;
 use crate::ended::Ended;
 use crate::outbound::{Kept, Level, Outbound, Outgoing};
+use crate::pace::Pace;
 
 /// Largest websocket message, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = crdt_core::limits::FRAME_BYTES_MAX;
@@ -141,19 +142,33 @@ impl From<Ended> for Ending {
     }
 }
 
-/// Serves one connection until it ends or `stop` comes true. `address` is the one whose share it uses.
+/// Where a connection stands.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// What the replica knows it by.
+    pub(crate) peer: PeerId,
+    /// How it came about.
+    pub(crate) link: Link,
+    /// Whose share of what may wait it uses.
+    pub(crate) address: Option<IpAddr>,
+    /// How fast it is read.
+    pub(crate) pace: Pace,
+}
+
+/// Serves one connection until it ends or `stop` comes true.
 pub(crate) async fn run<R, W>(
     driver: &Driver,
     read: R,
     write: W,
     stop: impl Future<Output = ()>,
-    (peer, link, address): (PeerId, Link, Option<IpAddr>),
+    place: Place,
 ) -> Ending
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
     W: Sink<Wire> + Unpin,
 {
-    let (outbound, outgoing, level) = Outbound::new();
+    let Place { peer, link, address, pace } = place;
+    let (outbound, outgoing, level) = Outbound::new(pace);
     if driver.connected(peer, link, outbound.clone()).await.is_err() {
         return Ended::lost("stopping").into();
     }
@@ -223,6 +238,7 @@ where
     let hello_by = Instant::now() + HELLO_MAX;
     loop {
         level.low().await;
+        level.pace().ready().await;
         let silence = Instant::now() + SILENCE_MAX;
         let deadline = if introduced { silence } else { hello_by };
         let taken = match timeout_at(deadline, read.next()).await {
@@ -239,6 +255,7 @@ where
             Ok(Some(Ok(Incoming::Binary))) => driver.received_binary(peer).await,
             Ok(Some(Ok(Incoming::Text(frame)))) => {
                 introduced = true;
+                level.pace().took_bytes(frame.len());
                 inlet.received(frame).await
             }
         };

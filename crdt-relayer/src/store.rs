@@ -103,19 +103,36 @@ impl Store {
         schema::check(&db)?;
         let id: [u8; 32] = db.query_row("SELECT store FROM meta", [], |row| row.get(0))?;
         let id = StoreId::from_bytes(id);
-        let (rooms, stores) = (HashMap::new(), HashMap::new());
-        let mut store = Self { db, id, rooms, stores };
-        for (number, room) in store.numbered("SELECT number, id FROM rooms")? {
+        let mut store = Self { db, id, rooms: HashMap::new(), stores: HashMap::new() };
+        store.index()?;
+        Ok(store)
+    }
+
+    /// Goes on after an [`append`](Self::append) that found the disk full: as if it had not been tried.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn recover(&mut self) -> Result<(), StoreError> {
+        if !self.db.is_autocommit() {
+            self.db.execute_batch("ROLLBACK")?;
+        }
+        self.index()
+    }
+
+    /// Reads which rooms and stores there are.
+    fn index(&mut self) -> Result<(), StoreError> {
+        (self.rooms, self.stores) = (HashMap::new(), HashMap::new());
+        for (number, room) in self.numbered("SELECT number, id FROM rooms")? {
             if !ROOM_NUMBERS.contains(&number) {
                 return Err(StoreError::Damaged(format!("{number} numbers no room")));
             }
-            let end = store.last_position(number)?;
-            store.rooms.insert(RoomId::from_bytes(room), RoomRow { number, end });
+            let end = self.last_position(number)?;
+            self.rooms.insert(RoomId::from_bytes(room), RoomRow { number, end });
         }
-        for (number, id) in store.numbered("SELECT number, id FROM stores")? {
-            store.stores.insert(StoreId::from_bytes(id), number);
+        for (number, id) in self.numbered("SELECT number, id FROM stores")? {
+            self.stores.insert(StoreId::from_bytes(id), number);
         }
-        Ok(store)
+        Ok(())
     }
 
     fn numbered(&self, sql: &str) -> Result<Vec<(i64, [u8; 32])>, StoreError> {
@@ -164,7 +181,8 @@ impl Store {
     /// Writes records in one durable transaction: all of them or none.
     ///
     /// # Errors
-    /// [`StoreError`]. After that nothing more may be written.
+    /// [`StoreError`]. After that nothing more may be written, except after `recover` where the disk
+    /// was full.
     pub fn append<'r>(
         &mut self,
         records: impl IntoIterator<Item = &'r Record>,

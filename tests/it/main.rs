@@ -1,6 +1,7 @@
 //! Real programs, real sockets, real disks.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod access;
 mod autobahn;
 mod backplane;
 mod command_line;
@@ -20,6 +21,7 @@ mod namespaces;
 mod operator;
 mod own_chain;
 mod partition;
+mod put_off;
 mod relayers;
 mod restart;
 mod routes;

@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use base64ct::{Base64, Encoding};
 
-use super::{Exception, Frame, Hello, Message};
+use super::{Exception, Frame, Hello, Message, NotStored};
 use crate::head::VERSION;
 use crate::id::{OpId, Position, RoomId};
 use crate::json::{write_int, write_string};
@@ -151,14 +151,18 @@ impl Message {
 fn push_exception(exception: &Exception, out: &mut String) {
     out.push_str("{\"index\":");
     write_int(i64::try_from(exception.index).unwrap_or(limits::INTEGER_MAX), out);
-    match exception.rejection {
-        None => out.push_str(",\"verdict\":\"parked\"}"),
-        Some(rejection) => {
-            out.push_str(",\"verdict\":\"rejected\",\"code\":\"");
-            out.push_str(rejection.code());
-            out.push_str("\"}");
-        }
+    let (verdict, code) = match exception.why {
+        NotStored::Parked => ("parked", None),
+        NotStored::Rejected(rejection) => ("rejected", Some(rejection.code())),
+        NotStored::Later(shortage) => ("later", Some(shortage.code())),
+    };
+    out.push_str(",\"verdict\":");
+    write_string(verdict, out);
+    if let Some(code) = code {
+        out.push_str(",\"code\":");
+        write_string(code, out);
     }
+    out.push('}');
 }
 
 /// The frame of an `ops` message.

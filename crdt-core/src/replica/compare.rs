@@ -14,8 +14,9 @@ use crate::id::{OpId, Position, RoomId};
 use crate::limits;
 use crate::log::Verdict;
 use crate::message::Message;
+use crate::outgoing::Outgoing;
 use crate::reconcile::Difference;
-use crate::session::{Channel, Outgoing, Session, channel};
+use crate::session::{Channel, Session, channel};
 use crate::time::Timestamp;
 
 impl Replica {

@@ -21,7 +21,7 @@ impl Replica {
             store: self.config.store,
             window: limits::WINDOW_BYTES,
             nonce: Some(nonce),
-            auth: self.demands_proof(link.side),
+            auth: self.demands_proof(link),
         };
         self.send(peer, &Message::Hello(hello));
     }
@@ -38,14 +38,15 @@ impl Replica {
     }
 
     /// Whom this replica dialled it trusts to be who it is; whoever dials it must prove it, if only
-    /// some are let in.
-    fn demands_proof(&self, side: Side) -> bool {
-        self.config.allowed.is_some() && side == Side::Accepted
+    /// some are let in. What a peer of this process brings, it was let bring.
+    pub(super) fn demands_proof(&self, link: Link) -> bool {
+        let accepted = link.side == Side::Accepted && link.scope != Scope::None;
+        self.config.allowed.is_some() && accepted
     }
 
     /// Whether a peer has done what it must before it is listened to.
     pub(super) fn is_let_in(&self, session: &Session) -> bool {
-        session.proved.is_some() || !self.demands_proof(session.link.side)
+        session.proved.is_some() || !self.demands_proof(session.link)
     }
 
     pub(super) fn hello(&mut self, peer: PeerId, hello: Hello) {
@@ -90,9 +91,9 @@ impl Replica {
         if !allowed {
             return self.refuse(peer, "this key is not on the list of those let in");
         }
-        let (before, side) = (session.proved.replace(author), session.link.side);
+        let (before, link) = (session.proved.replace(author), session.link);
         let agent = session.agent.clone();
-        if before.is_none() && self.demands_proof(side) {
+        if before.is_none() && self.demands_proof(link) {
             self.effects.push(Effect::Notify(Event::PeerReady { peer, agent, store }));
             self.let_in(peer);
         }

@@ -9,6 +9,7 @@ use crate::id::{Position, RoomId};
 use crate::limits;
 use crate::message::{Frame, encode_ops};
 use crate::op::Op;
+use crate::outgoing::Outgoing;
 use crate::room::Fresh;
 
 impl Replica {
@@ -141,8 +142,8 @@ impl Replica {
         let (frame, end) = (room.heads_frame(), room.log.graph().end());
         for peer in &room.subscribers {
             let outgoing = self.sessions.get_mut(peer).and_then(|session| session.outgoing(id));
-            if outgoing.is_some_and(|outgoing| outgoing.is_live(end) || outgoing.filling.is_some())
-            {
+            let waits = |o: &Outgoing| o.filling.is_some() || o.hold.is_on();
+            if outgoing.is_some_and(|outgoing| outgoing.is_live(end) || waits(outgoing)) {
                 self.effects.push(Effect::Send(*peer, frame.clone()));
             }
         }

@@ -90,6 +90,7 @@ impl Replica {
             let told = Told { set: told.set, count: told.count, cursor: told.cursor };
             return self.agreed(peer, id, told, true);
         }
+        let lacks = self.taking.intake.lacks(room.bytes);
         let unknown: Vec<OpId> =
             told.heads.iter().copied().filter(|head| !room.log.has(*head)).collect();
         let lacked = core::mem::replace(&mut incoming.lacking, !unknown.is_empty());
@@ -100,6 +101,10 @@ impl Replica {
         }
         if told.count == 0 {
             incoming.unsettled = None;
+        }
+        if lacks.is_some() {
+            // Nothing new is taken: nothing is asked for.
+            return;
         }
         // Asking for heads did not close the gap, or the peer lacks what it should have.
         let here = lacked && !unknown.is_empty();
@@ -150,6 +155,9 @@ impl Replica {
         let store = session.store;
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(channel) = session.channels.get_mut(&id) else { return };
+        if channel.outgoing.as_ref().is_some_and(|outgoing| outgoing.hold.is_on()) {
+            return;
+        }
         if let Some(exchange) = &mut channel.exchange {
             if exchange.take_progress() {
                 return;

@@ -39,7 +39,8 @@ impl Replica {
     /// The room with this id, made if peers may make rooms.
     pub(super) fn open_room(&mut self, id: RoomId, name: Option<RoomName>) -> Option<&mut Room> {
         if !self.rooms.contains_key(&id) {
-            if self.config.rooms == Rooms::Joined || !self.has_place_for_a_room() {
+            let made = self.config.rooms == Rooms::OnDemand && self.taking.intake.makes(id);
+            if !made || !self.has_place_for_a_room() {
                 return None;
             }
             self.rooms.insert(id, self.new_room(id, None));
@@ -53,9 +54,10 @@ impl Replica {
 
     /// Puts a room on the list of those a connection uses; `false` if they are too many.
     pub(super) fn use_room(&mut self, peer: PeerId, id: RoomId) -> bool {
+        let most = self.taking.intake.subscriptions_max;
         let Some(session) = self.sessions.get_mut(&peer) else { return false };
         let known = session.channels.contains_key(&id);
-        let fits = known || session.channels.len() < session.rooms_max();
+        let fits = known || session.channels.len() < session.rooms_max(most);
         if fits {
             session.channels.entry(id).or_default();
         }
@@ -75,7 +77,7 @@ impl Replica {
     /// makes place for it, of those the one that has waited longest: all that waits may be let go of,
     /// and whoever makes rooms for that alone keeps nobody else from having one.
     fn has_place_for_a_room(&mut self) -> bool {
-        if self.rooms.len() < limits::ROOMS_MAX {
+        if self.rooms.len() < self.taking.intake.rooms_max.min(limits::ROOMS_MAX) {
             return true;
         }
         let left = self.rooms.values().filter(|room| self.is_left(room));

@@ -9,14 +9,16 @@ use super::repair::Announced;
 use crate::conduct::Came;
 use crate::effect::{CloseReason, Effect, Event, PeerId, Scope};
 use crate::id::{OpId, Position, RoomId, StoreId};
+use crate::intake::Gate;
 use crate::limits;
 use crate::log::{Admitted, Verdict};
-use crate::message::{Batch, DecodeError, Exception, Message, Received};
+use crate::message::{Batch, DecodeError, Exception, Message, NotStored, Received};
 use crate::op::RawOp;
+use crate::outgoing::Outgoing;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::room::Room;
-use crate::session::{Asked, Incoming, Outgoing, channel};
+use crate::session::{Asked, Incoming, channel};
 use crate::tally::Tally;
 
 impl Replica {
@@ -48,7 +50,12 @@ impl Replica {
             Received::Message(Message::Err { .. }) | Received::Acked { .. } if !let_in => {}
             _ if !let_in => self.refuse(peer, "prove that you have a key that is let in"),
             Received::Message(message) => self.message(peer, message),
-            Received::Acked { room, all_stored } => self.acked(peer, room, all_stored),
+            Received::Acked { room, all_stored, put_off } => {
+                if put_off {
+                    self.hold(peer, room);
+                }
+                self.acked(peer, room, all_stored);
+            }
             Received::Ops(batch) => self.ops(peer, batch, frame.len()),
         }
     }
@@ -218,7 +225,10 @@ impl Replica {
         };
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let parked_before = room.log.parked_bytes();
-        let judged = judge(room, ops, store);
+        let Some(session) = self.sessions.get(&peer) else { return };
+        let mut gate = self.taking.gate(now, session.paced(self.taking.intake.rates), room.bytes);
+        let judged = judge(room, ops, store, &mut gate);
+        let owed = gate.owed;
         judged.count(&mut self.tally);
         let Judged { admitted, except, stored, came, mut missing } = judged;
         if let (Some(own), false) = (&mut room.own, admitted.is_empty()) {
@@ -227,7 +237,7 @@ impl Replica {
         }
         room.admit(admitted, Some((peer, store)), &mut self.effects);
         let streamed = self.sessions.get_mut(&peer).and_then(|session| session.incoming(id));
-        let whole = except.iter().all(|exception| exception.rejection.is_some());
+        let whole = except.iter().all(|e| matches!(e.why, NotStored::Rejected(_)));
         if let (Some(cursor), Some(incoming), true) = (cursor, streamed, whole) {
             if let Some(live) = &mut incoming.unsettled {
                 *live = cursor;
@@ -244,10 +254,14 @@ impl Replica {
             missing.retain(|op| !exchange.needs(*op));
         }
         self.dirty.insert(id);
-        let blamed = except.iter().find_map(|exception| exception.rejection);
+        let blamed = except.iter().find_map(|exception| exception.why.rejection());
+        let later = || except.iter().filter_map(|exception| exception.why.shortage());
+        let put_off = later().next().zip(u64::try_from(later().count()).ok());
         self.send(peer, &Message::Ack { room: id, stored, except });
-        if let Some(bytes) = grant {
-            self.send(peer, &Message::Credit { bytes });
+        self.grant(peer, id, grant, owed);
+        match put_off {
+            Some((shortage, ops)) => self.put_off(peer, id, shortage, ops),
+            None => self.taken(peer, id),
         }
         self.want(peer, id, missing);
         self.account_parked(id, parked_before);
@@ -259,8 +273,8 @@ impl Replica {
     /// Answers ops of a room this side takes no part in: one `ack` for each message, whatever it is.
     fn ops_of_no_room(&mut self, peer: PeerId, id: RoomId, ops: usize, grant: Option<u64>) {
         self.tally.rejected(Rejection::Room, u64::try_from(ops).unwrap_or(u64::MAX));
-        let rejection = Some(Rejection::Room);
-        let except = (0_u64..).take(ops).map(|index| Exception { index, rejection }).collect();
+        let why = NotStored::Rejected(Rejection::Room);
+        let except = (0_u64..).take(ops).map(|index| Exception { index, why }).collect();
         self.send(peer, &Message::Ack { room: id, stored: 0, except });
         if let Some(bytes) = grant {
             self.send(peer, &Message::Credit { bytes });
@@ -277,6 +291,9 @@ impl Replica {
         let Some(channel) = session.channels.get_mut(&id) else { return };
         let Some(outgoing) = &mut channel.outgoing else { return };
         outgoing.doubtful |= !all_stored;
+        if all_stored {
+            outgoing.hold.taken();
+        }
         if !outgoing.doubtful {
             outgoing.acked = if all_acked { outgoing.sent } else { outgoing.acked.max(cursor) };
             if outgoing.filling.is_none() {
@@ -328,21 +345,35 @@ impl Judged {
         tally.stored += of(self.admitted.len());
         tally.known += of(self.came.iter().filter(|came| came.known).count());
         tally.parked += of(self.came.iter().filter(fresh).count());
-        for rejection in self.except.iter().filter_map(|exception| exception.rejection) {
+        for rejection in self.except.iter().filter_map(|exception| exception.why.rejection()) {
             tally.rejected(rejection, 1);
         }
     }
 }
 
-/// Checks each op and takes it into the room's log.
-fn judge(room: &mut Room, ops: Vec<Result<RawOp, Rejection>>, store: StoreId) -> Judged {
+/// Checks each op and takes it into the room's log, unless something is lacking to take new ones.
+fn judge(
+    room: &mut Room,
+    ops: Vec<Result<RawOp, Rejection>>,
+    store: StoreId,
+    gate: &mut Gate<'_>,
+) -> Judged {
     let mut judged = Judged::default();
     for (index, op) in (0_u64..).zip(ops) {
         let verdict = match op.and_then(RawOp::check_hash) {
             Ok(op) => {
                 let (id, known) = (op.id(), room.log.has(op.id()));
+                let refused = gate.refuses(op.head().author).filter(|_| !known);
+                if let Some(shortage) = refused {
+                    let why = NotStored::Later(shortage);
+                    judged.except.push(Exception { index, why });
+                    judged.came.push(Came { op: id, verdict: Verdict::Parked, known });
+                    continue;
+                }
                 let dependencies: Vec<OpId> = op.head().dependencies().collect();
+                let before = judged.admitted.len();
                 let verdict = room.log.receive(op, store, &mut judged.admitted);
+                gate.took(judged.admitted.get(before..).unwrap_or_default());
                 judged.came.push(Came { op: id, verdict, known });
                 if verdict == Verdict::Parked && !known {
                     room.fetch.came(id);
@@ -355,9 +386,11 @@ fn judge(room: &mut Room, ops: Vec<Result<RawOp, Rejection>>, store: StoreId) ->
         match verdict {
             Verdict::Stored => judged.stored += 1,
             Verdict::Parked if planted(Bug::ParkedAcknowledged) => judged.stored += 1,
-            Verdict::Parked => judged.except.push(Exception { index, rejection: None }),
+            Verdict::Parked => {
+                judged.except.push(Exception { index, why: NotStored::Parked });
+            }
             Verdict::Rejected(rejection) => {
-                judged.except.push(Exception { index, rejection: Some(rejection) });
+                judged.except.push(Exception { index, why: NotStored::Rejected(rejection) });
             }
         }
     }

@@ -129,10 +129,17 @@ export class Channel {
     this.#changedAt = this.#connection.now();
   }
 
+  /** The peer put off what was in a message, or took all of it. @param {string[]} ids @param {boolean} later */
+  acked(ids, later) {
+    if (later) this.#stream.putOff(ids);
+    else this.#stream.taken();
+  }
+
   /** Called a few times a second. */
   tick() {
     const now = this.#connection.now();
     this.#withheld(this.#fetch.tick());
+    this.#stream.tick(!this.#connection.awaitsAck(this));
     const quiet = this.#changedAt !== null && now - this.#changedAt >= HEADS_QUIET_MS;
     if (!quiet && now - this.#saidAt < HEADS_MS) return;
     this.#saidAt = now;

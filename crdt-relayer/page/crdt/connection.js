@@ -282,6 +282,7 @@ export class Connection {
       if (entry.verdict === "rejected") room?.refused(refused, forPeople(String(entry.code), CODE_CHARS_MAX));
     }
     room?.relayed(stored);
+    this.#channels.get(id)?.acked(oldest.ids, except.some((entry) => entry?.verdict === "later"));
   }
 
   #complaint({ code, message }) {

@@ -54,6 +54,9 @@ export const SILENCE_MS = 60_000;
 export const RETRY_MS_MIN = 100;
 export const RETRY_MS_MAX = 5_000;
 export const STEADY_MS = 5_000;
+/** Pause before what a peer put off is sent again; doubles up to the second. */
+export const PUT_OFF_MS = 1_000;
+export const PUT_OFF_MS_MAX = 60_000;
 export const HEADS_QUIET_MS = 300;
 export const HEADS_MS = 30_000;
 export const FETCH_MS = [3_000, 6_000, 12_000, 24_000, 48_000, 60_000, 60_000, 60_000];

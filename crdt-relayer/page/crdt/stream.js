@@ -1,7 +1,9 @@
 // What one connection is sent of one room: the ops by position, those asked for by id, the heads.
 // Source: docs/PROTOCOL.md, "The stream", "Fetching" and "Heads".
 
-import { ASKED_OPS_MAX, GET_IDS_MAX, HEADS_MAX, MESSAGE_OPS_MAX, PAGE_WEIGHT } from "./limits.js";
+import {
+  ASKED_OPS_MAX, GET_IDS_MAX, HEADS_MAX, MESSAGE_OPS_MAX, PAGE_WEIGHT, PUT_OFF_MS, PUT_OFF_MS_MAX,
+} from "./limits.js";
 import { encodeOps } from "./message.js";
 
 /** How many ids of `missing` go into one message. */
@@ -19,6 +21,9 @@ export class Stream {
   #subs = 0;
   #resent = false;
   #headsFrom = 0;
+  /** When to go on after the peer took no more; `null` if it takes what it is sent. */
+  #heldUntil = null;
+  #pause = PUT_OFF_MS;
 
   /** @param {import("./room.js").Room} room @param {import("./connection.js").Connection} connection */
   constructor(room, connection) {
@@ -45,6 +50,31 @@ export class Stream {
     if (this.#position > 0) this.#room.relayedUpTo(this.#position);
     this.#pump(true);
     return this.#subs <= 3 || size === 0;
+  }
+
+  /**
+   * The peer did not take all of a message: the stream goes back to it, and on after a pause that
+   * grows while nothing is taken.
+   * @param {string[]} ids of the message
+   */
+  putOff(ids) {
+    if (this.#position === null) return;
+    for (const id of ids) this.#position = Math.min(this.#position, Math.max(this.#room.position(id) - 1, 0));
+    if (this.#heldUntil !== null) return;
+    this.#heldUntil = this.#connection.now() + this.#pause;
+    this.#pause = Math.min(2 * this.#pause, PUT_OFF_MS_MAX);
+  }
+
+  /** The peer took a whole message. */
+  taken() {
+    if (this.#heldUntil === null) this.#pause = PUT_OFF_MS;
+  }
+
+  /** Goes on if the pause is over. @param {boolean} answered whether every message was answered */
+  tick(answered) {
+    if (this.#heldUntil === null || !answered || this.#connection.now() < this.#heldUntil) return;
+    this.#heldUntil = null;
+    this.#pump(true);
   }
 
   /** The peer wants nothing more. */
@@ -85,7 +115,7 @@ export class Stream {
 
   #pump(headsWanted) {
     while (this.#asked.length + this.#missing.length > 0) if (!this.#answer()) return;
-    if (this.#position === null) return;
+    if (this.#position === null || this.#heldUntil !== null) return;
     const before = this.#position;
     while (!this.atEnd) if (!this.#page()) return;
     // A stretch that was left out as a whole has no message: the heads tell the cursor.
@@ -121,7 +151,8 @@ export class Stream {
   /** Announces the heads, if the peer subscribed and was sent everything. */
   heads() {
     const { log, id } = this.#room;
-    if (!this.atEnd) return;
+    // While it waits the peer hears what there is all the same.
+    if (!this.atEnd && this.#heldUntil === null) return;
     const all = log.heads;
     if (this.#headsFrom >= all.length) this.#headsFrom = 0;
     const heads = all.slice(this.#headsFrom, this.#headsFrom + HEADS_MAX);

@@ -6,6 +6,7 @@ use std::future::ready;
 
 use bytes::Bytes;
 use crdt_core::id::{OpId, Position, RoomId, StoreId};
+use crdt_core::intake::Shortage;
 use crdt_core::limits;
 use crdt_core::message::{Hello, Message, encode_ops};
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
@@ -289,6 +290,10 @@ impl<'a, B: Bus> Peer<'a, B> {
         match self.expected.pop_front().ok_or("an answer to nothing")? {
             Expected::Nothing => {}
             Expected::Start => self.start().await?,
+            Expected::Ops { .. } if ack.later > 0 => {
+                // Read again from what is in the store, after a pause.
+                return Err(Shortage::Disk.sentence().into());
+            }
             Expected::Ops { room, ops, cursor } => {
                 for index in &ack.parked {
                     if let Some((seq, id)) = ops.get(*index) {

@@ -52,6 +52,8 @@ pub(crate) struct Ack {
     /// Which ops are parked, by their place in the message.
     pub(crate) parked: Vec<usize>,
     pub(crate) rejected: usize,
+    /// Ops that the replica has no room for.
+    pub(crate) later: usize,
 }
 
 #[derive(Deserialize)]
@@ -142,6 +144,7 @@ fn ack(frame: &str) -> Option<Ack> {
     for exception in raw.except {
         match exception.verdict {
             "parked" => ack.parked.push(exception.index),
+            "later" => ack.later += 1,
             _ => ack.rejected += 1,
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Vec<Given>, ConfigError> {
             let Some(setting) = SETTINGS.iter().find(|setting| setting.key == name) else {
                 return Err(unknown(place(at), &name, section.get_ref()));
             };
-            let value = value_of(setting.kind, value).map_err(|problem| {
+            let value = value_of(setting, value).map_err(|problem| {
                 ConfigError::new(place(at), format!("{name}: {problem}"), setting.help)
             })?;
             given.push(Given { setting, value, line: line(at) });
@@ -54,7 +54,8 @@ fn unknown(place: String, name: &str, section: &str) -> ConfigError {
     ConfigError::new(place, format!("there is no setting {name}"), hint)
 }
 
-fn value_of(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
+fn value_of(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
+    let kind = setting.kind;
     let word = |value: &Spanned<DeValue<'_>>| {
         let value = value.get_ref();
         let wrong = || format!("a {} where words are expected", value.type_str());
@@ -66,10 +67,10 @@ fn value_of(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
         }
         (Kind::Switch, DeValue::Boolean(on)) => Ok(Value::Switch(*on)),
         (Kind::Count | Kind::Bytes | Kind::Rate, DeValue::Integer(number)) => {
-            kind.parse(number.as_str())
+            setting.parse(number.as_str())
         }
         (Kind::Switch | Kind::Count, DeValue::String(text)) => Err(quoted(text)),
-        (_, DeValue::String(text)) => kind.parse(text),
+        (_, DeValue::String(text)) => setting.parse(text),
         (_, other) => Err(format!("a {} is not expected here", other.type_str())),
     }
 }

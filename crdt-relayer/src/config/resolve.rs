@@ -86,7 +86,7 @@ pub fn resolve(
 }
 
 fn parse(setting: &Setting, origin: &Origin, text: &str) -> Result<Value, ConfigError> {
-    setting.kind.parse(text).map_err(|problem| {
+    setting.parse(text).map_err(|problem| {
         ConfigError::new(origin.to_string(), format!("{}: {problem}", setting.key), setting.help)
     })
 }
@@ -146,7 +146,7 @@ impl Resolved {
     }
 
     /// Where a setting comes from, for an error.
-    pub(super) fn place(&self, key: &str) -> String {
+    pub(crate) fn place(&self, key: &str) -> String {
         self.0.get(key).map(|(_, origin)| origin.to_string()).unwrap_or_default()
     }
 
@@ -160,7 +160,7 @@ impl Resolved {
     }
 
     /// Words, if set.
-    pub(super) fn text(&self, key: &str) -> Option<String> {
+    pub(crate) fn text(&self, key: &str) -> Option<String> {
         if let Value::Text(text) = self.value(key) { Some(text.clone()) } else { None }
     }
 

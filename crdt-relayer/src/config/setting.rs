@@ -1,6 +1,6 @@
 //! Every setting there is.
 
-use super::value::Kind;
+use super::value::{Kind, Value};
 
 /// A setting.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub struct Setting {
     pub help: &'static str,
     /// Whether it is read again on SIGHUP.
     pub live: bool,
+    /// Whether `none` can be written: there is no limit then.
+    pub optional: bool,
 }
 
 impl Setting {
@@ -24,6 +26,25 @@ impl Setting {
     pub fn variable(&self) -> String {
         let name = self.key.replace('.', "_").to_uppercase();
         format!("{}{name}", super::ENVIRONMENT)
+    }
+
+    /// Reads what was written.
+    ///
+    /// # Errors
+    /// What is expected instead.
+    pub(super) fn parse(&self, text: &str) -> Result<Value, String> {
+        let none = text.trim() == "none" && self.optional;
+        let value = if none { Value::None } else { self.kind.parse(text)? };
+        if value != Value::Number(0) {
+            return Ok(value);
+        }
+        let instead = if self.optional { "; none means no limit" } else { "" };
+        Err(format!("0 would let nothing through{instead}"))
+    }
+
+    const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
     }
 
     const fn live(mut self) -> Self {
@@ -39,7 +60,7 @@ const fn setting(
     default: &'static str,
     help: &'static str,
 ) -> Setting {
-    Setting { key, flag, kind, default, help, live: false }
+    Setting { key, flag, kind, default, help, live: false, optional: false }
 }
 
 /// All settings, in the order in which they are shown.
@@ -136,6 +157,126 @@ pub const SETTINGS: &[Setting] = &[
     )
     .live(),
     setting(
+        "limits.disk_floor_bytes",
+        "disk-floor-bytes",
+        Kind::Bytes,
+        "256MiB",
+        "Bytes of the disk that stay free: while there are fewer, nothing new is taken; or none",
+    )
+    .live()
+    .optional(),
+    setting(
+        "limits.room_bytes",
+        "max-room-bytes",
+        Kind::Bytes,
+        "none",
+        "Bytes of ops in one room, each with some 900 bytes around it; or none",
+    )
+    .live()
+    .optional(),
+    setting(
+        "limits.ops_per_key",
+        "max-ops-per-key",
+        Kind::Rate,
+        "1000/s",
+        "New ops of one author a second, whoever brings them; or none",
+    )
+    .live()
+    .optional(),
+    setting(
+        "limits.bytes_per_key",
+        "max-bytes-per-key",
+        Kind::Bytes,
+        "4MiB",
+        "Bytes of new ops of one author, a second; or none",
+    )
+    .live()
+    .optional(),
+    setting(
+        "limits.ops_per_address",
+        "max-ops-per-address",
+        Kind::Rate,
+        "5000/s",
+        "New ops that the connections of one address bring, a second; or none",
+    )
+    .live()
+    .optional(),
+    setting(
+        "limits.bytes_per_address",
+        "max-bytes-per-address",
+        Kind::Bytes,
+        "16MiB",
+        "Bytes that the connections of one address send, a second; or none",
+    )
+    .live()
+    .optional(),
+    setting(
+        "limits.burst_time",
+        "burst-time",
+        Kind::Span,
+        "10s",
+        "What comes at one of these four rates in so much time may come at once",
+    )
+    .live(),
+    setting(
+        "limits.rooms",
+        "max-rooms",
+        Kind::Count,
+        "10000",
+        "Rooms that are kept, at most 10000",
+    )
+    .live(),
+    setting(
+        "limits.subscriptions",
+        "max-subscriptions",
+        Kind::Count,
+        "64",
+        "Rooms that one connection may use, at most 64",
+    )
+    .live(),
+    setting(
+        "auth.mode",
+        "auth",
+        Kind::Choice(&["off", "required"]),
+        "off",
+        "Whether who connects must prove a key of auth.keys. Other relayers have none, and cannot \
+         dial this one then",
+    )
+    .live(),
+    setting(
+        "auth.keys",
+        "allow",
+        Kind::List,
+        "",
+        "A key that is let in, as `crdt-node key show` prints it; repeatable",
+    )
+    .live(),
+    setting(
+        "auth.http_read",
+        "http-read",
+        Kind::Switch,
+        "false",
+        "Let anybody read over HTTP where a key is required. Nobody writes over HTTP then",
+    )
+    .live(),
+    setting(
+        "rooms.create",
+        "rooms",
+        Kind::Choice(&["open", "list"]),
+        "open",
+        "Whether a room is made when it is first used, or only if it is in rooms.list. Those that \
+         hold ops stay",
+    )
+    .live(),
+    setting(
+        "rooms.list",
+        "room",
+        Kind::List,
+        "",
+        "The name of a room that may be made; repeatable",
+    )
+    .live(),
+    setting(
         "cluster.peers",
         "peer",
         Kind::List,
@@ -178,7 +319,8 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Bytes,
         "",
         "Bytes the stream may hold, if it is made now; the oldest ops leave it first",
-    ),
+    )
+    .optional(),
     setting(
         "log.format",
         "log-format",

@@ -84,6 +84,74 @@ fn a_value_that_cannot_be_is_refused_with_what_is_expected() {
 }
 
 #[test]
+fn a_limit_of_nothing_is_refused_and_none_is_none_where_there_may_be_none() {
+    for text in ["connections = 0", "handshakes = \"0/s\"", "header_bytes = 0", "room_bytes = 0"] {
+        let error = from_file(&format!("[limits]\n{text}\n")).unwrap_err().to_string();
+        assert!(error.contains("0 would let nothing through"), "{text}: {error}");
+    }
+    let limits = |text: &str| Limits::of(&from_file(&format!("[limits]\n{text}\n")).unwrap());
+    assert_eq!(limits("disk_floor_bytes = \"none\"").disk_floor_bytes, None);
+    assert_eq!(limits("disk_floor_bytes = \"1GiB\"").disk_floor_bytes, Some(1 << 30));
+    assert_eq!(limits("room_bytes = 65536").room_bytes, Some(65_536));
+    assert!(from_file("[limits]\nheader_bytes = \"none\"\n").is_err(), "it must have one");
+}
+
+#[test]
+fn names_and_pages_that_no_browser_says_are_refused() {
+    let of = |key: &str, word: &str| {
+        Config::of(&from_file(&format!("[server]\n{key} = [{word:?}]\n")).unwrap()).map(drop)
+    };
+    for host in ["https://relay.example", "relay.example/", "a b", "u@relay.example", ":80"] {
+        let error = of("hosts", host).unwrap_err();
+        assert!(error.to_string().contains("no browser says"), "{host}: {error}");
+    }
+    for page in [
+        "app.example",
+        "https://app.example/",
+        "https://app.example/page",
+        "https://app.example:443",
+        "http://app.example:80",
+        "HTTPS://app.example",
+        "https://App.example",
+        "https://",
+        "null",
+        "*",
+    ] {
+        let error = of("origins", page).unwrap_err();
+        assert!(error.to_string().contains("no browser says"), "{page}: {error}");
+    }
+    for host in ["relay.example", "relay.example:8443", "[2001:db8::1]:80"] {
+        assert!(of("hosts", host).is_ok(), "{host}");
+    }
+    for page in ["https://app.example", "http://app.example:8080", "moz-extension://abc"] {
+        assert!(of("origins", page).is_ok(), "{page}");
+    }
+}
+
+#[test]
+fn lists_of_keys_and_rooms_go_with_what_makes_them_count() {
+    let key = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+    for (text, problem) in [
+        ("[auth]\nmode = \"required\"".to_owned(), "auth.keys is empty"),
+        (format!("[auth]\nkeys = [\"{key}\"]"), "auth.mode is not required"),
+        ("[auth]\nmode = \"required\"\nkeys = [\"bob\"]".to_owned(), "no key of 64 hex digits"),
+        ("[auth]\nmode = \"optional\"".to_owned(), "is not one of off, required"),
+        ("[rooms]\ncreate = \"list\"".to_owned(), "rooms.list is empty"),
+        ("[rooms]\nlist = [\"main\"]".to_owned(), "rooms.create is not list"),
+        ("[rooms]\ncreate = \"list\"\nlist = [\"No Room\"]".to_owned(), "no name of a room"),
+    ] {
+        let read = from_file(&text).and_then(|settings| Config::of(&settings));
+        let error = read.unwrap_err().to_string();
+        assert!(error.contains(problem), "{text}: {error}");
+    }
+    let both = format!(
+        "[auth]\nmode = \"required\"\nkeys = [\"{key}\"]\n[rooms]\ncreate = \"list\"\nlist = [\"main\"]\n"
+    );
+    let access = Config::of(&from_file(&both).unwrap()).unwrap().access;
+    assert_eq!((access.keys.unwrap().len(), access.rooms.unwrap().len()), (1, 1));
+}
+
+#[test]
 fn units_are_read_and_shown() {
     let text =
         "[limits]\nheader_bytes = \"64KiB\"\nheader_time = \"1m 30s\"\nhandshakes = \"7/s\"\n";

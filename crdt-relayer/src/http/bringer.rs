@@ -2,6 +2,7 @@
 
 use crdt_core::effect::Link;
 use crdt_core::id::{Position, RoomId, RoomName, StoreId};
+use crdt_core::intake::Shortage;
 use crdt_core::limits::{BATCH_OPS_MAX, WINDOW_BYTES};
 use crdt_core::message::{Hello, Message};
 use sha2::{Digest, Sha256};
@@ -12,6 +13,28 @@ use crate::verdict::Verdict;
 
 /// Bytes of ops in one message. A frame holds twice as many.
 const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+
+/// Why ops could not be brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The replica has stopped.
+    Stopped,
+    /// It found the disk full.
+    Disk,
+}
+
+impl From<Stopped> for Lost {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl Lost {
+    /// What the word means with which the replica closed the connection.
+    fn of(reason: &str) -> Self {
+        if reason == Shortage::Disk.code() { Self::Disk } else { Self::Stopped }
+    }
+}
 
 /// A connection that brings what one request offers. That is less than a window, so its credit never
 /// runs out, and so few messages that they are not strikes enough to be disconnected for.
@@ -24,18 +47,14 @@ impl Bringer {
     /// Connects. All that comes over HTTP is from one store, so that it shares one part of the room
     /// there is for ops that wait.
     pub(crate) async fn connect(driver: &Driver, store: StoreId) -> Result<Self, Stopped> {
-        let peer = LocalPeer::connect(driver, Link::ACCEPTED).await?;
+        let peer = LocalPeer::connect(driver, Link::BROUGHT).await?;
         let agent = concat!("crdt-relayer/", env!("CARGO_PKG_VERSION"), " http");
         peer.send(&Message::Hello(Hello::new(agent, store, WINDOW_BYTES)).encode()).await?;
         Ok(Self { peer })
     }
 
     /// Brings ops of one room. Returns once they are on disk, with what became of each.
-    pub(crate) async fn bring(
-        &mut self,
-        room: RoomId,
-        ops: &[&str],
-    ) -> Result<Vec<Verdict>, Stopped> {
+    pub(crate) async fn bring(&mut self, room: RoomId, ops: &[&str]) -> Result<Vec<Verdict>, Lost> {
         let mut verdicts = Vec::with_capacity(ops.len());
         let mut rest = ops;
         while !rest.is_empty() {
@@ -43,7 +62,7 @@ impl Bringer {
             rest = others;
             let frame = format!(r#"{{"type":"ops","room":"{room}","ops":[{}]}}"#, batch.join(","));
             self.peer.send(&frame).await?;
-            verdicts.extend(self.peer.verdicts(batch.len()).await.map_err(|_| Stopped)?);
+            verdicts.extend(self.peer.verdicts(batch.len()).await.map_err(Lost::of)?);
         }
         Ok(verdicts)
     }

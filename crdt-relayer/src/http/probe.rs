@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 
 use super::asked::{Nothing, Parameters};
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Host};
+use crate::disk::Storage;
 use crate::driver::Driver;
 
 /// What a node that listens is, for people; a relayer has a page.
@@ -43,16 +45,19 @@ pub(crate) async fn healthz(
 #[derive(Debug)]
 pub(crate) struct Readiness {
     driver: Driver,
+    storage: watch::Receiver<Storage>,
 }
 
 impl Readiness {
-    pub(crate) fn of(driver: Driver) -> Self {
-        Self { driver }
+    pub(crate) fn of(driver: Driver, storage: watch::Receiver<Storage>) -> Self {
+        Self { driver, storage }
     }
 
     /// Looks at each condition in turn; the first that does not hold is the answer.
     pub(super) async fn check(&self) -> Result<(), Problem> {
-        Ok(self.driver.query(|_| ()).await?)
+        self.driver.query(|_| ()).await?;
+        let storage = *self.storage.borrow();
+        storage.problem().map_or(Ok(()), |why| Err(Problem::unavailable("disk", why)))
     }
 }
 

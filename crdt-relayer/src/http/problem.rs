@@ -71,6 +71,11 @@ impl Problem {
         self
     }
 
+    /// Somebody sends faster than is taken; after this time more is.
+    pub(crate) fn too_fast(detail: impl Into<String>, wait: Duration) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate", detail).again_in(wait)
+    }
+
     /// The relayer cannot do what it is there for.
     pub(crate) fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use crdt_core::Replica;
 use crdt_core::id::OpId;
+use crdt_core::intake::Shortage;
 use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -20,12 +21,17 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::asked::{Nothing, Parameters, RoomAsked};
-use super::bringer::Bringer;
+use super::bringer::{Bringer, Lost};
 use super::offered::{Offered, Spelling};
 use super::places::Asker;
 use super::problem::{Problem, ProblemBody};
+use crate::admission::Seat;
 use crate::driver::Stopped;
+use crate::metrics::Refused;
 use crate::verdict::Verdict;
+
+/// Time in which more is taken of an author who is too fast, whatever its rate is.
+const RATE_WAIT: Duration = Duration::from_secs(1);
 
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -71,7 +77,7 @@ impl VerdictBody {
         let (word, code) = match verdict {
             Verdict::Stored => (VerdictWord::Stored, None),
             Verdict::Parked => (VerdictWord::Parked, None),
-            Verdict::Rejected(code) => (VerdictWord::Rejected, Some(code)),
+            Verdict::Rejected(code) | Verdict::Later(code) => (VerdictWord::Rejected, Some(code)),
         };
         Self { id: id.map(|id| id.to_string()), verdict: word, code }
     }
@@ -93,12 +99,19 @@ pub(crate) async fn submit(
     State(api): State<Arc<Api>>,
     (asker, room): (Asker, RoomAsked),
     Parameters(Nothing {}): Parameters<Nothing>,
-    headers: HeaderMap,
-    body: Body,
+    Extension(seat): Extension<Seat>,
+    request: Request,
 ) -> Result<Json<Verdicts>, Problem> {
-    let spelling = spelling(&headers)?;
+    let (parts, body) = request.into_parts();
+    let spelling = spelling(&parts.headers)?;
+    let address = seat.pace();
+    if let Some(wait) = address.wait() {
+        return Err(Problem::too_fast(Refused::RateOfAddress.sentence(), wait));
+    }
     let place = api.bodies.take(asker)?;
-    let offered = Offered::parse(&whole(body).await?, spelling)?;
+    let body = whole(body).await?;
+    address.took_bytes(body.len());
+    let offered = Offered::parse(&body, spelling)?;
     // A client that leaves meanwhile leaves nothing half done, and takes up its place until then.
     let carried = tokio::spawn(async move {
         let verdicts = carry(&api, &room, &offered).await;
@@ -106,6 +119,7 @@ pub(crate) async fn submit(
         verdicts
     });
     let verdicts = carried.await.map_err(|_| Problem::from(Stopped))??;
+    address.took_ops(verdicts.len());
     Ok(Json(Verdicts { schema: "crdt-relayer/verdicts/1", verdicts }))
 }
 
@@ -178,7 +192,45 @@ async fn bring(api: &Api, room: &RoomAsked, ops: &[&str]) -> Result<Vec<Verdict>
     bringer.close().await;
     drop(turn);
     named?;
-    Ok(brought?)
+    let brought = brought?;
+    match brought.iter().find_map(Verdict::later) {
+        None => Ok(brought),
+        Some(code) => {
+            let stored = brought.iter().filter(|verdict| **verdict == Verdict::Stored).count();
+            Err(put_off(code, stored, brought.len()))
+        }
+    }
+}
+
+/// Some ops are not taken now. Whoever sent them sends all of them again: what is stored stays so.
+fn put_off(code: &str, stored: usize, all: usize) -> Problem {
+    let detail =
+        |why: &str| format!("{stored} of {all} ops are stored; {why}. Send all again later.");
+    let all_shortages = [Shortage::Disk, Shortage::Quota, Shortage::Rate];
+    let shortage = all_shortages.into_iter().find(|shortage| shortage.code() == code);
+    let shortage = shortage.unwrap_or(Shortage::Disk);
+    let why = match shortage {
+        Shortage::Disk => "for the others the disk here has no room",
+        Shortage::Quota => "for the others this room has no room here",
+        Shortage::Rate => {
+            let why = "the others come faster than is taken of one author";
+            return Problem::too_fast(detail(why), RATE_WAIT);
+        }
+    };
+    Problem::new(StatusCode::INSUFFICIENT_STORAGE, shortage.code(), detail(why))
+}
+
+impl From<Lost> for Problem {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Stopped => Stopped.into(),
+            Lost::Disk => {
+                let detail =
+                    "The disk here is full; what is stored stays so. Send all again later.";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, Shortage::Disk.code(), detail)
+            }
+        }
+    }
 }
 
 /// Tells the replica the room's name, if it does not know it yet: ops do not say it.

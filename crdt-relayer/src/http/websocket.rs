@@ -17,7 +17,7 @@ use super::problem::Problem;
 use crate::admission::Seat;
 use crate::ended::Cause;
 use crate::session::{
-    self, Incoming, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, ReadError, Wire, offline,
+    self, Incoming, MESSAGE_BYTES_MAX, Place, READ_BUFFER_BYTES, ReadError, Wire, offline,
 };
 
 /// The connections that were accepted and have not ended.
@@ -111,8 +111,8 @@ async fn serve(host: &Host, socket: WebSocket, seat: &Seat) {
         guests.open().insert(peer);
     }
     let stop = offline(service.online.clone());
-    let ended =
-        session::run(driver, read, write, stop, (peer, Link::ACCEPTED, seat.address())).await;
+    let place = Place { peer, link: Link::ACCEPTED, address: seat.address(), pace: seat.pace() };
+    let ended = session::run(driver, read, write, stop, place).await;
     if let Some(guests) = &service.guests {
         guests.open().remove(&peer);
         let left = Left { peer, reason: ended.how.why, cause: ended.how.cause };

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crdt_core::Replica;
 use crdt_core::effect::{Command, Effect, Input, Link, Load, PeerId, Token};
 use crdt_core::id::{Depth, OpId, Position, RoomId, SetDigest, StoreId};
+use crdt_core::intake::Shortage;
 use crdt_core::json::{Canonical, Value};
 use crdt_core::key::EachTime;
 use crdt_core::limits;
 use crdt_core::log::Log;
-use crdt_core::message::{Exception, Message, Received};
+use crdt_core::message::{Exception, Message, NotStored, Received};
 use crdt_core::op::HashedOp;
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Rooms};
@@ -156,7 +157,13 @@ impl World {
             }
             16 => {
                 let stored = u64::from(tape.byte());
-                let exception = |index| Exception { index, rejection: Some(Rejection::Id) };
+                let whys = [
+                    NotStored::Parked,
+                    NotStored::Rejected(Rejection::Id),
+                    NotStored::Later(Shortage::Disk),
+                ];
+                let why = whys[usize::from(stored % 3 == 0) + usize::from(stored % 2 == 0)];
+                let exception = |index| Exception { index, why };
                 let except = (0..tape.below(4) as u64).map(exception).collect();
                 self.say(number, &Message::Ack { room, stored, except });
             }

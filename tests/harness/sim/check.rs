@@ -285,6 +285,7 @@ impl World {
             }
             Told::Learnt { .. } => self.count("chain learnt"),
             Told::Withdrawn { .. }
+            | Told::PutOff { .. }
             | Told::Acked { .. }
             | Told::PeerReady { .. }
             | Told::Synced { .. }

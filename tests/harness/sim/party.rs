@@ -133,6 +133,7 @@ impl Party {
             | Told::Refused { .. }
             | Told::SignedElsewhere { .. }
             | Told::Withheld { .. }
+            | Told::PutOff { .. }
             | Told::Withdrawn { .. }
             | Told::Acked { .. }
             | Told::PeerReady { .. }

@@ -5,6 +5,7 @@
     reason = "tests name the cases they are about"
 )]
 
+mod access;
 mod bounds;
 mod exchange;
 mod exchange_lies;
@@ -14,6 +15,8 @@ mod introduce;
 mod net;
 mod own;
 mod peers;
+mod put_off;
+mod rates;
 mod replication;
 mod standing;
 mod subscriptions;

@@ -1,0 +1,109 @@
+//! The stream of this side's ops to one peer, and how it waits where the peer takes no more of it: it
+//! goes back to where the peer acknowledged everything, and on from there after a pause that grows
+//! while nothing is taken. Source: `docs/PROTOCOL.md`, "Synchronisation" and "Put off".
+
+use crate::id::Position;
+use crate::limits;
+use crate::time::{Span, Timestamp};
+
+/// The stream of our ops, in our order of arrival.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Sent, or skipped because the peer's store is where it came from.
+    pub(crate) sent: Position,
+    /// The page after this position is being read.
+    pub(crate) loading: Option<Position>,
+    /// Something was not stored: acknowledgements prove nothing until the heads are equal.
+    pub(crate) doubtful: bool,
+    /// Everything is sent once more, whatever its source: the peer lacks what it said it had.
+    pub(crate) again: bool,
+    /// Nobody knows which of the ops sent, or skipped, the peer has. Until that is settled nothing
+    /// newer is sent, which might build on what it lacks, and acknowledgements prove nothing. When
+    /// that began.
+    pub(crate) filling: Option<Timestamp>,
+    /// Acknowledged in the stream.
+    pub(crate) acked: Position,
+    /// Where it began.
+    pub(crate) from: Position,
+    /// Whether it waits until the peer takes more.
+    pub(crate) hold: Hold,
+}
+
+/// Whether a stream waits.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// Until when, and whether acknowledgements proved nothing before.
+    waits: Option<(Timestamp, bool)>,
+    /// The next pause.
+    pause: Span,
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self { waits: None, pause: limits::PUT_OFF_WAIT }
+    }
+}
+
+impl Hold {
+    pub(crate) fn is_on(&self) -> bool {
+        self.waits.is_some()
+    }
+
+    /// Everything of a message was stored.
+    pub(crate) fn taken(&mut self) {
+        if !self.is_on() {
+            self.pause = limits::PUT_OFF_WAIT;
+        }
+    }
+}
+
+impl Outgoing {
+    pub(crate) fn from(cursor: Position) -> Self {
+        Self {
+            sent: cursor,
+            loading: None,
+            doubtful: false,
+            again: false,
+            filling: None,
+            acked: Position::START,
+            from: cursor,
+            hold: Hold::default(),
+        }
+    }
+
+    /// Whether everything up to here was sent and nothing is on its way from disk.
+    pub(crate) fn is_live(&self, end: Position) -> bool {
+        let moves = self.filling.is_none() && !self.hold.is_on();
+        self.sent == end && self.loading.is_none() && moves
+    }
+
+    /// Stops until later. Acknowledgements of what was sent meanwhile prove nothing.
+    pub(crate) fn hold(&mut self, now: Timestamp) -> Timestamp {
+        if let Some((until, _)) = self.hold.waits {
+            return until;
+        }
+        let until = now.after(self.hold.pause);
+        self.hold.waits = Some((until, self.doubtful));
+        self.hold.pause = self.hold.pause.doubled(limits::PUT_OFF_WAIT_MAX);
+        self.doubtful = true;
+        until
+    }
+
+    /// Goes on if it is time: from where everything was acknowledged. Returns when to look again.
+    pub(crate) fn resume(&mut self, now: Timestamp, all_acked: bool) -> Option<Timestamp> {
+        let (until, doubtful) = self.hold.waits?;
+        if now < until {
+            return Some(until);
+        }
+        if !all_acked {
+            // What is on its way is answered first: it may be put off too.
+            return Some(now.after(limits::PUT_OFF_WAIT));
+        }
+        self.hold.waits = None;
+        self.doubtful = doubtful;
+        if self.filling.is_none() {
+            self.sent = self.acked.max(self.from);
+        }
+        None
+    }
+}

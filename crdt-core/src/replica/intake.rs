@@ -1,0 +1,93 @@
+//! What is taken of others: as much as there is room for, and as fast as it is granted.
+//! Source: `docs/PROTOCOL.md`, "Put off".
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::{Replica, Rooms};
+use crate::effect::{Effect, Event, PeerId};
+use crate::id::RoomId;
+use crate::intake::{Intake, Shortage};
+use crate::message::Message;
+use crate::session::{Session, channel};
+use crate::time::{Span, Timestamp};
+
+impl Replica {
+    /// From now on so much is taken of others. Whoever is in and would not be let in now, goes.
+    pub(super) fn take_in(&mut self, intake: Intake) {
+        if self.config.rooms == Rooms::OnDemand {
+            self.config.allowed.clone_from(&intake.allowed);
+        }
+        self.taking.intake = intake;
+        let listed = |author| self.config.allowed.as_ref().is_none_or(|all| all.contains(author));
+        let demands = |session: &Session| self.demands_proof(session.link);
+        let sessions = self.sessions.iter().filter(|(_, session)| demands(session));
+        let strangers =
+            sessions.filter(|(_, session)| !session.proved.as_ref().is_some_and(listed));
+        let strangers: Vec<PeerId> = strangers
+            .filter(|(_, session)| session.store.is_some())
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in strangers {
+            self.refuse(peer, "only keys on a list are let in from now on");
+        }
+    }
+
+    /// Ops of a peer were taken: if that is not so later, it is told once more.
+    pub(super) fn taken(&mut self, peer: PeerId, id: RoomId) {
+        if let Some(channel) = channel(&mut self.sessions, peer, id) {
+            channel.told = None;
+        }
+    }
+
+    /// A peer brought ops that are not taken now: its user is told why, once until some are taken.
+    pub(super) fn put_off(&mut self, peer: PeerId, id: RoomId, shortage: Shortage, ops: u64) {
+        let told = channel(&mut self.sessions, peer, id).and_then(|c| c.told.replace(shortage));
+        // That it is asked to wait is no problem.
+        if told != Some(shortage) && shortage != Shortage::Rate {
+            let (code, message) = (shortage.code().to_string(), shortage.sentence().to_string());
+            self.send(peer, &Message::Err { code, message });
+        }
+        self.effects.push(Effect::Notify(Event::PutOff { room: id, peer, shortage, ops }));
+    }
+
+    /// Grants what is due, once what authors owe is paid whose ops the peer brings.
+    pub(super) fn grant(&mut self, peer: PeerId, id: RoomId, due: Option<u64>, owed: Span) {
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let (waiting, at) = &mut session.grant;
+        *at = now.after(owed).max(*at);
+        *waiting = waiting.saturating_add(due.unwrap_or(0));
+        let at = *at;
+        if let (true, Some(room)) = (*waiting > 0 && now < at, self.rooms.get_mut(&id)) {
+            room.resume_at = Some(room.resume_at.map_or(at, |earlier| earlier.min(at)));
+            return;
+        }
+        self.grant_now(peer);
+    }
+
+    fn grant_now(&mut self, peer: PeerId) {
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let bytes = core::mem::take(&mut session.grant.0);
+        if bytes > 0 {
+            self.send(peer, &Message::Credit { bytes });
+        }
+    }
+
+    /// Grants what waited until now. Returns when the next is due.
+    pub(super) fn grants_due(&mut self) -> Option<Timestamp> {
+        let now = self.now;
+        let waiting = self.sessions.iter().filter(|(_, session)| session.grant.0 > 0);
+        let waiting: Vec<(PeerId, Timestamp)> =
+            waiting.map(|(peer, session)| (*peer, session.grant.1)).collect();
+        let mut next = None;
+        for (peer, at) in waiting {
+            if at <= now {
+                self.grant_now(peer);
+            } else {
+                next = Some(next.map_or(at, |earlier: Timestamp| earlier.min(at)));
+            }
+        }
+        next
+    }
+}

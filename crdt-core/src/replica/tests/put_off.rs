@@ -1,0 +1,210 @@
+//! Ops that are not taken though nothing is wrong with them: nobody is blamed, nothing is lost.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::net::*;
+use crate::effect::{Command, Effect, Event, Input, Token};
+use crate::fixtures::{Author, entry, room};
+use crate::id::{Position, RoomName};
+use crate::intake::{Intake, Shortage};
+use crate::json::Canonical;
+use crate::limits;
+use crate::message::{Message, encode_ops};
+use crate::time::Span;
+
+fn full() -> Intake {
+    Intake { disk_full: true, ..Intake::default() }
+}
+
+fn intake(net: &mut Net, intake: Intake) {
+    net.input(0, Input::Intake(intake));
+}
+
+/// Ops that the relayer put off, for each time.
+fn put_off(net: &Net, shortage: Shortage) -> Vec<u64> {
+    let ops = |event: &Event| match event {
+        Event::PutOff { shortage: lacking, ops, .. } if *lacking == shortage => Some(*ops),
+        _ => None,
+    };
+    net.nodes[0].events.iter().filter_map(ops).collect()
+}
+
+fn problems(net: &Net, node: usize) -> Vec<&str> {
+    let events = net.nodes[node].events.iter();
+    let codes = events.filter_map(|event| match event {
+        Event::PeerProblem { code, .. } => Some(code.as_str()),
+        _ => None,
+    });
+    codes.collect()
+}
+
+#[test]
+fn what_a_full_disk_puts_off_stays_unsent_and_comes_when_there_is_room_again() {
+    let mut net = Net::connected(2);
+    net.write(1, 0);
+    net.settle();
+    intake(&mut net, full());
+    for number in 1..=300 {
+        net.write(1, number);
+        net.write(2, 1_000 + number);
+    }
+    net.settle();
+    assert_eq!((net.status(0).ops, net.unsent(1), net.unsent(2)), (1, 300, 300));
+    assert_eq!((problems(&net, 1), problems(&net, 2)), (alloc::vec!["disk"], alloc::vec!["disk"]));
+    assert!(put_off(&net, Shortage::Disk).len() > 2, "it was tried again");
+    let blamed = net.nodes[0].events.iter().any(|event| matches!(event, Event::Blamed { .. }));
+    assert!(!blamed, "nobody did anything wrong");
+
+    intake(&mut net, Intake::default());
+    net.settle();
+    net.assert_converged(601);
+}
+
+#[test]
+fn what_is_there_is_read_while_nothing_is_taken() {
+    let mut net = Net::connected(2);
+    for number in 0..300 {
+        net.write(1, number);
+    }
+    net.settle();
+    net.cut(2);
+    net.crash(2);
+    net.nodes[2] = Node::start(2, Disk::default());
+    intake(&mut net, full());
+    net.input(2, Input::Command(Command::Join(RoomName::parse(MAIN).unwrap())));
+    net.link(0, 2);
+    net.settle();
+    net.assert_converged(300);
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_tried_ever_more_rarely() {
+    let mut net = Net::connected(1);
+    intake(&mut net, full());
+    for number in 0..2_000 {
+        net.write(1, number);
+    }
+    net.quiet();
+    net.sent.clear();
+    // An hour, a second at a time.
+    for _ in 0..3_600 {
+        net.now = net.now.after(Span::from_ms(1_000));
+        for node in 0..2 {
+            net.input(node, Input::Flush);
+        }
+        net.quiet();
+    }
+    let ops = net.sent.iter().filter(|frame| frame.contains("\"type\":\"ops\"")).count();
+    // What the credit allows is under way when the first is put off: some messages each time.
+    assert!((60..70 * 16).contains(&ops), "{ops} messages with ops in an hour");
+    intake(&mut net, Intake::default());
+    net.settle();
+    net.assert_converged(2_000);
+}
+
+#[test]
+fn a_room_at_its_limit_puts_ops_off_and_others_go_on() {
+    let mut net = Net::connected(2);
+    let other = RoomName::parse("other").unwrap();
+    for node in 1..=2 {
+        net.input(node, Input::Command(Command::Join(other.clone())));
+    }
+    net.settle();
+    let limit = Intake { room_bytes_max: Some(10_000), ..Intake::default() };
+    intake(&mut net, limit);
+    for number in 0..50 {
+        net.write(1, number);
+        net.quiet();
+    }
+    net.settle();
+    let kept = net.status(0).ops;
+    // Each op is counted with some 900 bytes; the last one may go beyond the limit.
+    assert_eq!((kept, net.unsent(1)), (11, 39));
+    assert_eq!(problems(&net, 1), ["quota"]);
+    let entry = Canonical::parse(b"1").unwrap();
+    net.input(2, Input::Command(Command::Append { room: other.id(), token: Token(9), entry }));
+    net.settle();
+    assert_eq!(net.nodes[1].replica.status(other.id()).unwrap().ops, 1);
+    assert_eq!(net.status(2).ops, 11, "what was taken is read");
+    intake(&mut net, Intake::default());
+    net.settle();
+    net.assert_converged(50);
+}
+
+#[test]
+fn a_room_is_as_large_after_a_restart_as_before() {
+    let mut net = Net::connected(1);
+    for number in 0..50 {
+        net.write(1, number);
+        net.quiet();
+    }
+    net.settle();
+    net.crash(0);
+    intake(&mut net, Intake { room_bytes_max: Some(10_000), ..Intake::default() });
+    net.write(1, 99);
+    net.link(0, 1);
+    net.settle();
+    assert_eq!((net.status(0).ops, net.unsent(1)), (50, 1));
+}
+
+#[test]
+fn what_is_put_off_is_told_once_and_known_ops_are_acknowledged_as_ever() {
+    let mut client = Client::new();
+    let (first, second) = (entry(&Author::new(1), &[], "1"), entry(&Author::new(2), &[], "2"));
+    client.say(&ops(&[&first]));
+    client.input(Input::Intake(full()));
+    let both = client.say(&ops(&[&first, &second]));
+    assert_eq!(said(&both), ["ack disk", "err disk"]);
+    let told = |effects: &[Effect], text: &str| {
+        effects.iter().any(|e| matches!(e, Effect::Send(_, frame) if frame.contains(text)))
+    };
+    assert!(told(&both, r#""stored":1,"except":[{"index":1,"verdict":"later","code":"disk"}]"#));
+    for _ in 0..2 * limits::STRIKES_MAX {
+        assert_eq!(said(&client.say(&ops(&[&second]))), ["ack disk"]);
+    }
+    client.input(Input::Intake(Intake::default()));
+    assert_eq!(said(&client.say(&ops(&[&second]))), ["ack"]);
+    client.input(Input::Intake(full()));
+    let third = entry(&Author::new(3), &[], "3");
+    assert_eq!(said(&client.say(&ops(&[&third]))), ["ack disk", "err disk"], "told anew");
+}
+
+#[test]
+fn a_cursor_is_not_taken_of_ops_that_were_put_off() {
+    let mut client = Client::new();
+    client.say(&ops(&[&entry(&Author::new(1), &[], "1")]));
+    client.say(&sub(0));
+    let records = client.disk.0.len();
+    client.input(Input::Intake(full()));
+    let second = entry(&Author::new(2), &[], "2");
+    client.say(&encode_ops(room(MAIN), [&second], Position::new(7), &[]));
+    assert_eq!(client.disk.0.len(), records, "nothing is written while the disk is full");
+}
+
+#[test]
+fn nothing_is_asked_for_that_would_be_put_off() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    client.input(Input::Intake(full()));
+    let heads = |number: u8| {
+        let cursor = Position::new(2).unwrap();
+        let (room, set) = (room(MAIN), crate::id::SetDigest::from_bytes([number; 32]));
+        let heads = alloc::vec![crate::fixtures::id_of(number)];
+        Message::Heads { room, set, count: 2, heads, cursor }.encode()
+    };
+    let asks = |effects: &[Effect]| {
+        let asks = |frame: &str| {
+            ["get", "reconcile"]
+                .map(|kind| format!("\"type\":\"{kind}\""))
+                .iter()
+                .any(|kind| frame.contains(kind))
+        };
+        effects.iter().any(|effect| matches!(effect, Effect::Send(_, frame) if asks(frame)))
+    };
+    for number in 1..4 {
+        assert!(!asks(&client.say(&heads(number))));
+    }
+    client.input(Input::Intake(Intake::default()));
+    assert!(asks(&client.say(&heads(4))));
+}

@@ -1,0 +1,316 @@
+//! The thread of a driver: batches, transactions, effects.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crdt_core::Replica;
+use crdt_core::effect::{CloseReason, Effect, Event, Input, Load, PeerId, Record};
+use crdt_core::intake::Shortage;
+use crdt_core::time::Timestamp;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::{Events, Query, Request};
+use crate::changes::Changes;
+use crate::clock::Clock;
+use crate::error::StoreError;
+use crate::keeper::Keeper;
+use crate::metrics::Counts;
+use crate::outbound::{Kept, Outbound};
+use crate::share::Taken;
+use crate::store::Store;
+
+/// Inputs taken into one batch, and so into one transaction.
+const BATCH_INPUTS_MAX: usize = 1_024;
+
+/// Bytes of received frames taken into one batch, and the time until no more are taken: what is
+/// written in between waits that long to be durable.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// Pages read from the store between two looks at the inputs.
+const BATCH_LOADS_MAX: usize = 8;
+
+/// Time for the peers to be told that this replica stops.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+
+/// The code with which everybody is disconnected when the disk is full.
+const TRY_LATER: u16 = 1013;
+
+/// The thread's own.
+pub(super) struct Task {
+    replica: Replica,
+    store: Store,
+    events: Option<Events>,
+    inbox: mpsc::Receiver<Request>,
+    peers: HashMap<PeerId, Outbound>,
+    loads: VecDeque<Load>,
+    /// Whoever looks at the replica after this batch.
+    looks: Vec<Query>,
+    clock: Clock,
+    changes: Changes,
+    counts: Counts,
+    keeper: Option<Keeper>,
+}
+
+impl Task {
+    pub(super) fn new(replica: Replica, store: Store, inbox: mpsc::Receiver<Request>) -> Self {
+        Self {
+            replica,
+            store,
+            events: None,
+            inbox,
+            peers: HashMap::new(),
+            loads: VecDeque::new(),
+            looks: Vec::new(),
+            clock: Clock::start(),
+            changes: Changes::default(),
+            counts: Counts::default(),
+            keeper: None,
+        }
+    }
+
+    pub(super) fn telling(self, events: Option<Events>, changes: Changes) -> Self {
+        Self { events, changes, ..self }
+    }
+
+    pub(super) fn counted(self, counts: Counts) -> Self {
+        Self { counts, ..self }
+    }
+
+    pub(super) fn kept_by(self, keeper: Option<Keeper>) -> Self {
+        Self { keeper, ..self }
+    }
+
+    pub(super) fn run(mut self, runtime: &Handle) -> Result<(), StoreError> {
+        loop {
+            let first = self.next_request(runtime);
+            let mut effects = self.adjust();
+            let mut taken = Vec::new();
+            let (wanted, stop) = self.batch(first, &mut taken)?;
+            effects.extend(wanted);
+            self.counts.came(self.replica.tally());
+            self.counts.rooms(self.replica.room_count());
+            self.carry_out(effects)?;
+            // What they see is on disk.
+            let now = self.clock.now();
+            self.looks.drain(..).for_each(|look| look(&self.replica, now));
+            // Only now may as many bytes be received again.
+            drop(taken);
+            if stop {
+                self.say_goodbye(runtime);
+                return Ok(());
+            }
+        }
+    }
+
+    fn say_goodbye(&mut self, runtime: &Handle) {
+        let peers: Vec<Outbound> = self.peers.drain().map(|(_, outbound)| outbound).collect();
+        let all_gone = async {
+            for outbound in &peers {
+                outbound.close(1001, "going-away");
+            }
+            for outbound in &peers {
+                outbound.ended().await;
+            }
+        };
+        // Who does not listen even now is left behind.
+        let _in_time = runtime.block_on(async { timeout(GOODBYE_MAX, all_gone).await });
+    }
+
+    /// Waits for a request, unless pages are to be read or the replica wants to be woken.
+    fn next_request(&mut self, runtime: &Handle) -> Option<Request> {
+        if !self.loads.is_empty() {
+            return self.inbox.try_recv().ok();
+        }
+        let now = self.clock.now();
+        let wait = self.replica.wake_at().map(|at| {
+            let ms = at.as_ms().saturating_sub(now.as_ms());
+            Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+        });
+        // Whether there is room again is looked at though nobody asks.
+        let look = self.keeper.as_ref().and_then(Keeper::look_again);
+        let wait = wait.into_iter().chain(look).min();
+        runtime.block_on(async {
+            match wait {
+                // Everybody who could ask has gone: the same as being told to stop.
+                None => Some(self.inbox.recv().await.unwrap_or(Request::Stop)),
+                Some(wait) => timeout(wait, self.inbox.recv())
+                    .await
+                    .ok()
+                    .map(|request| request.unwrap_or(Request::Stop)),
+            }
+        })
+    }
+
+    /// Feeds the replica what is at hand. Returns what it wants done, and whether to stop then.
+    fn batch(
+        &mut self,
+        first: Option<Request>,
+        held: &mut Vec<Taken>,
+    ) -> Result<(Vec<Effect>, bool), StoreError> {
+        let (now, started) = (self.clock.now(), Instant::now());
+        let (mut effects, mut stop, mut bytes) = (Vec::new(), false, 0);
+        let mut request = first;
+        for taken in 1..=BATCH_INPUTS_MAX {
+            match request {
+                None => break,
+                Some(Request::Up(peer, link, outbound)) => {
+                    self.peers.insert(peer, outbound);
+                    effects.extend(self.replica.handle(now, Input::PeerUp(peer, link)));
+                }
+                Some(Request::Input(input, space)) => {
+                    if let Input::PeerDown(peer) = input {
+                        self.peers.remove(&peer);
+                    }
+                    effects.extend(self.taken(now, input));
+                    bytes += space.as_ref().map_or(0, Taken::bytes);
+                    held.extend(space);
+                }
+                Some(Request::Query(look)) => self.looks.push(look),
+                Some(Request::Stop) => stop = true,
+            }
+            // A request taken from the inbox is carried out: none is taken after the last turn.
+            let full = bytes >= BATCH_BYTES_MAX || started.elapsed() >= BATCH_TIME_MAX;
+            let more = !stop && !full && taken < BATCH_INPUTS_MAX;
+            request = if more { self.inbox.try_recv().ok() } else { None };
+        }
+        for _ in 0..BATCH_LOADS_MAX {
+            let Some(load) = self.loads.pop_front() else { break };
+            if self.peers.contains_key(&load.peer) {
+                let loaded = self.store.load(load)?;
+                self.counts.caught_up(loaded.ops.len());
+                effects.extend(self.replica.handle(now, Input::Loaded(loaded)));
+            }
+        }
+        effects.extend(self.replica.handle(now, Input::Flush));
+        Ok((effects, stop))
+    }
+
+    /// Lets the replica take an input. Whoever brings new ops is charged for them.
+    fn taken(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+        let from = if let Input::Received(peer, _) = &input { Some(*peer) } else { None };
+        let effects = self.replica.handle(now, input);
+        if let Some(outbound) = from.and_then(|peer| self.peers.get(&peer)) {
+            let is_op = |effect: &&Effect| matches!(effect, Effect::Persist(Record::Op { .. }));
+            outbound.took_ops(effects.iter().filter(is_op).count());
+        }
+        effects
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
+        if !self.persist(&effects)? {
+            return self.begin_anew();
+        }
+        let news = effects.iter().any(|effect| record(effect).is_some());
+        let began = Instant::now();
+        for effect in effects {
+            match effect {
+                Effect::Persist(_) => {}
+                Effect::Load(load) => self.loads.push_back(load),
+                Effect::Send(peer, frame) => {
+                    if let Some(outbound) = self.peers.get(&peer) {
+                        outbound.send(frame);
+                    }
+                }
+                Effect::Close(peer, reason) => self.close(peer, reason),
+                Effect::Notify(event) => {
+                    self.counts.happened(&event);
+                    if let Event::Admitted { room, .. } = &event {
+                        self.changes.note(*room);
+                    }
+                    if let Some(keeper) = &self.keeper {
+                        keeper.count(&event);
+                    }
+                    if let Some(events) = &self.events {
+                        events.tell(event);
+                    }
+                }
+            }
+        }
+        if news {
+            self.counts.passed_on(began);
+        }
+        Ok(())
+    }
+}
+
+impl Task {
+    /// Takes as much as there is room for at the moment.
+    fn adjust(&mut self) -> Vec<Effect> {
+        if let Some(intake) = self.keeper.as_mut().and_then(Keeper::changed) {
+            return self.replica.handle(self.clock.now(), Input::Intake(intake));
+        }
+        Vec::new()
+    }
+
+    /// Writes what the replica wants kept. `false` if there is no room for it, and somebody goes on
+    /// without it.
+    fn persist(&mut self, effects: &[Effect]) -> Result<bool, StoreError> {
+        let mut records = effects.iter().filter_map(record).peekable();
+        if records.peek().is_none() {
+            return Ok(true);
+        }
+        let began = Instant::now();
+        let Some(keeper) = &mut self.keeper else {
+            self.store.append(records)?;
+            self.counts.committed(began);
+            return Ok(true);
+        };
+        if keeper.takes_nothing() {
+            // No op is among them, and what else there is to keep saves work after a restart only.
+            debug_assert!(!records.any(|record| matches!(record, Record::Op { .. })));
+            return Ok(true);
+        }
+        match self.store.append(records) {
+            Ok(()) => {
+                keeper.written();
+                self.counts.committed(began);
+            }
+            Err(StoreError::Full) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// The disk is full: memory holds what the store does not. Nobody was told of it. Goes on with
+    /// what the store holds, and lets everybody connect anew.
+    fn begin_anew(&mut self) -> Result<(), StoreError> {
+        let Some(keeper) = &mut self.keeper else { return Err(StoreError::Full) };
+        keeper.full();
+        self.store.recover()?;
+        self.replica = keeper.replica();
+        let replica = &mut self.replica;
+        self.store.replay(|record| {
+            replica.restore(record).map_err(|rule| StoreError::Damaged(rule.to_string()))
+        })?;
+        self.loads.clear();
+        let peers = self.peers.drain();
+        peers.for_each(|(_, outbound)| outbound.close(TRY_LATER, Shortage::Disk.code()));
+        let effects = self.adjust();
+        debug_assert!(effects.is_empty(), "nobody is connected");
+        Ok(())
+    }
+
+    fn close(&mut self, peer: PeerId, reason: CloseReason) {
+        let Some(outbound) = self.peers.remove(&peer) else { return };
+        let twin = match reason {
+            CloseReason::Twin(twin) => twin,
+            CloseReason::Version
+            | CloseReason::Hello
+            | CloseReason::Size
+            | CloseReason::Strikes
+            | CloseReason::OwnStore
+            | CloseReason::Auth => return outbound.close(reason.code(), reason.as_str()),
+        };
+        match self.peers.get(&twin) {
+            Some(kept) => outbound.close_for(Kept { peer: twin, outbound: kept.clone() }),
+            None => outbound.close(reason.code(), reason.as_str()),
+        }
+    }
+}
+
+fn record(effect: &Effect) -> Option<&Record> {
+    if let Effect::Persist(record) = effect { Some(record) } else { None }
+}

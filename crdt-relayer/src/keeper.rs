@@ -1,0 +1,98 @@
+//! What lets a relayer go on where there is no room for more: how much it takes at the moment, and
+//! how it begins anew from what its store holds.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crdt_core::Replica;
+use crdt_core::effect::Event;
+use crdt_core::intake::{Intake, Shortage};
+use crdt_core::rates::KeyRates;
+use tokio::sync::watch;
+
+use crate::access::Access;
+use crate::disk::{Disk, Storage};
+use crate::limits::Limits;
+use crate::metrics::{Metrics, Refused};
+
+/// Looks after one replica.
+pub(crate) struct Keeper {
+    pub(crate) disk: Disk,
+    pub(crate) limits: watch::Receiver<Limits>,
+    pub(crate) access: watch::Receiver<Access>,
+    pub(crate) metrics: Metrics,
+    /// Makes the replica anew, without what its store holds.
+    pub(crate) anew: Box<dyn Fn() -> Replica + Send>,
+    /// What the replica was told to take.
+    pub(crate) told: Option<Intake>,
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("disk", &self.disk).finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// How much is to be taken from now on, if that is news.
+    pub(crate) fn changed(&mut self) -> Option<Intake> {
+        let (limits, access) = (self.limits.borrow(), self.access.borrow());
+        let storage = self.disk.look(Instant::now(), limits.disk_floor_bytes);
+        let intake = Intake {
+            disk_full: storage != Storage::Ample,
+            room_bytes_max: limits.room_bytes,
+            rooms_max: limits.rooms,
+            subscriptions_max: limits.subscriptions,
+            rooms: access.rooms.clone(),
+            allowed: access.keys.clone(),
+            rates: KeyRates {
+                ops: limits.rate(limits.ops_per_key),
+                bytes: limits.rate(limits.bytes_per_key),
+            },
+        };
+        drop((limits, access));
+        if self.told.as_ref() == Some(&intake) {
+            return None;
+        }
+        self.told = Some(intake.clone());
+        Some(intake)
+    }
+
+    /// Whether the replica was told to take nothing.
+    pub(crate) fn takes_nothing(&self) -> bool {
+        self.told.as_ref().is_some_and(|intake| intake.disk_full)
+    }
+
+    /// When to look at the disk again though nothing happens.
+    pub(crate) fn look_again(&self) -> Option<Duration> {
+        self.disk.look_again(Instant::now())
+    }
+
+    /// A write found no room.
+    pub(crate) fn full(&mut self) {
+        self.disk.full(Instant::now());
+    }
+
+    /// A write was done.
+    pub(crate) fn written(&mut self) {
+        self.disk.written();
+    }
+
+    /// The replica anew, which was told nothing yet.
+    pub(crate) fn replica(&mut self) -> Replica {
+        self.told = None;
+        (self.anew)()
+    }
+
+    /// Counts what was not taken.
+    pub(crate) fn count(&self, event: &Event) {
+        if let Event::PutOff { shortage, ops, .. } = event {
+            let limit = match shortage {
+                Shortage::Disk => Refused::Disk,
+                Shortage::Quota => Refused::RoomBytes,
+                Shortage::Rate => Refused::RateOfKey,
+            };
+            self.metrics.refused_ops(limit, *ops);
+        }
+    }
+}
