@@ -144,7 +144,8 @@ impl Gate<'_> {
         for entered in admitted {
             let (author, bytes) = (entered.op.head().author, entered.op.weight() as u64);
             self.authors.take(self.now, self.rates, author, bytes);
-            self.owed = self.owed.max(self.authors.owes(self.now, self.rates, author));
+            let owed = self.authors.owes(self.now, self.rates, author);
+            self.owed = self.owed.max(owed).min(limits::RATE_OWED_MAX);
         }
     }
 }

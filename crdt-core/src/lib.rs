@@ -37,6 +37,7 @@ pub mod effect;
 mod exchange;
 mod fetch;
 pub mod intake;
+mod judge;
 pub mod message;
 mod outgoing;
 pub mod own;

@@ -77,6 +77,20 @@ impl Outgoing {
         self.sent == end && self.loading.is_none() && moves
     }
 
+    /// The stream that takes the place of this one: what was in doubt stays so, and a pause goes on.
+    pub(crate) fn again_from(&mut self, cursor: Position) -> Self {
+        let hold = core::mem::take(&mut self.hold);
+        Self { doubtful: self.doubtful, hold, ..Self::from(cursor) }
+    }
+
+    /// Acknowledgements prove nothing until both hold the same.
+    pub(crate) fn doubt(&mut self) {
+        self.doubtful = true;
+        if let Some((_, before)) = &mut self.hold.waits {
+            *before = true;
+        }
+    }
+
     /// Stops until later. Acknowledgements of what was sent meanwhile prove nothing.
     pub(crate) fn hold(&mut self, now: Timestamp) -> Timestamp {
         if let Some((until, _)) = self.hold.waits {
@@ -105,5 +119,26 @@ impl Outgoing {
             self.sent = self.acked.max(self.from);
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_takes_the_place_of_one_that_waits_waits_too_and_is_not_in_doubt_for_ever() {
+        let now = Timestamp::from_ms(0);
+        let mut stream = Outgoing::from(Position::START);
+        let until = stream.hold(now);
+        let mut again = stream.again_from(Position::START);
+        assert!(again.hold.is_on() && again.doubtful);
+        assert_eq!(again.resume(until, true), None);
+        assert!(!again.hold.is_on() && !again.doubtful);
+        // What is in doubt for another reason stays so.
+        again.hold(until);
+        again.doubt();
+        let until = until.after(limits::PUT_OFF_WAIT_MAX);
+        assert_eq!((again.resume(until, true), again.doubtful), (None, true));
     }
 }

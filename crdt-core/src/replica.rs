@@ -72,6 +72,8 @@ pub struct Replica {
     effects: Vec<Effect>,
     /// Rooms to look at in the next flush.
     dirty: BTreeSet<RoomId>,
+    /// Who asked for rooms that were made since.
+    awaited: Vec<(PeerId, RoomId)>,
     /// How much is taken of others.
     taking: Taking,
     /// Bytes of parked ops in all rooms.
@@ -97,6 +99,7 @@ impl Replica {
             sessions: BTreeMap::new(),
             effects: Vec::new(),
             dirty: BTreeSet::new(),
+            awaited: Vec::new(),
             taking: Taking::default(),
             parked_bytes: 0,
             tally: Tally::default(),
@@ -228,6 +231,7 @@ impl Replica {
             self.timers.remove(&room);
             self.dirty.insert(room);
         }
+        self.answer_awaited();
         for id in core::mem::take(&mut self.dirty) {
             self.sign(id);
             self.publish(id);

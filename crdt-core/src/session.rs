@@ -102,6 +102,9 @@ pub(crate) struct Incoming {
     pub(crate) complete: bool,
     /// The peer was asked for everything once more.
     pub(crate) again: bool,
+    /// The first cursor of a message of which something was put off: until both hold the same none is
+    /// taken from there on.
+    pub(crate) gap: Option<Position>,
     /// Asked for without a cursor: ops of before are not known to have come. Where the stream stands
     /// meanwhile.
     pub(crate) unsettled: Option<Position>,
@@ -121,6 +124,11 @@ impl Channel {
     pub(crate) fn is_shared(&self) -> bool {
         let heard = self.conduct.heard_at != Timestamp::default();
         self.incoming.is_some() && (self.outgoing.is_some() || heard)
+    }
+
+    /// Whether the peer asked for the room while this side took no part in it.
+    pub(crate) fn asks(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// Whether a cursor is lacking one way or the other, so that nobody knows who lacks what.

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 
 use crate::rejection::Rejection;
 
-/// What became of every op that a peer sent, since the replica started.
+/// What became of every op that a peer sent and that was not put off, since the replica started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Ops that entered a log, at once or after having waited.

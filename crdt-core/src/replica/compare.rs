@@ -14,7 +14,6 @@ use crate::id::{OpId, Position, RoomId};
 use crate::limits;
 use crate::log::Verdict;
 use crate::message::Message;
-use crate::outgoing::Outgoing;
 use crate::reconcile::Difference;
 use crate::session::{Channel, Session, channel};
 use crate::time::Timestamp;
@@ -249,9 +248,8 @@ impl Replica {
             let hangs = |since: Timestamp| now >= since.after(limits::FILLING_MAX) && !goes_on;
             match outgoing.filling {
                 Some(since) if hangs(since) => {
-                    let doubtful = outgoing.doubtful;
-                    *outgoing = Outgoing::from(Position::START);
-                    (outgoing.again, outgoing.doubtful) = (true, doubtful);
+                    *outgoing = outgoing.again_from(Position::START);
+                    outgoing.again = true;
                     channel.exchange = None;
                     self.pump(peer);
                 }

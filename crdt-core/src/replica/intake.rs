@@ -19,6 +19,7 @@ impl Replica {
             self.config.allowed.clone_from(&intake.allowed);
         }
         self.taking.intake = intake;
+        self.make_awaited();
         let listed = |author| self.config.allowed.as_ref().is_none_or(|all| all.contains(author));
         let demands = |session: &Session| self.demands_proof(session.link);
         let sessions = self.sessions.iter().filter(|(_, session)| demands(session));

@@ -80,7 +80,8 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(outgoing) = session.outgoing(id) else { return };
         if (outgoing.is_live(end) || outgoing.filling.is_some()) && !outgoing.again {
-            (outgoing.again, outgoing.doubtful, outgoing.filling) = (true, true, None);
+            (outgoing.again, outgoing.filling) = (true, None);
+            outgoing.doubt();
             outgoing.sent = Position::START;
             self.pump(peer);
         }

@@ -206,7 +206,7 @@ impl Replica {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(store) = session.store else { return };
         let Some(incoming) = session.incoming(id) else { return };
-        (incoming.complete, incoming.unsettled) = (true, None);
+        (incoming.complete, incoming.unsettled, incoming.gap) = (true, None, None);
         if let (true, Some(own)) = (teaches, &mut room.own) {
             own.complete(now);
         }

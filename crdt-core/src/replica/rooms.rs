@@ -1,5 +1,6 @@
 //! Which rooms there are, and what all of them together may keep in memory.
 
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -11,6 +12,7 @@ use crate::log::Log;
 use crate::message::Message;
 use crate::own::Own;
 use crate::room::Room;
+use crate::session::{Channel, Session, channel};
 
 impl Replica {
     pub(super) fn new_room(&self, id: RoomId, name: Option<RoomName>) -> Room {
@@ -44,12 +46,36 @@ impl Replica {
                 return None;
             }
             self.rooms.insert(id, self.new_room(id, None));
+            let asked = |session: &Session| session.channels.get(&id).is_some_and(Channel::asks);
+            let waiting = self.sessions.iter().filter(|(_, session)| asked(session));
+            self.awaited.extend(waiting.map(|(peer, _)| (*peer, id)));
         }
         let room = self.rooms.get_mut(&id)?;
         if let Some(name) = name {
             room.set_name(name, &mut self.effects);
         }
         Some(room)
+    }
+
+    /// Makes the rooms that were asked for when they could not be made, as far as they can be now.
+    pub(super) fn make_awaited(&mut self) {
+        let asked = |(_, session): (&PeerId, &Session)| {
+            let of = session.channels.iter().filter(|(_, channel)| channel.asks());
+            of.map(|(id, _)| *id).collect::<Vec<_>>()
+        };
+        let rooms: BTreeSet<RoomId> = self.sessions.iter().flat_map(asked).collect();
+        for id in rooms {
+            self.open_room(id, None);
+        }
+    }
+
+    /// Answers those who asked for a room before it was made.
+    pub(super) fn answer_awaited(&mut self) {
+        for (peer, id) in core::mem::take(&mut self.awaited) {
+            if channel(&mut self.sessions, peer, id).is_some_and(|channel| channel.asks()) {
+                self.joined(peer, id);
+            }
+        }
     }
 
     /// Puts a room on the list of those a connection uses; `false` if they are too many.

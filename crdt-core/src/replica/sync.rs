@@ -1,25 +1,19 @@
 //! What comes in: what each message of a peer does.
 //! Source: `docs/PROTOCOL.md`, "Synchronisation".
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::Replica;
 use super::repair::Announced;
-use crate::conduct::Came;
 use crate::effect::{CloseReason, Effect, Event, PeerId, Scope};
-use crate::id::{OpId, Position, RoomId, StoreId};
-use crate::intake::Gate;
+use crate::id::{Position, RoomId};
+use crate::judge::{Judged, judge};
 use crate::limits;
-use crate::log::{Admitted, Verdict};
 use crate::message::{Batch, DecodeError, Exception, Message, NotStored, Received};
-use crate::op::RawOp;
 use crate::outgoing::Outgoing;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
-use crate::room::Room;
 use crate::session::{Asked, Incoming, channel};
-use crate::tally::Tally;
 
 impl Replica {
     pub(super) fn peer_down(&mut self, peer: PeerId) {
@@ -51,10 +45,7 @@ impl Replica {
             _ if !let_in => self.refuse(peer, "prove that you have a key that is let in"),
             Received::Message(message) => self.message(peer, message),
             Received::Acked { room, all_stored, put_off } => {
-                if put_off {
-                    self.hold(peer, room);
-                }
-                self.acked(peer, room, all_stored);
+                self.acked(peer, room, all_stored, put_off);
             }
             Received::Ops(batch) => self.ops(peer, batch, frame.len()),
         }
@@ -181,13 +172,13 @@ impl Replica {
         // A cursor beyond the end is from before this store lost something.
         let known = cursor.filter(|cursor| *cursor <= end);
         let cursor = known.unwrap_or(end);
-        let mut outgoing = Outgoing::from(if planted(Bug::OutboxForgotten) { end } else { cursor });
+        let from = if planted(Bug::OutboxForgotten) { end } else { cursor };
         let filling = known.is_none() && end != Position::START;
-        outgoing.filling = filling.then_some(now);
         let channel = session.channels.entry(id).or_default();
-        if let Some(before) = &channel.outgoing {
-            outgoing.doubtful = before.doubtful;
-        }
+        let before = channel.outgoing.as_mut();
+        let mut outgoing =
+            before.map_or_else(|| Outgoing::from(from), |before| before.again_from(from));
+        outgoing.filling = filling.then_some(now);
         // Asked once more, the peer lacks something: nothing is left out this time.
         outgoing.again = channel.subs > 0;
         // A room that holds nothing costs nothing to ask for.
@@ -238,8 +229,14 @@ impl Replica {
         room.admit(admitted, Some((peer, store)), &mut self.effects);
         let streamed = self.sessions.get_mut(&peer).and_then(|session| session.incoming(id));
         let whole = except.iter().all(|e| matches!(e.why, NotStored::Rejected(_)));
-        if let (Some(cursor), Some(incoming), true) = (cursor, streamed, whole) {
-            if let Some(live) = &mut incoming.unsettled {
+        let put_off = except.iter().any(|exception| exception.why.shortage().is_some());
+        if let (Some(cursor), Some(incoming)) = (cursor, streamed) {
+            if put_off {
+                incoming.gap.get_or_insert(cursor);
+            }
+            if !whole || incoming.gap.is_some_and(|gap| cursor >= gap) {
+                // What this message is not all of, or one before it, is still to come.
+            } else if let Some(live) = &mut incoming.unsettled {
                 *live = cursor;
             } else {
                 room.set_pulled(store, cursor, &mut self.effects);
@@ -256,10 +253,10 @@ impl Replica {
         self.dirty.insert(id);
         let blamed = except.iter().find_map(|exception| exception.why.rejection());
         let later = || except.iter().filter_map(|exception| exception.why.shortage());
-        let put_off = later().next().zip(u64::try_from(later().count()).ok());
+        let shortage = later().next().zip(u64::try_from(later().count()).ok());
         self.send(peer, &Message::Ack { room: id, stored, except });
         self.grant(peer, id, grant, owed);
-        match put_off {
+        match shortage {
             Some((shortage, ops)) => self.put_off(peer, id, shortage, ops),
             None => self.taken(peer, id),
         }
@@ -282,20 +279,29 @@ impl Replica {
         self.blame(peer, "room", "this side does not take part in that room");
     }
 
-    fn acked(&mut self, peer: PeerId, id: RoomId, all_stored: bool) {
+    fn acked(&mut self, peer: PeerId, id: RoomId, all_stored: bool, put_off: bool) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(cursor) = session.at(self.now).acked(id) else {
             return self.strike(peer, "ack", "nothing is left to acknowledge");
         };
+        // What it asked for by id and put off it asks for again; the stream has nothing to go back for.
+        let pushes = session.exchange(id).is_some();
+        if put_off && (cursor != Position::START || pushes) {
+            self.hold(peer, id);
+        }
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (all_acked, acks) = (session.stream_acked(id), session.acks());
         let Some(channel) = session.channels.get_mut(&id) else { return };
         let Some(outgoing) = &mut channel.outgoing else { return };
-        outgoing.doubtful |= !all_stored;
-        if all_stored {
-            outgoing.hold.taken();
+        if !all_stored && !put_off {
+            outgoing.doubt();
         }
         if !outgoing.doubtful {
-            outgoing.acked = if all_acked { outgoing.sent } else { outgoing.acked.max(cursor) };
+            let before = outgoing.acked;
+            outgoing.acked = if all_acked { outgoing.sent } else { before.max(cursor) };
+            if outgoing.acked > before {
+                outgoing.hold.taken();
+            }
             if outgoing.filling.is_none() {
                 self.acked_to(peer, id, cursor);
             }
@@ -324,75 +330,4 @@ impl Replica {
         }
         self.effects.push(Effect::Notify(Event::Acked { room: id, peer, position }));
     }
-}
-
-/// What became of the ops of one message.
-#[derive(Debug, Default)]
-struct Judged {
-    admitted: Vec<Admitted>,
-    /// Those that were not stored, and how many were.
-    except: Vec<Exception>,
-    stored: u64,
-    came: Vec<Came>,
-    /// Dependencies of those that are parked only now.
-    missing: BTreeSet<OpId>,
-}
-
-impl Judged {
-    fn count(&self, tally: &mut Tally) {
-        let of = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let fresh = |came: &&Came| came.verdict == Verdict::Parked && !came.known;
-        tally.stored += of(self.admitted.len());
-        tally.known += of(self.came.iter().filter(|came| came.known).count());
-        tally.parked += of(self.came.iter().filter(fresh).count());
-        for rejection in self.except.iter().filter_map(|exception| exception.why.rejection()) {
-            tally.rejected(rejection, 1);
-        }
-    }
-}
-
-/// Checks each op and takes it into the room's log, unless something is lacking to take new ones.
-fn judge(
-    room: &mut Room,
-    ops: Vec<Result<RawOp, Rejection>>,
-    store: StoreId,
-    gate: &mut Gate<'_>,
-) -> Judged {
-    let mut judged = Judged::default();
-    for (index, op) in (0_u64..).zip(ops) {
-        let verdict = match op.and_then(RawOp::check_hash) {
-            Ok(op) => {
-                let (id, known) = (op.id(), room.log.has(op.id()));
-                let refused = gate.refuses(op.head().author).filter(|_| !known);
-                if let Some(shortage) = refused {
-                    let why = NotStored::Later(shortage);
-                    judged.except.push(Exception { index, why });
-                    judged.came.push(Came { op: id, verdict: Verdict::Parked, known });
-                    continue;
-                }
-                let dependencies: Vec<OpId> = op.head().dependencies().collect();
-                let before = judged.admitted.len();
-                let verdict = room.log.receive(op, store, &mut judged.admitted);
-                gate.took(judged.admitted.get(before..).unwrap_or_default());
-                judged.came.push(Came { op: id, verdict, known });
-                if verdict == Verdict::Parked && !known {
-                    room.fetch.came(id);
-                    judged.missing.extend(dependencies);
-                }
-                verdict
-            }
-            Err(rejection) => Verdict::Rejected(rejection),
-        };
-        match verdict {
-            Verdict::Stored => judged.stored += 1,
-            Verdict::Parked if planted(Bug::ParkedAcknowledged) => judged.stored += 1,
-            Verdict::Parked => {
-                judged.except.push(Exception { index, why: NotStored::Parked });
-            }
-            Verdict::Rejected(rejection) => {
-                judged.except.push(Exception { index, why: NotStored::Rejected(rejection) });
-            }
-        }
-    }
-    judged
 }

@@ -1,16 +1,19 @@
 //! Ops that are not taken though nothing is wrong with them: nobody is blamed, nothing is lost.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
 use super::net::*;
-use crate::effect::{Command, Effect, Event, Input, Token};
+use crate::effect::{Command, Effect, Event, Input, Record, Token};
 use crate::fixtures::{Author, entry, room};
 use crate::id::{Position, RoomName};
 use crate::intake::{Intake, Shortage};
 use crate::json::Canonical;
 use crate::limits;
 use crate::message::{Message, encode_ops};
+use crate::op::Op;
+use crate::order::set_digest;
 use crate::time::Span;
 
 fn full() -> Intake {
@@ -180,6 +183,58 @@ fn a_cursor_is_not_taken_of_ops_that_were_put_off() {
     let second = entry(&Author::new(2), &[], "2");
     client.say(&encode_ops(room(MAIN), [&second], Position::new(7), &[]));
     assert_eq!(client.disk.0.len(), records, "nothing is written while the disk is full");
+}
+
+/// What comes after it may be taken, and if the connection ends then it must be streamed again.
+#[test]
+fn no_cursor_is_taken_beyond_what_was_put_off() {
+    let mut client = Client::new();
+    let first = entry(&Author::new(1), &[], "1");
+    client.say(&ops(&[&first]));
+    client.say(&sub(0));
+    let heads = |ops: &[&Op], cursor: u64| {
+        let mut heads: Vec<_> = ops.iter().map(|op| op.id()).collect();
+        heads.sort_unstable();
+        let (set, count) = (set_digest(&heads), ops.len() as u64);
+        let cursor = Position::new(cursor).unwrap();
+        Message::Heads { room: room(MAIN), set, count, heads, cursor }.encode()
+    };
+    let taken = |client: &Client| {
+        let is_cursor = |record: &&Record| matches!(record, Record::Pulled { .. });
+        client.disk.0.iter().filter(is_cursor).count()
+    };
+    client.say(&heads(&[&first], 5));
+    assert_eq!(taken(&client), 1);
+    client.input(Input::Intake(full()));
+    let second = entry(&Author::new(2), &[], "2");
+    client.say(&encode_ops(room(MAIN), [&second], Position::new(6), &[]));
+    client.input(Input::Intake(Intake::default()));
+    let third = entry(&Author::new(3), &[], "3");
+    client.say(&encode_ops(room(MAIN), [&third], Position::new(7), &[]));
+    assert_eq!(taken(&client), 1);
+    // It comes again, and both hold the same.
+    client.say(&encode_ops(room(MAIN), [&second], Position::new(6), &[]));
+    assert_eq!(taken(&client), 1);
+    client.say(&heads(&[&first, &second, &third], 7));
+    assert_eq!(taken(&client), 2);
+}
+
+#[test]
+fn who_asked_for_a_room_that_was_not_made_gets_it_when_it_may_be() {
+    let mut client = Client::new();
+    let none = Intake { rooms: Some(BTreeSet::new()), ..Intake::default() };
+    client.input(Input::Intake(none));
+    assert_eq!(said(&client.say(&sub(0))), ["err room"]);
+    let effects = client.input(Input::Intake(Intake::default()));
+    let subscribes = |effect: &Effect| matches!(effect, Effect::Send(_, frame) if frame.starts_with("{\"type\":\"sub\""));
+    assert!(effects.iter().any(subscribes), "{effects:?}");
+    // And when somebody else makes it.
+    let mut client = Client::new();
+    let full = Intake { rooms_max: 0, ..Intake::default() };
+    client.input(Input::Intake(full));
+    assert_eq!(said(&client.say(&sub(0))), ["err room"]);
+    let effects = client.input(Input::Intake(Intake { rooms_max: 1, ..Intake::default() }));
+    assert!(effects.iter().any(subscribes), "{effects:?}");
 }
 
 #[test]
