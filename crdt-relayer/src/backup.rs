@@ -1,5 +1,5 @@
 //! Copies of a store: written while a relayer runs, put back where none does.
-//! Source: `docs/OPERATIONS.md`, "Back up and restore".
+//! Source: `docs/OPERATIONS.md`, "Verify, back up, restore".
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -16,7 +16,7 @@ use crate::relayer::random;
 use crate::store::Store;
 use crate::verify;
 
-/// A copy that cannot be written or put back. Nothing was changed.
+/// A copy that cannot be written or put back. What was there before is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The file is there already.

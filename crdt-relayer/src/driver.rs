@@ -190,7 +190,7 @@ pub(crate) struct Inlet {
 }
 
 impl Inlet {
-    /// A text frame came. Waits while too many bytes wait already, of this connection or of all.
+    /// A text frame came. Waits while too many bytes wait already, of its share or of all.
     ///
     /// # Errors
     /// [`Stopped`].

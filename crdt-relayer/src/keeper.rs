@@ -92,7 +92,7 @@ impl Keeper {
                 Shortage::Quota => Refused::RoomBytes,
                 Shortage::Rate => Refused::RateOfKey,
             };
-            self.metrics.refused_ops(limit, *ops);
+            self.metrics.held_back(limit, *ops);
         }
     }
 }

@@ -123,9 +123,9 @@ impl Metrics {
         self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts ops that were not taken.
-    pub(crate) fn refused_ops(&self, limit: Refused, ops: u64) {
-        self.refused.get_or_create(&Limit { limit }).inc_by(ops);
+    /// Counts ops that were put off, or a connection that was paused: nobody was turned away.
+    pub(crate) fn held_back(&self, limit: Refused, count: u64) {
+        self.refused.get_or_create(&Limit { limit }).inc_by(count);
     }
 
     /// How often a limit has refused.

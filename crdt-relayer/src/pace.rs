@@ -98,7 +98,7 @@ impl Pace {
         let Self(Some((paces, address))) = self else { return None };
         let wait = Some(paces.owes(paces.now(), *address)).filter(|wait| !wait.is_zero());
         if wait.is_some() {
-            paces.metrics.refused(Refused::RateOfAddress);
+            paces.metrics.held_back(Refused::RateOfAddress, 1);
         }
         wait
     }

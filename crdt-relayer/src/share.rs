@@ -64,7 +64,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Takes up the bytes of a frame. Waits while too many wait already, of this connection or of all.
+    /// Takes up the bytes of a frame. Waits while too many wait already, of its share or of all.
     ///
     /// # Errors
     /// Nobody takes frames any more.

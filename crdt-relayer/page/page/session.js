@@ -20,7 +20,8 @@ const REASONS = {
   auth: "the relayer lets in only keys that it knows",
   strikes: "too much that was sent breaks a rule",
   silence: "the relayer fell silent",
-  slow: "the relayer takes nothing",
+  slow: "one side took less than the other sent",
+  disk: "the relayer’s disk is full",
   version: "the relayer speaks another version of the protocol",
 };
 

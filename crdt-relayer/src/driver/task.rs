@@ -280,7 +280,7 @@ impl Task {
         let Some(keeper) = &mut self.keeper else { return Err(StoreError::Full) };
         keeper.full();
         self.store.recover()?;
-        self.replica = keeper.replica();
+        self.replica = keeper.replica().counting_from(self.replica.tally().clone());
         let replica = &mut self.replica;
         self.store.replay(|record| {
             replica.restore(record).map_err(|rule| StoreError::Damaged(rule.to_string()))

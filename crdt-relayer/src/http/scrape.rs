@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use crdt_core::Replica;
 use crdt_core::effect::PeerId;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
 use super::asked::{Nothing, Parameters};
 use super::members::Seen;
 use super::problem::{Problem, ProblemBody};
 use super::{Api, Stored};
+use crate::access::Access;
+use crate::disk::{FileSystem, Space};
 use crate::driver::Stopped;
 use crate::metrics::{Metrics, PeerSample, ROOMS_SHOWN, Sample};
 use crate::peered::{self, Peered};
@@ -34,13 +37,15 @@ pub(crate) struct Scrapes {
     metrics: Metrics,
     store: PathBuf,
     peered: Peered,
+    access: watch::Receiver<Access>,
     sampled: Mutex<Option<Instant>>,
 }
 
 impl Scrapes {
     pub(super) fn of(metrics: Metrics, store: &Stored) -> Self {
-        let (store, peered) = (store.path.clone(), store.peered.clone());
-        Self { metrics, store, peered, sampled: Mutex::default() }
+        let Stored { path, peered, access, .. } = store;
+        let (store, peered, access) = (path.clone(), peered.clone(), access.clone());
+        Self { metrics, store, peered, access, sampled: Mutex::default() }
     }
 }
 
@@ -62,13 +67,15 @@ impl Api {
             ready,
             heads,
             store_bytes: bytes_of(&self.scrapes.store),
-            disk_free_bytes: free_bytes(&self.scrapes.store),
+            disk_free_bytes: FileSystem(self.scrapes.store.clone()).free(),
             peers: self.scrapes.peered.now().into_iter().map(peer).collect(),
         }
     }
 
     async fn look_at_all(&self) -> Result<(Vec<(String, usize)>, Seen), Problem> {
-        let rooms = self.look(|replica, _| largest(replica)).await?;
+        // Who may not read rooms is not told what they are called.
+        let told = self.scrapes.access.borrow().lets_in(&Method::GET);
+        let rooms = if told { self.look(|replica, _| largest(replica)).await? } else { Vec::new() };
         Ok((rooms, self.peers.now(self).await?))
     }
 }
@@ -96,12 +103,6 @@ fn bytes_of(store: &std::path::Path) -> u64 {
     };
     let files = [store.to_owned(), ahead("-wal"), ahead("-shm")];
     files.iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len())).sum()
-}
-
-/// Bytes that this user may still write to the store's disk.
-fn free_bytes(store: &std::path::Path) -> Option<u64> {
-    let disk = nix::sys::statvfs::statvfs(store).ok()?;
-    Some(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 /// What is counted, for Prometheus.

@@ -77,6 +77,7 @@ impl VerdictBody {
         let (word, code) = match verdict {
             Verdict::Stored => (VerdictWord::Stored, None),
             Verdict::Parked => (VerdictWord::Parked, None),
+            // None is left that is put off: that is a problem, see `bring`.
             Verdict::Rejected(code) | Verdict::Later(code) => (VerdictWord::Rejected, Some(code)),
         };
         Self { id: id.map(|id| id.to_string()), verdict: word, code }
@@ -112,6 +113,7 @@ pub(crate) async fn submit(
     let body = whole(body).await?;
     address.took_bytes(body.len());
     let offered = Offered::parse(&body, spelling)?;
+    address.took_ops(offered.len());
     // A client that leaves meanwhile leaves nothing half done, and takes up its place until then.
     let carried = tokio::spawn(async move {
         let verdicts = carry(&api, &room, &offered).await;
@@ -119,7 +121,6 @@ pub(crate) async fn submit(
         verdicts
     });
     let verdicts = carried.await.map_err(|_| Problem::from(Stopped))??;
-    address.took_ops(verdicts.len());
     Ok(Json(Verdicts { schema: "crdt-relayer/verdicts/1", verdicts }))
 }
 

@@ -13,7 +13,8 @@ pub(crate) async fn health(target: &Target, format: Format) -> Result<(), Failur
         Ok(answered) => {
             let failure = Failure {
                 sentence: format!("{} takes no ops: {}", remote.url, answered.problem()),
-                hint: "its log says why; what it acknowledged is safe".into(),
+                hint: "it goes on by itself once that is mended; what it acknowledged is safe"
+                    .into(),
                 code: 10,
             };
             (Some(failure), "not-ready")

@@ -135,9 +135,14 @@ impl Remote {
             return Ok(answered.body);
         }
         let problem = answered.problem();
+        let hint = if answered.status == StatusCode::FORBIDDEN {
+            "nobody may read it over HTTP; its operator allows that with --http-read"
+        } else {
+            "is it a relayer, of this version? see its /version"
+        };
         Err(Failure {
             sentence: format!("{}{path} answers: {problem}", self.url),
-            hint: "is it a relayer, of this version? see its /version".into(),
+            hint: hint.into(),
             code: 4,
         })
     }

@@ -38,7 +38,7 @@ pub(crate) async fn stats(target: &Target, format: Format) -> Result<(), Failure
     rows.push(row("one signature", &numbers.mean("verify_seconds")));
     rows.push(row("read for who was behind", &numbers.count("catchup_ops_total")));
     rows.push(row("slow members dropped", &numbers.count("slow_clients_dropped_total")));
-    rows.extend(numbers.labelled("refused_total", "turned away for", ""));
+    rows.extend(numbers.labelled("refused_total", "refused for", ""));
     rows.extend(numbers.labelled("peer_lag_ops", "ops behind", ""));
     let series: BTreeMap<&str, f64> =
         numbers.0.iter().map(|(name, value)| (name.as_str(), *value)).collect();
