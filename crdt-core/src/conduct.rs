@@ -14,7 +14,7 @@ pub(crate) struct Conduct {
     pub(crate) subscribed_at: Timestamp,
     /// When ops or heads came last.
     pub(crate) heard_at: Timestamp,
-    /// When ops came last, and when one came last that was not refused.
+    /// When ops came last that were not all put off, and when one came last that was not refused.
     pub(crate) ops_at: Timestamp,
     sent_at: Timestamp,
     /// When both first held the same, without trouble since.
@@ -49,6 +49,8 @@ pub(crate) struct Came {
     pub(crate) verdict: Verdict,
     /// It was here before, in the log or parked.
     pub(crate) known: bool,
+    /// It was not taken for now.
+    pub(crate) put_off: bool,
 }
 
 impl Conduct {

@@ -23,9 +23,18 @@ pub(crate) struct Exchange {
 pub(crate) enum Stage {
     /// Messages go to and fro.
     Comparing { found: Difference, rounds: u32 },
-    /// What was found is on its way. `more` if that was too much to be moved at once; `fruitful` if
-    /// it is not what was moved in vain before.
-    Moving { need: BTreeSet<OpId>, asked_at: Timestamp, push: Push, more: bool, fruitful: bool },
+    /// What was found is on its way; `fruitful` if it is not what was moved in vain before.
+    Moving { need: BTreeSet<OpId>, asked_at: Timestamp, push: Push, rest: Rest, fruitful: bool },
+}
+
+/// What is left when what was found has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    Nothing,
+    /// What was too much to be moved at once.
+    More,
+    /// What the peer holds: nothing is taken of it now.
+    Refused,
 }
 
 /// Ops that the peer lacks, on their way to it.

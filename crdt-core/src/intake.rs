@@ -13,8 +13,8 @@ use crate::time::{Span, Timestamp};
 /// The keys whose owners are let in.
 pub type Allowed = BTreeSet<AuthorId>;
 
-/// What this side lacks to take a valid op now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What this side lacks to take a valid op now; what may last longest comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shortage {
     /// Its disk is full, or nearly.
     Disk,
@@ -31,6 +31,23 @@ impl Shortage {
             Self::Disk => "disk",
             Self::Quota => "quota",
             Self::Rate => "rate",
+        }
+    }
+
+    /// What a code on the wire says. What is unknown here may last.
+    pub(crate) fn parse(code: Option<&str>) -> Self {
+        match code {
+            Some("rate") => Self::Rate,
+            Some("quota") => Self::Quota,
+            _ => Self::Disk,
+        }
+    }
+
+    /// The longest pause before it is tried again. One author in debt does not hold up others for long.
+    pub(crate) const fn pause_max(self) -> Span {
+        match self {
+            Self::Disk | Self::Quota => limits::PUT_OFF_WAIT_MAX,
+            Self::Rate => limits::PUT_OFF_RATE_WAIT_MAX,
         }
     }
 
@@ -138,14 +155,17 @@ impl Gate<'_> {
         self.lacks.or_else(|| (owed() > self.owed_max).then_some(Shortage::Rate))
     }
 
-    /// These were taken. Nobody is charged for what others send in its name: their signatures are good,
-    /// and they were not here before.
+    /// An op was taken, and those that waited for it. Nobody is charged for what others send in its
+    /// name: their signatures are good, and they were not here before. Whoever brings an op does not
+    /// wait for what others brought earlier.
     pub(crate) fn took(&mut self, admitted: &[Admitted]) {
-        for entered in admitted {
+        for (index, entered) in admitted.iter().enumerate() {
             let (author, bytes) = (entered.op.head().author, entered.op.weight() as u64);
             self.authors.take(self.now, self.rates, author, bytes);
-            let owed = self.authors.owes(self.now, self.rates, author);
-            self.owed = self.owed.max(owed).min(limits::RATE_OWED_MAX);
+            if index == 0 {
+                let owed = self.authors.owes(self.now, self.rates, author);
+                self.owed = self.owed.max(owed).min(limits::RATE_OWED_MAX);
+            }
         }
     }
 }

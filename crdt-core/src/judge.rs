@@ -31,11 +31,10 @@ impl Judged {
     /// Adds it to what became of all.
     pub(crate) fn count(&self, tally: &mut Tally) {
         let of = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let fresh = |came: &&Came| came.verdict == Verdict::Parked && !came.known;
+        let fresh = |came: &&Came| came.verdict == Verdict::Parked && !came.known && !came.put_off;
         tally.stored += of(self.admitted.len());
         tally.known += of(self.came.iter().filter(|came| came.known).count());
-        let put_off = self.except.iter().filter(|except| except.why.shortage().is_some()).count();
-        tally.parked += of(self.came.iter().filter(fresh).count() - put_off);
+        tally.parked += of(self.came.iter().filter(fresh).count());
         for rejection in self.except.iter().filter_map(|exception| exception.why.rejection()) {
             tally.rejected(rejection, 1);
         }
@@ -58,14 +57,15 @@ pub(crate) fn judge(
                 if let Some(shortage) = refused {
                     let why = NotStored::Later(shortage);
                     judged.except.push(Exception { index, why });
-                    judged.came.push(Came { op: id, verdict: Verdict::Parked, known });
+                    let verdict = Verdict::Parked;
+                    judged.came.push(Came { op: id, verdict, known, put_off: true });
                     continue;
                 }
                 let dependencies: Vec<OpId> = op.head().dependencies().collect();
                 let before = judged.admitted.len();
                 let verdict = room.log.receive(op, store, &mut judged.admitted);
                 gate.took(judged.admitted.get(before..).unwrap_or_default());
-                judged.came.push(Came { op: id, verdict, known });
+                judged.came.push(Came { op: id, verdict, known, put_off: false });
                 if verdict == Verdict::Parked && !known {
                     room.fetch.came(id);
                     judged.missing.extend(dependencies);
@@ -84,6 +84,10 @@ pub(crate) fn judge(
                 judged.except.push(Exception { index, why: NotStored::Rejected(rejection) });
             }
         }
+    }
+    // They are sent again.
+    for came in judged.came.iter().filter(|came| came.put_off) {
+        judged.missing.remove(&came.op);
     }
     judged
 }

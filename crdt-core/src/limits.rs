@@ -203,6 +203,9 @@ pub const PUT_OFF_WAIT: Span = Span::from_ms(1_000);
 /// Longest such pause.
 pub const PUT_OFF_WAIT_MAX: Span = Span::from_ms(60_000);
 
+/// Longest such pause where all that was put off is of authors who write too fast.
+pub const PUT_OFF_RATE_WAIT_MAX: Span = Span::from_ms(8_000);
+
 /// Time in which other peers may tell more of the own chain, after one has told all it knows, where
 /// nobody can say how long the chain is.
 pub const LEARN_WAIT: Span = Span::from_ms(2_000);

@@ -12,6 +12,7 @@ use base64ct::{Base64, Encoding};
 
 use crate::head::VERSION;
 use crate::id::{AuthorId, Nonce, OpId, Position, RoomId, RoomName, SetDigest, StoreId};
+use crate::intake::Shortage;
 use crate::json::{JsonError, Value};
 use crate::key::Signature;
 use crate::limits;
@@ -198,8 +199,8 @@ pub enum Received {
         room: RoomId,
         /// Whether every op was stored.
         all_stored: bool,
-        /// Whether any may be sent again later.
-        put_off: bool,
+        /// If any may be sent again later, what is lacking: what lasts longest.
+        put_off: Option<Shortage>,
     },
     /// A message with ops.
     Ops(Batch),
@@ -247,9 +248,7 @@ impl Received {
                 let except = value.member("except").and_then(Value::as_array);
                 let except = except.ok_or(DecodeError::Field("except"))?;
                 count(&value, "stored")?;
-                let later =
-                    |e: &Value<'_>| e.member("verdict").and_then(Value::as_str) == Some("later");
-                let put_off = except.iter().any(later);
+                let put_off = except.iter().filter_map(put_off).min();
                 let all_stored = except.is_empty();
                 return Ok(Self::Acked { room: room(&value)?, all_stored, put_off });
             }
@@ -257,6 +256,12 @@ impl Received {
         };
         Ok(Self::Message(message))
     }
+}
+
+/// What was lacking to take an op, if its verdict is `later`.
+fn put_off(exception: &Value<'_>) -> Option<Shortage> {
+    let member = |name| exception.member(name).and_then(Value::as_str);
+    (member("verdict") == Some("later")).then(|| Shortage::parse(member("code")))
 }
 
 /// A text for people or logs, cut where it gets too long to be honest.
@@ -431,11 +436,14 @@ mod tests {
             format!(r#"{{"type":"ack","room":"{room}","stored":1,"except":{listed}}}"#)
         );
         let acked = decode(&frame);
-        assert!(matches!(acked, Ok(Received::Acked { all_stored: false, put_off: false, .. })));
+        assert!(matches!(acked, Ok(Received::Acked { all_stored: false, put_off: None, .. })));
         let except = vec![Exception { index: 0, why: NotStored::Later(Shortage::Disk) }];
         let frame = Message::Ack { room, stored: 0, except }.encode();
         assert!(frame.contains(r#"{"index":0,"verdict":"later","code":"disk"}"#), "{frame}");
-        assert!(matches!(decode(&frame), Ok(Received::Acked { put_off: true, .. })));
+        assert!(matches!(
+            decode(&frame),
+            Ok(Received::Acked { put_off: Some(Shortage::Disk), .. })
+        ));
     }
 
     #[test]

@@ -91,14 +91,15 @@ impl Outgoing {
         }
     }
 
-    /// Stops until later. Acknowledgements of what was sent meanwhile prove nothing.
-    pub(crate) fn hold(&mut self, now: Timestamp) -> Timestamp {
+    /// Stops until later, for `most` at the longest. Acknowledgements of what was sent meanwhile prove
+    /// nothing.
+    pub(crate) fn hold(&mut self, now: Timestamp, most: Span) -> Timestamp {
         if let Some((until, _)) = self.hold.waits {
             return until;
         }
-        let until = now.after(self.hold.pause);
+        let until = now.after(self.hold.pause.min(most));
         self.hold.waits = Some((until, self.doubtful));
-        self.hold.pause = self.hold.pause.doubled(limits::PUT_OFF_WAIT_MAX);
+        self.hold.pause = self.hold.pause.doubled(most);
         self.doubtful = true;
         until
     }
@@ -130,13 +131,13 @@ mod tests {
     fn a_stream_that_takes_the_place_of_one_that_waits_waits_too_and_is_not_in_doubt_for_ever() {
         let now = Timestamp::from_ms(0);
         let mut stream = Outgoing::from(Position::START);
-        let until = stream.hold(now);
+        let until = stream.hold(now, limits::PUT_OFF_WAIT_MAX);
         let mut again = stream.again_from(Position::START);
         assert!(again.hold.is_on() && again.doubtful);
         assert_eq!(again.resume(until, true), None);
         assert!(!again.hold.is_on() && !again.doubtful);
         // What is in doubt for another reason stays so.
-        again.hold(until);
+        again.hold(until, limits::PUT_OFF_WAIT_MAX);
         again.doubt();
         let until = until.after(limits::PUT_OFF_WAIT_MAX);
         assert_eq!((again.resume(until, true), again.doubtful), (None, true));

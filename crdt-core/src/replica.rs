@@ -83,6 +83,8 @@ pub struct Replica {
     follows: Option<AuthorId>,
     /// What the key is known to have signed; `None` if the store is taken at its word.
     signed: Option<Signed>,
+    /// Connections that are granted more later, by when.
+    grants: BTreeSet<(Timestamp, PeerId)>,
     /// The time of the input at hand.
     now: Timestamp,
     timers: BTreeMap<RoomId, Timestamp>,
@@ -105,6 +107,7 @@ impl Replica {
             tally: Tally::default(),
             follows: None,
             signed: None,
+            grants: BTreeSet::new(),
             now: Timestamp::default(),
             timers: BTreeMap::new(),
             timer_order: BTreeSet::new(),
@@ -175,7 +178,9 @@ impl Replica {
 
     /// When [`Input::Flush`] is due though nothing else happens.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        self.timer_order.first().map(|(at, _)| *at)
+        let rooms = self.timer_order.first().map(|(at, _)| *at);
+        let grants = self.grants.first().map(|(at, _)| *at);
+        rooms.into_iter().chain(grants).min()
     }
 
     /// Takes one input and returns what to do about it. See [`Effect`] for the order.
@@ -232,6 +237,7 @@ impl Replica {
             self.dirty.insert(room);
         }
         self.answer_awaited();
+        self.grant_due();
         for id in core::mem::take(&mut self.dirty) {
             self.sign(id);
             self.publish(id);

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::Replica;
 use crate::conduct::Came;
 use crate::effect::PeerId;
-use crate::exchange::{Exchange, Push, Stage};
+use crate::exchange::{Exchange, Push, Rest, Stage};
 use crate::graph::Graph;
 use crate::id::{OpId, Position, RoomId};
 use crate::limits;
@@ -118,6 +118,10 @@ impl Replica {
         }
         let mut need = found.need;
         need.retain(|op| !graph.contains(*op));
+        let refused = self.taking.intake.lacks(room.bytes).is_some() && !need.is_empty();
+        if refused {
+            need.clear();
+        }
         let more = more || have.len().max(need.len()) > limits::SERVED_MAX;
         have.truncate(limits::SERVED_MAX);
         if need.len() > limits::SERVED_MAX {
@@ -137,8 +141,13 @@ impl Replica {
         let fruitful = !need.is_empty() || pushes.is_some() && !again;
         let Some(exchange) = &mut channel.exchange else { return };
         let ids: Vec<OpId> = need.iter().copied().collect();
-        let (asked_at, more) = (self.now, more || !fits);
-        exchange.stage = Stage::Moving { need, asked_at, push, more, fruitful };
+        let rest = match (more || !fits, refused) {
+            (true, _) => Rest::More,
+            (false, true) => Rest::Refused,
+            (false, false) => Rest::Nothing,
+        };
+        let asked_at = self.now;
+        exchange.stage = Stage::Moving { need, asked_at, push, rest, fruitful };
         for ids in ids.chunks(limits::GET_IDS_MAX) {
             self.send(peer, &Message::Get { room: id, ids: ids.to_vec() });
         }
@@ -179,7 +188,7 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let acks = session.acks();
         let Some(exchange) = session.exchange(id) else { return };
-        let Stage::Moving { need, push, more, fruitful, .. } = &mut exchange.stage else { return };
+        let Stage::Moving { need, push, rest, fruitful, .. } = &mut exchange.stage else { return };
         if need.len() <= limits::BATCH_OPS_MAX {
             need.retain(|op| !room.log.graph().contains(*op));
         }
@@ -187,22 +196,25 @@ impl Replica {
             return;
         }
         let (pulled, through) = (exchange.pulled, exchange.through);
-        let (more, fruitful) = (*more, *fruitful);
+        let (rest, fruitful) = (*rest, *fruitful);
         let Some(channel) = session.channels.get_mut(&id) else { return };
         channel.tries = if fruitful { 0 } else { channel.tries };
-        if more && fruitful {
+        if rest == Rest::More && fruitful {
             return self.compare(peer, id, pulled);
         }
         channel.exchange = None;
-        if more {
+        if channel.outgoing.as_ref().is_none_or(|outgoing| outgoing.doubtful) {
             return;
         }
-        let sound = channel.outgoing.as_ref().is_some_and(|outgoing| !outgoing.doubtful);
-        // What the peer could not take at once is looked at again when it announces its heads.
-        if sound {
-            self.send(peer, &Message::Settled { room: id, cursor: through, pulled });
-            self.settled(peer, id, pulled, through);
-            self.send_heads(peer, id);
+        match rest {
+            Rest::Nothing => {
+                self.send(peer, &Message::Settled { room: id, cursor: through, pulled });
+                self.settled(peer, id, pulled, through);
+                self.send_heads(peer, id);
+            }
+            Rest::Refused => self.filled(peer, id, through),
+            // What could not be moved at once is looked at again when the peer announces its heads.
+            Rest::More => {}
         }
     }
 
@@ -210,14 +222,19 @@ impl Replica {
     pub(super) fn settled(&mut self, peer: PeerId, id: RoomId, pulled: Position, sent: Position) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (Some(store), Some(room)) = (session.store, self.rooms.get_mut(&id)) else { return };
-        let end = room.log.graph().end();
-        let Some(channel) = session.channels.get_mut(&id) else { return };
-        if let Some(incoming) = &mut channel.incoming
+        if let Some(incoming) = session.incoming(id)
             && let Some(live) = incoming.unsettled.take()
         {
             room.set_pulled(store, pulled.max(live), &mut self.effects);
         }
-        if let Some(outgoing) = &mut channel.outgoing
+        self.filled(peer, id, sent);
+    }
+
+    /// The peer holds this side's ops up to `sent`: its stream goes on from there.
+    fn filled(&mut self, peer: PeerId, id: RoomId, sent: Position) {
+        let Some(end) = self.rooms.get(&id).map(|room| room.log.graph().end()) else { return };
+        let outgoing = self.sessions.get_mut(&peer).and_then(|session| session.outgoing(id));
+        if let Some(outgoing) = outgoing
             && outgoing.filling.take().is_some()
         {
             let sent = sent.min(end);
@@ -280,7 +297,10 @@ impl Replica {
         let now = self.now;
         let channel = channel(&mut self.sessions, peer, id);
         let Some(channel) = channel else { return };
-        (channel.conduct.heard_at, channel.conduct.ops_at) = (now, now);
+        channel.conduct.heard_at = now;
+        if came.is_empty() || came.iter().any(|came| !came.put_off) {
+            channel.conduct.ops_at = now;
+        }
         for came in came {
             let asked = channel.exchange.as_ref().and_then(|exchange| exchange.asked_at(came.op));
             channel.conduct.sent(now, came, asked);

@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use super::Replica;
 use crate::effect::PeerId;
 use crate::id::RoomId;
+use crate::intake::Shortage;
 use crate::time::Timestamp;
 
 impl Replica {
     /// A peer took no more of a room for now.
-    pub(super) fn hold(&mut self, peer: PeerId, id: RoomId) {
+    pub(super) fn hold(&mut self, peer: PeerId, id: RoomId, shortage: Shortage) {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         // What it was to get by id is found again when sets are compared.
@@ -19,7 +20,7 @@ impl Replica {
         (channel.exchange, channel.tries) = (None, 0);
         channel.conduct.put_off();
         let Some(outgoing) = &mut channel.outgoing else { return };
-        let until = outgoing.hold(now);
+        let until = outgoing.hold(now, shortage.pause_max());
         if let Some(room) = self.rooms.get_mut(&id) {
             room.resume_at = Some(room.resume_at.map_or(until, |at| at.min(until)));
         }
@@ -34,7 +35,7 @@ impl Replica {
             return;
         }
         let peers: Vec<PeerId> = room.subscribers.iter().copied().collect();
-        let mut next = self.grants_due();
+        let mut next = None;
         for peer in peers {
             let Some(session) = self.sessions.get_mut(&peer) else { continue };
             let all_acked = session.all_acked(id);

@@ -10,7 +10,7 @@ use crate::id::RoomId;
 use crate::intake::{Intake, Shortage};
 use crate::message::Message;
 use crate::session::{Session, channel};
-use crate::time::{Span, Timestamp};
+use crate::time::Span;
 
 impl Replica {
     /// From now on so much is taken of others. Whoever is in and would not be let in now, goes.
@@ -53,42 +53,27 @@ impl Replica {
     }
 
     /// Grants what is due, once what authors owe is paid whose ops the peer brings.
-    pub(super) fn grant(&mut self, peer: PeerId, id: RoomId, due: Option<u64>, owed: Span) {
+    pub(super) fn grant(&mut self, peer: PeerId, due: Option<u64>, owed: Span) {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (waiting, at) = &mut session.grant;
+        self.grants.remove(&(*at, peer));
         *at = now.after(owed).max(*at);
         *waiting = waiting.saturating_add(due.unwrap_or(0));
-        let at = *at;
-        if let (true, Some(room)) = (*waiting > 0 && now < at, self.rooms.get_mut(&id)) {
-            room.resume_at = Some(room.resume_at.map_or(at, |earlier| earlier.min(at)));
-            return;
+        if *waiting > 0 {
+            self.grants.insert((*at, peer));
         }
-        self.grant_now(peer);
+        self.grant_due();
     }
 
-    fn grant_now(&mut self, peer: PeerId) {
-        let Some(session) = self.sessions.get_mut(&peer) else { return };
-        let bytes = core::mem::take(&mut session.grant.0);
-        if bytes > 0 {
+    /// Grants what waited until now.
+    pub(super) fn grant_due(&mut self) {
+        while let Some((at, peer)) = self.grants.first().copied().filter(|(at, _)| *at <= self.now)
+        {
+            self.grants.remove(&(at, peer));
+            let Some(session) = self.sessions.get_mut(&peer) else { continue };
+            let bytes = core::mem::take(&mut session.grant.0);
             self.send(peer, &Message::Credit { bytes });
         }
-    }
-
-    /// Grants what waited until now. Returns when the next is due.
-    pub(super) fn grants_due(&mut self) -> Option<Timestamp> {
-        let now = self.now;
-        let waiting = self.sessions.iter().filter(|(_, session)| session.grant.0 > 0);
-        let waiting: Vec<(PeerId, Timestamp)> =
-            waiting.map(|(peer, session)| (*peer, session.grant.1)).collect();
-        let mut next = None;
-        for (peer, at) in waiting {
-            if at <= now {
-                self.grant_now(peer);
-            } else {
-                next = Some(next.map_or(at, |earlier: Timestamp| earlier.min(at)));
-            }
-        }
-        next
     }
 }

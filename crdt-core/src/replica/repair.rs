@@ -90,7 +90,7 @@ impl Replica {
             let told = Told { set: told.set, count: told.count, cursor: told.cursor };
             return self.agreed(peer, id, told, true);
         }
-        let lacks = self.taking.intake.lacks(room.bytes);
+        let takes = self.taking.intake.lacks(room.bytes).is_none();
         let unknown: Vec<OpId> =
             told.heads.iter().copied().filter(|head| !room.log.has(*head)).collect();
         let lacked = core::mem::replace(&mut incoming.lacking, !unknown.is_empty());
@@ -102,14 +102,14 @@ impl Replica {
         if told.count == 0 {
             incoming.unsettled = None;
         }
-        if lacks.is_some() {
-            // Nothing new is taken: nothing is asked for.
-            return;
-        }
         // Asking for heads did not close the gap, or the peer lacks what it should have.
         let here = lacked && !unknown.is_empty();
         let end = room.log.graph().end();
         let Some(channel) = session.channels.get_mut(&id) else { return };
+        if !takes && channel.outgoing.as_ref().is_none_or(|o| o.filling.is_none()) {
+            // Nothing is asked for. Only who is to be told what it lacks is compared with.
+            return;
+        }
         let all_sent = channel.outgoing.as_ref().is_some_and(|o| o.is_live(end));
         let there = unknown.is_empty() && all_acked && all_sent && compared.is_some();
         let unsettled = channel.is_unsettled();
@@ -119,7 +119,7 @@ impl Replica {
             channel.differs_since = None;
         }
         // Where comparing is due, that finds all of it at once.
-        if !unsettled || self.has_waited(peer, id) {
+        if takes && (!unsettled || self.has_waited(peer, id)) {
             self.ask(peer, id, unknown);
         }
     }
@@ -174,7 +174,8 @@ impl Replica {
             return;
         }
         if channel.tries >= limits::RECONCILE_TRIES_MAX {
-            let all_known = told.heads.iter().all(|head| room.log.has(*head));
+            let takes = self.taking.intake.lacks(room.bytes).is_none();
+            let all_known = !takes || told.heads.iter().all(|head| room.log.has(*head));
             return self.repeat(peer, id, all_known);
         }
         if (larger || waited) && told.count > 0 {

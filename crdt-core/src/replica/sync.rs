@@ -7,6 +7,7 @@ use super::Replica;
 use super::repair::Announced;
 use crate::effect::{CloseReason, Effect, Event, PeerId, Scope};
 use crate::id::{Position, RoomId};
+use crate::intake::Shortage;
 use crate::judge::{Judged, judge};
 use crate::limits;
 use crate::message::{Batch, DecodeError, Exception, Message, NotStored, Received};
@@ -18,6 +19,7 @@ use crate::session::{Asked, Incoming, channel};
 impl Replica {
     pub(super) fn peer_down(&mut self, peer: PeerId) {
         let Some(session) = self.sessions.remove(&peer) else { return };
+        self.grants.remove(&(session.grant.1, peer));
         for id in session.channels.keys() {
             if let Some(room) = self.rooms.get_mut(id) {
                 room.subscribers.remove(&peer);
@@ -255,7 +257,7 @@ impl Replica {
         let later = || except.iter().filter_map(|exception| exception.why.shortage());
         let shortage = later().next().zip(u64::try_from(later().count()).ok());
         self.send(peer, &Message::Ack { room: id, stored, except });
-        self.grant(peer, id, grant, owed);
+        self.grant(peer, grant, owed);
         match shortage {
             Some((shortage, ops)) => self.put_off(peer, id, shortage, ops),
             None => self.taken(peer, id),
@@ -279,21 +281,23 @@ impl Replica {
         self.blame(peer, "room", "this side does not take part in that room");
     }
 
-    fn acked(&mut self, peer: PeerId, id: RoomId, all_stored: bool, put_off: bool) {
+    fn acked(&mut self, peer: PeerId, id: RoomId, all_stored: bool, put_off: Option<Shortage>) {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(cursor) = session.at(self.now).acked(id) else {
             return self.strike(peer, "ack", "nothing is left to acknowledge");
         };
         // What it asked for by id and put off it asks for again; the stream has nothing to go back for.
         let pushes = session.exchange(id).is_some();
-        if put_off && (cursor != Position::START || pushes) {
-            self.hold(peer, id);
+        if let Some(shortage) = put_off
+            && (cursor != Position::START || pushes)
+        {
+            self.hold(peer, id, shortage);
         }
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let (all_acked, acks) = (session.stream_acked(id), session.acks());
         let Some(channel) = session.channels.get_mut(&id) else { return };
         let Some(outgoing) = &mut channel.outgoing else { return };
-        if !all_stored && !put_off {
+        if !all_stored && put_off.is_none() {
             outgoing.doubt();
         }
         if !outgoing.doubtful {

@@ -188,13 +188,18 @@ impl Task {
         Ok((effects, stop))
     }
 
-    /// Lets the replica take an input. Whoever brings new ops is charged for them.
+    /// Lets the replica take an input. Whoever brings new ops is charged for them, not for those that
+    /// others brought and that waited for them.
     fn taken(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
         let from = if let Input::Received(peer, _) = &input { Some(*peer) } else { None };
         let effects = self.replica.handle(now, input);
         if let Some(outbound) = from.and_then(|peer| self.peers.get(&peer)) {
-            let is_op = |effect: &&Effect| matches!(effect, Effect::Persist(Record::Op { .. }));
-            outbound.took_ops(effects.iter().filter(is_op).count());
+            let store = from.and_then(|peer| self.replica.store_of(peer));
+            let brought = |effect: &&Effect| {
+                matches!(effect, Effect::Persist(Record::Op { source: Some(source), .. })
+                    if Some(*source) == store)
+            };
+            outbound.took_ops(effects.iter().filter(brought).count());
         }
         effects
     }

@@ -1,6 +1,9 @@
 //! Faults as they happen, and liars as they lie.
 
 use crdt_core::effect::{Command, Input};
+use crdt_core::intake::Intake;
+use crdt_core::rates::{KeyRates, Rate};
+use crdt_core::time::Span;
 
 use super::check::{Invariant, Violation};
 use super::disk::Disk;
@@ -55,7 +58,33 @@ impl World {
                 self.links[link].slow = (self.now + span, more);
             }
             Fault::Restore => self.put_back(who),
+            Fault::Shortage => self.run_short(),
         }
+    }
+
+    /// A relayer takes less of others for a while.
+    fn run_short(&mut self) {
+        let relayer = self.tape.below(self.options.relayers);
+        let intake = match self.tape.below(3) {
+            0 => Intake { disk_full: true, ..Intake::default() },
+            1 => {
+                Intake { room_bytes_max: Some(self.tape.between(1, 100_000)), ..Intake::default() }
+            }
+            _ => {
+                let (per_second, burst) = (self.tape.between(1, 20), Span::from_ms(1_000));
+                let rates = KeyRates { ops: Some(Rate { per_second, burst }), bytes: None };
+                Intake { rates, ..Intake::default() }
+            }
+        };
+        self.take(relayer, intake);
+        let wait = self.tape.between(100, 60_000);
+        self.after(wait, Event::Eased(relayer));
+    }
+
+    /// A relayer takes so much of others from now on.
+    pub(super) fn take(&mut self, relayer: usize, intake: Intake) {
+        self.say(|| format!("{relayer} takes of others: {intake:?}"));
+        self.input(relayer, Input::Intake(intake));
     }
 
     /// Some are cut off from the others for a while.

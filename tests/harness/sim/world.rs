@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crdt_core::effect::{Command, Effect, Input, PeerId, Record, Token};
 use crdt_core::id::{RoomName, StoreId};
+use crdt_core::intake::Intake;
 use crdt_core::json::Canonical;
 use crdt_core::key::CheckSignature;
 use crdt_core::planted::{Bug, planted};
@@ -45,6 +46,8 @@ pub(super) enum Event {
     Restart(usize),
     /// There is space on a disk again.
     Freed(usize),
+    /// A relayer takes as much as ever again.
+    Eased(usize),
     /// A node's user records something.
     Write(usize),
     /// A lying author does something.
@@ -205,6 +208,7 @@ impl World {
                 self.parties[who].disk.full = false;
                 self.say(|| format!("party {who} has space again"));
             }
+            Event::Eased(who) => self.take(who, Intake::default()),
             Event::Write(who) => self.write(who),
             Event::Lie(liar) => self.lie(liar),
             Event::Forget(who) => self.forget(who),
@@ -234,6 +238,9 @@ impl World {
                 link.halves[end].ops_bytes = 0;
                 link.halves[end].pulled = pulled.unwrap_or_default();
             }
+        }
+        for who in 0..self.options.relayers {
+            self.take(who, Intake::default());
         }
         self.after(LOOK_MS, Event::Look);
     }

@@ -81,6 +81,43 @@ fn what_is_there_is_read_while_nothing_is_taken() {
     net.assert_converged(300);
 }
 
+/// Moves time by so many seconds, a tenth at a time.
+fn pass(net: &mut Net, seconds: u32) {
+    for _ in 0..10 * seconds {
+        net.now = net.now.after(Span::from_ms(100));
+        for node in 0..net.nodes.len() {
+            net.input(node, Input::Flush);
+        }
+        net.quiet();
+    }
+}
+
+#[test]
+fn who_has_ops_that_are_put_off_and_no_cursor_reads_what_is_there_within_seconds() {
+    let mut net = Net::connected(2);
+    for number in 0..300 {
+        net.write(1, number);
+    }
+    net.settle();
+    net.cut(2);
+    net.crash(2);
+    net.nodes[2] = Node::start(2, Disk::default());
+    net.input(2, Input::Command(Command::Join(RoomName::parse(MAIN).unwrap())));
+    for number in 1_000..1_020 {
+        net.write(2, number);
+    }
+    intake(&mut net, full());
+    net.sent.clear();
+    net.link(0, 2);
+    pass(&mut net, 8);
+    assert_eq!(net.status(2).ops, 320);
+    let compared = net.sent.iter().filter(|frame| frame.contains("\"reconcile\"")).count();
+    assert!(compared <= 8, "{compared} messages of comparisons");
+    intake(&mut net, Intake::default());
+    net.settle();
+    net.assert_converged(320);
+}
+
 #[test]
 fn a_peer_that_takes_nothing_is_tried_ever_more_rarely() {
     let mut net = Net::connected(1);

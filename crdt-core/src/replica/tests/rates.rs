@@ -184,3 +184,87 @@ fn nobody_spends_the_rate_of_another_with_what_is_forged_or_known() {
     let ids: Vec<OpId> = ops.iter().map(Op::id).collect();
     assert_eq!(ids.len() as u64, client.replica.status(room).unwrap().ops);
 }
+
+/// One more connection of somebody else, from which the client speaks from now on.
+fn as_another(client: &mut Client, number: u8, link: Link) {
+    client.peer = PeerId(u64::from(number));
+    client.input(Input::PeerUp(client.peer, link));
+    client.say(&hello(number, limits::WINDOW_BYTES));
+}
+
+fn count(effects: &[Effect], kind: &str) -> usize {
+    let kind = format!("{{\"type\":\"{kind}\"");
+    let is =
+        |effect: &&Effect| matches!(effect, Effect::Send(_, frame) if frame.starts_with(&kind));
+    effects.iter().filter(is).count()
+}
+
+#[test]
+fn who_brings_what_others_ops_waited_for_does_not_wait_for_what_their_author_owes() {
+    let mut client = Client::new();
+    client.input(paced());
+    let (now, chain) = (Timestamp::from_ms(10_000), chain(1, 1_000));
+    assert_eq!(say_all(&mut client, now, &chain[1..]), 0);
+    as_another(&mut client, 5, Link::ACCEPTED);
+    client.say_at(now, &ops(&[&chain[0]]));
+    let rates = client.replica.taking.intake.rates;
+    let owed = client.replica.taking.authors.owes(now, rates, chain[0].head().author);
+    assert_eq!(owed, Span::from_ms(8_000));
+    assert_eq!(client.replica.sessions[&client.peer].grant.1, now);
+}
+
+#[test]
+fn what_waits_to_be_granted_is_granted_in_time_whatever_becomes_of_the_room() {
+    let mut client = Client::new();
+    client.input(paced());
+    let now = Timestamp::from_ms(10_000);
+    assert_eq!(say_all(&mut client, now, &chain(1, 600)), 600);
+    let room = crate::fixtures::room(MAIN);
+    client.say_at(now, &crate::message::Message::Unsub { room }.encode());
+    let paid = now.after(Span::from_ms(4_000));
+    assert!(client.replica.wake_at().is_some_and(|at| at <= paid));
+    assert_eq!(count(&client.replica.handle(paid, Input::Flush), "credit"), 1);
+    assert!(client.replica.grants.is_empty());
+}
+
+#[test]
+fn what_was_just_put_off_is_not_asked_for() {
+    let mut client = Client::new();
+    client.input(paced());
+    as_another(&mut client, 5, Link::BROUGHT);
+    let (now, chain) = (Timestamp::from_ms(10_000), chain(1, 202));
+    assert_eq!(say_all(&mut client, now, &chain[..201]), 201);
+    let next = entry(&Author::new(2), &[&chain[201]], "2");
+    let answers = client.say_at(now, &ops(&[&chain[201], &next]));
+    assert_eq!((said(&answers), count(&answers, "get")), (alloc::vec!["ack rate".into()], 0));
+}
+
+/// How often an op is sent in an hour to a peer that puts it off.
+fn tries(code: &str) -> usize {
+    let mut client = Client::new();
+    as_another(&mut client, 5, Link::ACCEPTED);
+    client.say(&ops(&[&entry(&Author::new(1), &[], "1")]));
+    client.peer = PeerId(1);
+    let room = crate::fixtures::room(MAIN);
+    let except = format!(r#"[{{"index":0,"verdict":"later","code":"{code}"}}]"#);
+    let later = format!(r#"{{"type":"ack","room":"{room}","stored":0,"except":{except}}}"#);
+    let mut effects = client.say(&sub(0));
+    let mut tries = 0;
+    for second in 0..3_600 {
+        let now = Timestamp::from_ms(second * 1_000);
+        for _ in 0..count(&effects, "ops") {
+            tries += 1;
+            client.say_at(now, &later);
+        }
+        let flushed = client.replica.handle(now, Input::Flush);
+        effects = client.carry_out(flushed);
+    }
+    tries
+}
+
+#[test]
+fn an_author_who_writes_too_fast_holds_up_others_for_seconds_only() {
+    assert!((3_600 / 9..3_600 / 7).contains(&tries("rate")), "{}", tries("rate"));
+    assert!((3_600 / 61..3_600 / 50).contains(&tries("quota")), "{}", tries("quota"));
+    assert_eq!(tries("quota"), tries("a code of later"));
+}
