@@ -53,6 +53,13 @@ pub(crate) struct Came {
     pub(crate) put_off: bool,
 }
 
+impl Came {
+    /// Whether it is kept, in the log or parked, and was not before.
+    pub(crate) fn is_new(&self) -> bool {
+        !self.known && !self.put_off && !matches!(self.verdict, Verdict::Rejected(_))
+    }
+}
+
 impl Conduct {
     /// It is asked for ops that it named.
     pub(crate) fn asked(&mut self, now: Timestamp, ids: &[OpId]) {
@@ -95,6 +102,11 @@ impl Conduct {
             self.withheld = Some(Withheld { op: first, since: now, denied: false });
         }
         again
+    }
+
+    /// Ops of it are put off: it owes nothing of what it was asked for, and need not bring it.
+    pub(crate) fn excused(&mut self) {
+        self.owed.clear();
     }
 
     /// It took no more for now: what it is sent again is no proof that it lied.

@@ -34,13 +34,9 @@ impl Shortage {
         }
     }
 
-    /// What a code on the wire says. What is unknown here may last.
-    pub(crate) fn parse(code: Option<&str>) -> Self {
-        match code {
-            Some("rate") => Self::Rate,
-            Some("quota") => Self::Quota,
-            _ => Self::Disk,
-        }
+    /// What a code on the wire says.
+    pub(crate) fn parse(code: &str) -> Option<Self> {
+        [Self::Disk, Self::Quota, Self::Rate].into_iter().find(|shortage| shortage.code() == code)
     }
 
     /// The longest pause before it is tried again. One author in debt does not hold up others for long.
@@ -149,10 +145,11 @@ impl Taking {
 }
 
 impl Gate<'_> {
-    /// Why a new op of this author is not taken.
-    pub(crate) fn refuses(&self, author: AuthorId) -> Option<Shortage> {
-        let owed = || self.authors.owes(self.now, self.rates, author);
-        self.lacks.or_else(|| (owed() > self.owed_max).then_some(Shortage::Rate))
+    /// Why a new op of this author is not taken. One that others wait for is not kept from them: its
+    /// author pays for it later.
+    pub(crate) fn refuses(&self, author: AuthorId, awaited: bool) -> Option<Shortage> {
+        let owes = || self.authors.owes(self.now, self.rates, author) > self.owed_max;
+        self.lacks.or_else(|| (!awaited && owes()).then_some(Shortage::Rate))
     }
 
     /// An op was taken, and those that waited for it. Nobody is charged for what others send in its

@@ -35,6 +35,7 @@ impl Judged {
         tally.stored += of(self.admitted.len());
         tally.known += of(self.came.iter().filter(|came| came.known).count());
         tally.parked += of(self.came.iter().filter(fresh).count());
+        tally.brought += of(self.came.iter().filter(|came| came.is_new()).count());
         for rejection in self.except.iter().filter_map(|exception| exception.why.rejection()) {
             tally.rejected(rejection, 1);
         }
@@ -53,7 +54,8 @@ pub(crate) fn judge(
         let verdict = match op.and_then(RawOp::check_hash) {
             Ok(op) => {
                 let (id, known) = (op.id(), room.log.has(op.id()));
-                let refused = gate.refuses(op.head().author).filter(|_| !known);
+                let awaited = room.log.awaits(id);
+                let refused = gate.refuses(op.head().author, awaited).filter(|_| !known);
                 if let Some(shortage) = refused {
                     let why = NotStored::Later(shortage);
                     judged.except.push(Exception { index, why });

@@ -261,7 +261,9 @@ impl Received {
 /// What was lacking to take an op, if its verdict is `later`.
 fn put_off(exception: &Value<'_>) -> Option<Shortage> {
     let member = |name| exception.member(name).and_then(Value::as_str);
-    (member("verdict") == Some("later")).then(|| Shortage::parse(member("code")))
+    // What is unknown here may last.
+    let lacks = || member("code").and_then(Shortage::parse).unwrap_or(Shortage::Disk);
+    (member("verdict") == Some("later")).then(lacks)
 }
 
 /// A text for people or logs, cut where it gets too long to be honest.

@@ -1,5 +1,5 @@
 //! The stream of this side's ops to one peer, and how it waits where the peer takes no more of it: it
-//! goes back to where the peer acknowledged everything, and on from there after a pause that grows
+//! goes back to the first message of which something was put off, and on from there after a pause that grows
 //! while nothing is taken. Source: `docs/PROTOCOL.md`, "Synchronisation" and "Put off".
 
 use crate::id::Position;
@@ -23,6 +23,8 @@ pub(crate) struct Outgoing {
     pub(crate) filling: Option<Timestamp>,
     /// Acknowledged in the stream.
     pub(crate) acked: Position,
+    /// Answered in the stream, and nothing of it was put off.
+    answered: Position,
     /// Where it began.
     pub(crate) from: Position,
     /// Whether it waits until the peer takes more.
@@ -66,6 +68,7 @@ impl Outgoing {
             again: false,
             filling: None,
             acked: Position::START,
+            answered: Position::START,
             from: cursor,
             hold: Hold::default(),
         }
@@ -104,7 +107,15 @@ impl Outgoing {
         until
     }
 
-    /// Goes on if it is time: from where everything was acknowledged. Returns when to look again.
+    /// The peer answered a message of the stream and put nothing of it off. What it parked or refused
+    /// is found when sets are compared.
+    pub(crate) fn answered(&mut self, cursor: Position) {
+        if !self.hold.is_on() {
+            self.answered = self.answered.max(cursor);
+        }
+    }
+
+    /// Goes on if it is time: from where something was put off first. Returns when to look again.
     pub(crate) fn resume(&mut self, now: Timestamp, all_acked: bool) -> Option<Timestamp> {
         let (until, doubtful) = self.hold.waits?;
         if now < until {
@@ -117,7 +128,7 @@ impl Outgoing {
         self.hold.waits = None;
         self.doubtful = doubtful;
         if self.filling.is_none() {
-            self.sent = self.acked.max(self.from);
+            self.sent = self.acked.max(self.answered).max(self.from);
         }
         None
     }
@@ -136,6 +147,15 @@ mod tests {
         assert!(again.hold.is_on() && again.doubtful);
         assert_eq!(again.resume(until, true), None);
         assert!(!again.hold.is_on() && !again.doubtful);
+        // Only what was put off is sent once more, though something before it was parked.
+        let [parked, put_off] = [3, 5].map(|number| Position::new(number).unwrap());
+        again.doubt();
+        again.sent = put_off;
+        again.answered(parked);
+        let until = again.hold(until, limits::PUT_OFF_WAIT_MAX);
+        again.answered(put_off);
+        assert_eq!((again.resume(until, true), again.sent), (None, parked));
+        again.doubtful = false;
         // What is in doubt for another reason stays so.
         again.hold(until, limits::PUT_OFF_WAIT_MAX);
         again.doubt();

@@ -46,6 +46,10 @@ pub enum Bug {
     AckOfTheLast,
     /// A parked op is acknowledged as stored.
     ParkedAcknowledged,
+    /// What a peer put off counts as stored there.
+    LaterAcknowledged,
+    /// A cursor is taken beyond what was put off.
+    LaterSkipped,
     /// A bad signature is remembered against the good one.
     BadSignatureRemembered,
     /// The driver writes what a batch wants kept together with the next batch.
@@ -75,6 +79,8 @@ impl Bug {
         Self::CursorAhead,
         Self::AckOfTheLast,
         Self::ParkedAcknowledged,
+        Self::LaterAcknowledged,
+        Self::LaterSkipped,
         Self::BadSignatureRemembered,
         Self::PersistLate,
     ];

@@ -319,6 +319,13 @@ impl Replica {
         session.complaints <= limits::STRIKES_MAX
     }
 
+    /// Counts that a peer said that it takes no more; `false` once the user was told often enough.
+    fn lacks_room(&mut self, peer: PeerId) -> bool {
+        let Some(session) = self.sessions.get_mut(&peer) else { return false };
+        session.shortages = session.shortages.saturating_add(1);
+        session.shortages <= limits::STRIKES_MAX
+    }
+
     fn close(&mut self, peer: PeerId, reason: CloseReason) {
         self.effects.push(Effect::Close(peer, reason));
         self.peer_down(peer);

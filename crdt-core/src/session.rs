@@ -36,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) strikes: u32,
     /// Errors the peer has reported, and errors of its own that were reported to the user.
     pub(crate) complaints: u32,
+    /// Times the peer said that it takes no more.
+    pub(crate) shortages: u32,
     /// Rooms that either side has used.
     pub(crate) channels: BTreeMap<RoomId, Channel>,
     /// Bytes of `ops` messages the peer still takes.
@@ -157,6 +159,7 @@ impl Session {
             agent: String::new(),
             strikes: 0,
             complaints: 0,
+            shortages: 0,
             channels: BTreeMap::new(),
             credit: 0,
             owed: 0,

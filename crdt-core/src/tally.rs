@@ -13,6 +13,8 @@ pub struct Tally {
     pub known: u64,
     /// Ops that came before one they depend on, and wait for it.
     pub parked: u64,
+    /// Ops that were new when they came, whether they entered a log or wait.
+    pub brought: u64,
     rejected: BTreeMap<&'static str, u64>,
 }
 

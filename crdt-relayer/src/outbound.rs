@@ -78,7 +78,7 @@ impl Outbound {
     }
 
     /// So many new ops came on this connection.
-    pub(crate) fn took_ops(&self, ops: usize) {
+    pub(crate) fn took_ops(&self, ops: u64) {
         self.level.pace.took_ops(ops);
     }
 

@@ -81,9 +81,9 @@ impl Pace {
     }
 
     /// So many new ops came.
-    pub(crate) fn took_ops(&self, ops: usize) {
+    pub(crate) fn took_ops(&self, ops: u64) {
         if ops > 0 {
-            self.take([ops as u64, 0]);
+            self.take([ops, 0]);
         }
     }
 

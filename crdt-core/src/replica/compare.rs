@@ -80,6 +80,9 @@ impl Replica {
         let compared = items.compare(frame, found);
         let repeats = found.repeats(items);
         keep_first(&mut found.have, room.log.graph());
+        if self.taking.intake.lacks(room.bytes).is_some() {
+            found.need.clear();
+        }
         match compared {
             Err(_) => {
                 channel.exchange = None;
@@ -107,6 +110,7 @@ impl Replica {
     /// Moves what was found. `more` if that is not all.
     fn exchange(&mut self, peer: PeerId, id: RoomId, found: Difference, more: bool) {
         let Some(room) = self.rooms.get(&id) else { return };
+        let refused = self.taking.intake.lacks(room.bytes).is_some();
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let graph = room.log.graph();
         let filling = session.outgoing(id).is_some_and(|outgoing| outgoing.filling.is_some());
@@ -118,10 +122,6 @@ impl Replica {
         }
         let mut need = found.need;
         need.retain(|op| !graph.contains(*op));
-        let refused = self.taking.intake.lacks(room.bytes).is_some() && !need.is_empty();
-        if refused {
-            need.clear();
-        }
         let more = more || have.len().max(need.len()) > limits::SERVED_MAX;
         have.truncate(limits::SERVED_MAX);
         if need.len() > limits::SERVED_MAX {

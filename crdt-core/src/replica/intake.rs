@@ -43,7 +43,11 @@ impl Replica {
 
     /// A peer brought ops that are not taken now: its user is told why, once until some are taken.
     pub(super) fn put_off(&mut self, peer: PeerId, id: RoomId, shortage: Shortage, ops: u64) {
-        let told = channel(&mut self.sessions, peer, id).and_then(|c| c.told.replace(shortage));
+        let channel = channel(&mut self.sessions, peer, id);
+        let told = channel.and_then(|channel| {
+            channel.conduct.excused();
+            channel.told.replace(shortage)
+        });
         // That it is asked to wait is no problem.
         if told != Some(shortage) && shortage != Shortage::Rate {
             let (code, message) = (shortage.code().to_string(), shortage.sentence().to_string());

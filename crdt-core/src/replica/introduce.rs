@@ -14,6 +14,7 @@ use crate::session::Session;
 
 impl Replica {
     pub(super) fn peer_up(&mut self, peer: PeerId, link: Link) {
+        self.peer_down(peer);
         let nonce = self.nonce(peer);
         self.sessions.insert(peer, Session::new(link, nonce));
         let hello = Hello {

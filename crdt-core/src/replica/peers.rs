@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::Replica;
 use crate::effect::{Effect, Event, PeerId};
-use crate::id::{OpId, RoomId, StoreId};
+use crate::id::{OpId, RoomId};
 use crate::limits;
 use crate::room::Room;
 use crate::session::{Channel, Session, channel};
@@ -30,11 +30,6 @@ impl Replica {
                 .collect(),
         };
         self.sessions.iter().map(status).collect()
-    }
-
-    /// The store of a peer, as it says; `None` before its `hello`.
-    pub fn store_of(&self, peer: PeerId) -> Option<StoreId> {
-        self.sessions.get(&peer)?.store
     }
 
     /// Notes that a peer said that it does not hold ops, which it may have named before.

@@ -80,9 +80,9 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(outgoing) = session.outgoing(id) else { return };
         if (outgoing.is_live(end) || outgoing.filling.is_some()) && !outgoing.again {
-            (outgoing.again, outgoing.filling) = (true, None);
+            *outgoing = outgoing.again_from(Position::START);
+            outgoing.again = true;
             outgoing.doubt();
-            outgoing.sent = Position::START;
             self.pump(peer);
         }
     }

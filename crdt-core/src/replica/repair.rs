@@ -108,6 +108,7 @@ impl Replica {
         let Some(channel) = session.channels.get_mut(&id) else { return };
         if !takes && channel.outgoing.as_ref().is_none_or(|o| o.filling.is_none()) {
             // Nothing is asked for. Only who is to be told what it lacks is compared with.
+            channel.differs_since = None;
             return;
         }
         let all_sent = channel.outgoing.as_ref().is_some_and(|o| o.is_live(end));
@@ -116,7 +117,8 @@ impl Replica {
         if unsettled || here || there {
             self.mend(peer, id, told);
         } else {
-            channel.differs_since = None;
+            // Should they differ later, that is a new difference.
+            (channel.differs_since, channel.tries) = (None, 0);
         }
         // Where comparing is due, that finds all of it at once.
         if takes && (!unsettled || self.has_waited(peer, id)) {
@@ -291,7 +293,8 @@ impl Replica {
         }
         let peers: Vec<PeerId> = room.subscribers.iter().copied().collect();
         let log = &room.log;
-        room.fetch.retain(|op| !log.has(op));
+        let takes = self.taking.intake.lacks(room.bytes).is_none();
+        room.fetch.retain(|op| takes && !log.has(op));
         let requests = room.fetch.due(now, &peers);
         self.send_gets(id, requests);
     }

@@ -130,9 +130,12 @@ impl Replica {
                 if code == "busy" {
                     return;
                 }
-                if self.complain(peer) {
+                // Neither is a peer that lacks room now and again, however long.
+                let lacks = Shortage::parse(&code).is_some();
+                let tell = if lacks { self.lacks_room(peer) } else { self.complain(peer) };
+                if tell {
                     self.effects.push(Effect::Notify(Event::PeerProblem { peer, code, message }));
-                } else {
+                } else if !lacks {
                     self.close(peer, CloseReason::Strikes);
                 }
             }
@@ -233,7 +236,7 @@ impl Replica {
         let whole = except.iter().all(|e| matches!(e.why, NotStored::Rejected(_)));
         let put_off = except.iter().any(|exception| exception.why.shortage().is_some());
         if let (Some(cursor), Some(incoming)) = (cursor, streamed) {
-            if put_off {
+            if put_off && !planted(Bug::LaterSkipped) {
                 incoming.gap.get_or_insert(cursor);
             }
             if !whole || incoming.gap.is_some_and(|gap| cursor >= gap) {
@@ -282,6 +285,8 @@ impl Replica {
     }
 
     fn acked(&mut self, peer: PeerId, id: RoomId, all_stored: bool, put_off: Option<Shortage>) {
+        let stored = all_stored || put_off.is_some() && planted(Bug::LaterAcknowledged);
+        let (all_stored, put_off) = (stored, put_off.filter(|_| !stored));
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let Some(cursor) = session.at(self.now).acked(id) else {
             return self.strike(peer, "ack", "nothing is left to acknowledge");
@@ -297,8 +302,11 @@ impl Replica {
         let (all_acked, acks) = (session.stream_acked(id), session.acks());
         let Some(channel) = session.channels.get_mut(&id) else { return };
         let Some(outgoing) = &mut channel.outgoing else { return };
-        if !all_stored && put_off.is_none() {
-            outgoing.doubt();
+        if put_off.is_none() {
+            outgoing.answered(cursor);
+            if !all_stored {
+                outgoing.doubt();
+            }
         }
         if !outgoing.doubtful {
             let before = outgoing.acked;

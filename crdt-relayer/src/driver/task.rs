@@ -192,14 +192,10 @@ impl Task {
     /// others brought and that waited for them.
     fn taken(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
         let from = if let Input::Received(peer, _) = &input { Some(*peer) } else { None };
-        let store = from.and_then(|peer| self.replica.store_of(peer));
+        let before = self.replica.tally().brought;
         let effects = self.replica.handle(now, input);
         if let Some(outbound) = from.and_then(|peer| self.peers.get(&peer)) {
-            let brought = |effect: &&Effect| {
-                matches!(effect, Effect::Persist(Record::Op { source: Some(source), .. })
-                    if Some(*source) == store)
-            };
-            outbound.took_ops(effects.iter().filter(brought).count());
+            outbound.took_ops(self.replica.tally().brought - before);
         }
         effects
     }

@@ -113,7 +113,7 @@ pub(crate) async fn submit(
     let body = whole(body).await?;
     address.took_bytes(body.len());
     let offered = Offered::parse(&body, spelling)?;
-    address.took_ops(offered.len());
+    address.took_ops(offered.len() as u64);
     // A client that leaves meanwhile leaves nothing half done, and takes up its place until then.
     let carried = tokio::spawn(async move {
         let verdicts = carry(&api, &room, &offered).await;

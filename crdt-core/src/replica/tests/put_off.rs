@@ -14,7 +14,8 @@ use crate::limits;
 use crate::message::{Message, encode_ops};
 use crate::op::Op;
 use crate::order::set_digest;
-use crate::time::Span;
+use crate::standing::Standing;
+use crate::time::{Span, Timestamp};
 
 fn full() -> Intake {
     Intake { disk_full: true, ..Intake::default() }
@@ -113,6 +114,11 @@ fn who_has_ops_that_are_put_off_and_no_cursor_reads_what_is_there_within_seconds
     assert_eq!(net.status(2).ops, 320);
     let compared = net.sent.iter().filter(|frame| frame.contains("\"reconcile\"")).count();
     assert!(compared <= 8, "{compared} messages of comparisons");
+    pass(&mut net, 120);
+    let standings = net.nodes[0].replica.peers(net.now);
+    let standings = standings.iter().flat_map(|peer| &peer.rooms).map(|room| room.standing);
+    let blamed = |standing| matches!(standing, Standing::Lagging | Standing::Withholding { .. });
+    assert_eq!(standings.filter(|standing| blamed(*standing)).count(), 0, "it is not their fault");
     intake(&mut net, Intake::default());
     net.settle();
     net.assert_converged(320);
@@ -208,6 +214,52 @@ fn what_is_put_off_is_told_once_and_known_ops_are_acknowledged_as_ever() {
     client.input(Input::Intake(full()));
     let third = entry(&Author::new(3), &[], "3");
     assert_eq!(said(&client.say(&ops(&[&third]))), ["ack disk", "err disk"], "told anew");
+}
+
+#[test]
+fn what_was_asked_for_is_not_owed_and_not_asked_for_again_while_nothing_is_taken() {
+    let mut client = Client::new();
+    client.say(&sub(0));
+    let (room, set) = (room(MAIN), crate::id::SetDigest::from_bytes([1; 32]));
+    let cursor = Position::new(2).unwrap();
+    let heads = alloc::vec![crate::fixtures::id_of(1)];
+    let asked = client.say(&Message::Heads { room, set, count: 2, heads, cursor }.encode());
+    let gets = |effects: &[Effect]| {
+        let get = |effect: &&Effect| matches!(effect, Effect::Send(_, frame) if frame.contains("\"get\""));
+        effects.iter().filter(get).count()
+    };
+    assert_eq!(gets(&asked), 1);
+    client.input(Input::Intake(full()));
+    client.say(&ops(&[&entry(&Author::new(1), &[], "1")]));
+    let mut now = Timestamp::from_ms(0);
+    for _ in 0..40 {
+        now = now.after(Span::from_ms(1_000));
+        assert_eq!(gets(&client.replica.handle(now, Input::Flush)), 0);
+    }
+    let peers = client.replica.peers(now);
+    assert!(!matches!(peers[0].rooms[0].standing, Standing::Withholding { .. }), "{peers:?}");
+}
+
+#[test]
+fn who_lacks_room_however_often_is_not_left_and_its_user_is_told_so_often_only() {
+    let mut client = Client::new();
+    let err = |code: &str| Message::Err { code: code.into(), message: "later".into() }.encode();
+    let mut told = 0;
+    for _ in 0..100 {
+        for code in ["disk", "quota", "rate"] {
+            let effects = client.say(&err(code));
+            let problem =
+                |effect: &&Effect| matches!(effect, Effect::Notify(Event::PeerProblem { .. }));
+            told += effects.iter().filter(problem).count();
+            assert_eq!(said(&effects), [""; 0]);
+        }
+    }
+    assert_eq!(told, limits::STRIKES_MAX as usize);
+    // What is another problem counts from here.
+    for _ in 0..limits::STRIKES_MAX {
+        assert_eq!(said(&client.say(&err("sig"))), [""; 0]);
+    }
+    assert_eq!(said(&client.say(&err("sig"))), ["close strikes"]);
 }
 
 #[test]

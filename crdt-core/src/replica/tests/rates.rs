@@ -239,6 +239,27 @@ fn what_was_just_put_off_is_not_asked_for() {
     assert_eq!((said(&answers), count(&answers, "get")), (alloc::vec!["ack rate".into()], 0));
 }
 
+#[test]
+fn what_others_wait_for_is_taken_of_an_author_in_debt_and_nothing_else() {
+    let mut client = Client::new();
+    client.input(paced());
+    as_another(&mut client, 5, Link::BROUGHT);
+    let (now, chain) = (Timestamp::from_ms(10_000), chain(1, 204));
+    assert_eq!(say_all(&mut client, now, &chain[..201]), 201);
+    let next = entry(&Author::new(2), &[&chain[201]], "2");
+    // Its own successors do not help it: they are put off, and so nothing waits for them.
+    client.say_at(now, &ops(&[&chain[202], &next]));
+    let answers = client.say_at(now, &ops(&[&chain[201], &chain[202], &chain[203]]));
+    let ack = answers.iter().find_map(|effect| match effect {
+        Effect::Send(_, frame) if frame.contains("\"ack\"") => Some(&**frame),
+        _ => None,
+    });
+    let later = |index| format!(r#"{{"index":{index},"verdict":"later","code":"rate"}}"#);
+    let except = format!("\"stored\":1,\"except\":[{},{}]", later(1), later(2));
+    assert!(ack.is_some_and(|ack| ack.contains(&except)), "{ack:?}");
+    assert_eq!(client.replica.op_count(crate::fixtures::room(MAIN)), 203);
+}
+
 /// How often an op is sent in an hour to a peer that puts it off.
 fn tries(code: &str) -> usize {
     let mut client = Client::new();

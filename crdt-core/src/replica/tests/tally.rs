@@ -23,6 +23,7 @@ fn each_op_that_comes_is_counted_once_and_one_that_waited_once_more_when_it_is_s
     client.say(&forged);
     let tally = client.replica.tally();
     assert_eq!((tally.stored, tally.known, tally.parked), (2, 2, 1));
+    assert_eq!(tally.brought, 2, "what waited is brought once, by whoever brought it");
     let rejections: Vec<(&str, u64)> = tally.rejections().collect();
     let codes = [Rejection::Ancestor, Rejection::Data, Rejection::Depth].map(Rejection::code);
     assert_eq!(rejections, codes.map(|code| (code, 1)), "{forged}");
