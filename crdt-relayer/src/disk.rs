@@ -2,7 +2,9 @@
 //! Source: `docs/OPERATIONS.md`, "Disk".
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -16,10 +18,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest such pause: what failed is written anew, and the replica read again if it fails again.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 
+/// A file that is written to find out whether there is room, and what is written.
+const TRIAL_FILE: &str = "room.tried";
+static TRIAL: [u8; 64 * 1024] = [0; 64 * 1024];
+
 /// Where the store is, as far as room goes.
 pub trait Space: Send + fmt::Debug {
     /// Bytes that this process may still write there; `None` if nobody knows.
     fn free(&self) -> Option<u64>;
+
+    /// Whether something that is written there now finds no room: a quota does not show in what is
+    /// free.
+    fn is_used_up(&self) -> bool;
 }
 
 /// The file system that holds a folder.
@@ -35,6 +45,22 @@ impl Space for FileSystem {
         // What is kept back for root is not counted.
         Some(found.blocks_available().saturating_mul(found.fragment_size()))
     }
+
+    fn is_used_up(&self) -> bool {
+        let path = self.0.join(TRIAL_FILE);
+        let tried = try_to_write(&path);
+        // There may be none; the next trial writes over one that stays.
+        drop(fs::remove_file(&path));
+        tried.is_err_and(|error| {
+            matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        })
+    }
+}
+
+fn try_to_write(path: &Path) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(&TRIAL)?;
+    file.sync_all()
 }
 
 /// Whether there is room.
@@ -131,6 +157,11 @@ impl Disk {
         self.look_at = None;
     }
 
+    /// Whether there is no room, tried out.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.space.is_used_up()
+    }
+
     /// Something was written.
     pub(crate) fn written(&mut self) {
         (self.full, self.pause) = (None, PAUSE);
@@ -157,6 +188,18 @@ mod tests {
         fn free(&self) -> Option<u64> {
             Some(self.0.load(Ordering::Relaxed)).filter(|free| *free != 0)
         }
+
+        fn is_used_up(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_folder_that_can_be_written_to_is_not_used_up_and_stays_as_it_was() {
+        let folder = tempfile::TempDir::new().unwrap();
+        assert!(!FileSystem(folder.path().to_owned()).is_used_up());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(!FileSystem(folder.path().join("gone")).is_used_up(), "it fails in another way");
     }
 
     #[test]

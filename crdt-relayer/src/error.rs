@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
+
 /// A store that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -54,8 +56,47 @@ impl From<rusqlite::Error> for StoreError {
         }
         match error.sqlite_error_code() {
             Some(DiskFull) => Self::Full,
+            // The index of the write-ahead file could not grow.
+            Some(_) if extended(&error) == Some(SQLITE_IOERR_SHMSIZE) => Self::Full,
             Some(DatabaseCorrupt | NotADatabase) => Self::Damaged(error.to_string()),
             Some(_) | None => Self::Io(error),
         }
+    }
+}
+
+impl StoreError {
+    /// Whether a write failed, and not for a disk that is full: `SQLite` says the same of a quota that
+    /// is used up and of a disk that is broken.
+    pub(crate) fn is_failed_write(&self) -> bool {
+        matches!(self, Self::Io(error) if extended(error) == Some(SQLITE_IOERR_WRITE))
+    }
+}
+
+fn extended(error: &rusqlite::Error) -> Option<i32> {
+    error.sqlite_error().map(|error| error.extended_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn of(code: i32) -> StoreError {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()
+    }
+
+    #[test]
+    fn no_room_for_the_file_or_its_index_is_a_full_disk_and_nothing_else_is() {
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_SHMSIZE] {
+            assert!(matches!(of(code), StoreError::Full), "{code}");
+        }
+        // No memory to map it, a disk that fails, a sync that must not be tried again.
+        for code in [ffi::SQLITE_IOERR_SHMMAP, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_FSYNC] {
+            let error = of(code);
+            assert!(matches!(error, StoreError::Io(_)), "{code}");
+            assert_eq!(error.is_failed_write(), code == ffi::SQLITE_IOERR_WRITE, "{code}");
+        }
+        assert!(matches!(of(ffi::SQLITE_CORRUPT), StoreError::Damaged(_)));
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::access::Access;
 use crate::disk::{Disk, Storage};
+use crate::error::StoreError;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Refused};
 
@@ -66,6 +67,12 @@ impl Keeper {
     /// When to look at the disk again though nothing happens.
     pub(crate) fn look_again(&self) -> Option<Duration> {
         self.disk.look_again(Instant::now())
+    }
+
+    /// Whether a write failed because there is no room: a quota is told from a disk that is broken by
+    /// writing something else.
+    pub(crate) fn found_no_room(&self, error: &StoreError) -> bool {
+        matches!(error, StoreError::Full) || error.is_failed_write() && self.disk.is_used_up()
     }
 
     /// A write found no room.

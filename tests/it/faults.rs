@@ -282,7 +282,7 @@ fn a_damaged_write_ahead_file_gives_a_closed_prefix() {
 
 /// How a relayer ends that dies at a sync, or whose write or sync fails, and when. One that finds no room
 /// goes on until it is told to stop.
-const RELAYER_FAULTS: [(&str, Result<i32, i32>); 9] = [
+const RELAYER_FAULTS: [(&str, Result<i32, i32>); 10] = [
     ("fsync,fdatasync:signal=KILL:when=1", Err(KILL)),
     ("fsync,fdatasync:signal=KILL:when=2", Err(KILL)),
     ("fsync,fdatasync:signal=KILL:when=3", Err(KILL)),
@@ -291,6 +291,7 @@ const RELAYER_FAULTS: [(&str, Result<i32, i32>); 9] = [
     ("fsync,fdatasync:error=EIO:when=3", Ok(3)),
     ("fsync,fdatasync:error=EIO:when=8+", Ok(3)),
     ("pwrite64:error=ENOSPC:when=2", Ok(0)),
+    ("pwrite64:error=EDQUOT:when=2", Ok(0)),
     ("pwrite64:error=EIO:when=9", Ok(3)),
 ];
 
@@ -317,7 +318,13 @@ fn assert_relayed_is_kept(fault: &str, end: Result<i32, i32>) {
     // The store is there before anything fails, and so is its write-ahead file after the first op.
     cluster.relayer().stop();
     let wal = cluster.path().join("relayer/log.sqlite-wal");
-    let options = options(fault, Some(&wal));
+    let mut options = options(fault, Some(&wal));
+    if fault.contains("EDQUOT") {
+        // A quota is used up for all files.
+        let more = ["-e", "trace=pwrite64,write", "-e", "inject=write:error=EDQUOT", "-P"];
+        options.extend(more.map(OsString::from));
+        options.push(wal.with_file_name("room.tried").into());
+    }
     let relayer = cluster.relayer_with_faults(&borrowed(&options));
     let mut alice = cluster.node("alice", &["--headless"]);
     let (mut safe, deadline) = (Vec::new(), Instant::now() + WAIT_MAX);

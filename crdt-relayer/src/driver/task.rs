@@ -269,7 +269,7 @@ impl Task {
                 keeper.written();
                 self.counts.committed(began);
             }
-            Err(StoreError::Full) => return Ok(false),
+            Err(error) if keeper.found_no_room(&error) => return Ok(false),
             Err(error) => return Err(error),
         }
         Ok(true)
