@@ -55,6 +55,15 @@ impl Access {
     }
 }
 
+/// Waits until nobody may read over HTTP any more: an answer that goes on ends then.
+pub(crate) async fn closed_to_readers(mut access: watch::Receiver<Access>) {
+    let closed = access.wait_for(|access| !access.lets_in(&Method::GET)).await.is_ok();
+    if !closed {
+        // It stays as it is: nobody is left who could change it.
+        std::future::pending::<()>().await;
+    }
+}
+
 /// A list that counts if a choice says so; one without the other is a mistake.
 fn listed(
     settings: &Resolved,

@@ -152,6 +152,7 @@ pub(crate) struct Api {
     digests: Digests,
     answers: Answers,
     streams: Streams,
+    access: watch::Receiver<Access>,
     looks: Arc<Semaphore>,
     bodies: Places,
     bringing: Semaphore,
@@ -170,6 +171,7 @@ impl Api {
             digests: Digests::default(),
             answers: Answers::default(),
             streams: Streams::default(),
+            access: store.access,
             looks: Arc::new(Semaphore::new(LOOKS_MAX)),
             bodies: Places::new(
                 BODIES_MAX,

@@ -64,6 +64,41 @@ async fn only_listed_keys_come_in_and_only_listed_rooms_are_made() {
     relayer.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_open_ends_when_reading_is_closed() {
+    let cluster = Cluster::new();
+    let alice = cluster.init("alice");
+    let file = cluster.path().join("relayer.toml");
+    fs::write(&file, "").unwrap();
+    let (mut relayer, url) = cluster.relayer_with("data", &["--config", file.to_str().unwrap()]);
+    let mut required = |more: &str| {
+        let text = format!("[auth]\nmode = \"required\"\nkeys = [{alice:?}]\n{more}\n");
+        fs::write(&file, text).unwrap();
+        relayer.signal("HUP");
+        assert_eq!(relayer.event("reread")["ok"], true);
+    };
+    let server = Server::of(&url);
+    let op = Author::new(7, "main").chain(1)[0].to_string();
+    assert_eq!(server.post("main", &[op]).await.status, 200);
+    let path = "/v1/rooms/main/events?after=0";
+    let mut events = server.events(path, &[]).await.unwrap();
+    assert_eq!(events.next_of("op").await.id, 1);
+
+    // Sending is closed to strangers and reading is not: the stream goes on.
+    required("http_read = true");
+    let mut node = cluster.node_at("alice", &[&url], &["--headless"]);
+    node.line("hello");
+    assert_eq!(events.next_of("op").await.id, 2);
+
+    required("");
+    while let Some(event) = events.next().await {
+        assert_eq!(event.event, "room", "what was ready before it was closed");
+    }
+    assert_eq!(server.events(path, &[]).await.unwrap_err(), 403);
+    node.stop();
+    relayer.stop();
+}
+
 #[test]
 fn encryption_is_not_turned_on_or_off_while_a_relayer_runs() {
     let cluster = Cluster::new();

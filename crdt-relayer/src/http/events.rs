@@ -25,6 +25,7 @@ use super::ops::write_placed;
 use super::places::{Asker, Place, Places};
 use super::problem::{Problem, ProblemBody};
 use super::rooms::status;
+use crate::access::closed_to_readers;
 use crate::changes::Following;
 use crate::store::reader::PageMax;
 
@@ -95,6 +96,8 @@ pub(crate) async fn events(
                       begin again with `after=0`.";
         return Err(Problem::malformed("cursor", detail));
     }
+    // Whoever asked again would be refused: reading must not go on either.
+    let closed = closed_to_readers(api.access.clone());
     let follower = Follower {
         api,
         room: room.id,
@@ -110,8 +113,9 @@ pub(crate) async fn events(
         let event = follower.next().await.ok()?;
         Some((Ok::<_, Infallible>(event), follower))
     });
+    let stream = Box::pin(stream).take_until(Box::pin(closed)).fuse();
     let comments = KeepAlive::new().interval(COMMENT_EVERY);
-    let mut response = Sse::new(stream.fuse()).keep_alive(comments).into_response();
+    let mut response = Sse::new(stream).keep_alive(comments).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
