@@ -35,21 +35,17 @@ impl fmt::Debug for Keeper {
 }
 
 impl Keeper {
-    /// How much is to be taken from now on, if that is news.
+    /// How much is to be taken from now on, if that is news. Between two changes of the settings this
+    /// looks at the disk and at nothing else: it is asked for each batch, and lists can be long.
     pub(crate) fn changed(&mut self) -> Option<Intake> {
-        let (limits, access) = (self.limits.borrow(), self.access.borrow());
+        let (limits, access) = (self.limits.borrow_and_update(), self.access.borrow_and_update());
         let storage = self.disk.look(Instant::now(), limits.disk_floor_bytes);
-        let intake = Intake {
-            disk_full: storage != Storage::Ample,
-            room_bytes_max: limits.room_bytes,
-            rooms_max: limits.rooms,
-            subscriptions_max: limits.subscriptions,
-            rooms: access.rooms.clone(),
-            allowed: access.keys.clone(),
-            rates: KeyRates {
-                ops: limits.rate(limits.ops_per_key),
-                bytes: limits.rate(limits.bytes_per_key),
-            },
+        let disk_full = storage != Storage::Ample;
+        let reread = limits.has_changed() || access.has_changed();
+        let intake = match &self.told {
+            Some(told) if !reread && told.disk_full == disk_full => return None,
+            Some(told) if !reread => Intake { disk_full, ..told.clone() },
+            Some(_) | None => intake(disk_full, &limits, &access),
         };
         drop((limits, access));
         if self.told.as_ref() == Some(&intake) {
@@ -101,5 +97,79 @@ impl Keeper {
             };
             self.metrics.held_back(limit, *ops);
         }
+    }
+}
+
+/// How much is taken.
+fn intake(disk_full: bool, limits: &Limits, access: &Access) -> Intake {
+    Intake {
+        disk_full,
+        room_bytes_max: limits.room_bytes,
+        rooms_max: limits.rooms,
+        subscriptions_max: limits.subscriptions,
+        rooms: access.rooms.clone(),
+        allowed: access.keys.clone(),
+        rates: KeyRates {
+            ops: limits.rate(limits.ops_per_key),
+            bytes: limits.rate(limits.bytes_per_key),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crdt_core::id::RoomName;
+
+    use super::*;
+    use crate::disk::Space;
+
+    /// A disk with one byte to spare.
+    #[derive(Debug)]
+    struct Steady;
+
+    impl Space for Steady {
+        fn free(&self) -> Option<u64> {
+            Some(1)
+        }
+
+        fn is_used_up(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn the_replica_is_told_of_what_changed_and_once() {
+        let (limits, watched_limits) = watch::channel(Limits::default());
+        let (access, watched_access) = watch::channel(Access::default());
+        let mut keeper = Keeper {
+            disk: Disk::new(Box::new(Steady)),
+            limits: watched_limits,
+            access: watched_access,
+            metrics: Metrics::default(),
+            anew: Box::new(|| panic!("no replica is made")),
+            told: None,
+        };
+        let room = RoomName::parse("main").unwrap().id();
+        let listed = || Access { rooms: Some(BTreeSet::from([room])), ..Access::default() };
+        limits.send_replace(Limits { disk_floor_bytes: None, ..Limits::default() });
+        let first = keeper.changed().unwrap();
+        assert!(!first.disk_full && first.rooms.is_none());
+        assert_eq!(keeper.changed(), None);
+        access.send_replace(listed());
+        assert_eq!(keeper.changed().unwrap(), Intake { rooms: listed().rooms, ..first.clone() });
+        access.send_replace(listed());
+        assert_eq!(keeper.changed(), None, "read again, and the same");
+        keeper.full();
+        assert!(keeper.changed().unwrap().disk_full && keeper.takes_nothing());
+        assert_eq!(keeper.changed(), None);
+        // The last settings are minded though nobody can change them any more.
+        access.send_replace(Access::default());
+        drop((limits, access));
+        let last = keeper.changed().unwrap();
+        assert_eq!(last, Intake { disk_full: true, ..first });
+        keeper.told = None;
+        assert_eq!(keeper.changed(), Some(last), "a replica that was told nothing yet");
     }
 }
