@@ -174,7 +174,8 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
         json!({"event": "ready", "addr": address, "url": url}),
         format!("relayer on {url}   store in {}", data.display()),
     );
-    let heard = Heard { events: inbox, links: link_events, left: ends };
+    let storage = relayer.storage();
+    let heard = Heard { events: inbox, links: link_events, left: ends, storage };
     let printer = report::print(live.voice.clone(), ready, heard, io::stdout());
     let mut refusals = tokio::time::interval(REFUSALS_TOLD_EVERY);
     let ended = loop {

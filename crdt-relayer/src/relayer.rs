@@ -16,7 +16,7 @@ use crate::access::Access;
 use crate::admission::Admission;
 use crate::browsers::{Browsers, Guard};
 use crate::dial::{self, Dialer, LinkEvent, Route};
-use crate::disk::{Disk, FileSystem, Space};
+use crate::disk::{Disk, FileSystem, Space, Storage};
 use crate::driver::{Driver, End, Events, Stopped};
 use crate::error::StoreError;
 use crate::home::{self, HomeError, Lock, STORE_FILE};
@@ -121,6 +121,7 @@ pub struct Relayer {
     running: watch::Sender<bool>,
     _online: watch::Sender<bool>,
     metrics: Metrics,
+    storage: watch::Receiver<Storage>,
     address: SocketAddr,
     url: String,
     _lock: Lock,
@@ -171,9 +172,14 @@ impl Relayer {
         let store = Store::open(&path, new_id)?;
         let peered = Peered::of(&peers);
         let disk = Disk::new(space.unwrap_or_else(|| Box::new(FileSystem(data))));
-        let (storage, of_http) = (disk.watch(), access.clone());
-        let stored =
-            Stored { path, id: store.id(), storage, access: of_http, peered: peered.clone() };
+        let storage = disk.watch();
+        let stored = Stored {
+            path,
+            id: store.id(),
+            peered: peered.clone(),
+            storage: storage.clone(),
+            access: access.clone(),
+        };
         let signatures = Arc::new(metrics.counts.timed());
         let anew = replicas(store.id(), random().map_err(RelayerError::Random)?, signatures);
         let mut replica = anew();
@@ -209,7 +215,17 @@ impl Relayer {
             let route = Route { url, link: Link::PEERED, dialer: dialer.clone() };
             tokio::spawn(dial::keep(driver.clone(), route, links.clone(), switch.clone()));
         }
-        Ok(Self { driver, ended, running, _online: online, metrics, address, url, _lock: lock })
+        Ok(Self {
+            driver,
+            ended,
+            running,
+            _online: online,
+            metrics,
+            storage,
+            address,
+            url,
+            _lock: lock,
+        })
     }
 
     /// Where it listens.
@@ -225,6 +241,11 @@ impl Relayer {
     /// What it counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Whether there is room for more.
+    pub fn storage(&self) -> watch::Receiver<Storage> {
+        self.storage.clone()
     }
 
     /// Its replica.

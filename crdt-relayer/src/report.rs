@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use crdt_core::effect::Event;
 use crdt_relayer::dial::LinkEvent;
+use crdt_relayer::disk::Storage;
 use crdt_relayer::escape::{safe, safe_json};
 use crdt_relayer::http::Left;
 use crdt_relayer::metrics::Refused;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -112,6 +114,7 @@ pub(crate) struct Heard {
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) links: mpsc::Receiver<LinkEvent>,
     pub(crate) left: mpsc::Receiver<Left>,
+    pub(crate) storage: watch::Receiver<Storage>,
 }
 
 /// Prints what happens, on a thread of its own: a pipe that nobody reads blocks only the reports.
@@ -127,12 +130,18 @@ pub(crate) fn print(
     printer.say(first);
     let teller = Teller { voice, lines };
     let hearing = tokio::spawn(async move {
-        let mut forks = Forks::default();
+        let (mut forks, mut room) = (Forks::default(), Storage::Ample);
+        // There may have been none at the start.
+        heard.storage.mark_changed();
         loop {
             let said = tokio::select! {
                 Some(event) = heard.events.recv() => of_event(&event),
                 Some(event) = heard.links.recv() => Some(of_link(&event)),
                 Some(left) = heard.left.recv() => Some(of_end(&left)),
+                Ok(()) = heard.storage.changed() => {
+                    let before = std::mem::replace(&mut room, *heard.storage.borrow());
+                    of_storage(before, room)
+                }
                 else => return,
             };
             let everything = teller.voice.tells(Level::Debug);
@@ -305,6 +314,34 @@ fn of_end(left: &Left) -> Said {
     )
 }
 
+/// Whether there is room for more, if that has changed. How much is free changes all the time.
+fn of_storage(before: Storage, now: Storage) -> Option<Said> {
+    if discriminant(&before) == discriminant(&now) {
+        return None;
+    }
+    let (level, object, what) = match now {
+        Storage::Ample => {
+            let sentence = "the disk has room again; what was put off is taken when it comes again";
+            let object = json!({"event": "storage", "state": "ample"});
+            return Some(Said::new(Level::Info, object, sentence));
+        }
+        Storage::Low { free, floor } => (
+            Level::Warn,
+            json!({"event": "storage", "state": "low", "free": free, "floor": floor}),
+            format!("the disk has {free} bytes free, and {floor} are to stay free"),
+        ),
+        Storage::Full => {
+            let object = json!({"event": "storage", "state": "full"});
+            (Level::Warn, object, "the disk is full".to_owned())
+        }
+    };
+    let sentence = format!(
+        "{what}: nothing new is taken, everything acknowledged is safe; free some space, and it goes on \
+         by itself"
+    );
+    Some(Said::new(level, object, sentence))
+}
+
 /// What became of a link to another relayer.
 fn of_link(event: &LinkEvent) -> Said {
     match event {
@@ -349,6 +386,19 @@ mod tests {
         let told = (0..1_000).filter(|_| forks.may_be_told(&fork)).count();
         assert_eq!(told, FORKS_TOLD_MAX as usize);
         assert!(forks.may_be_told(&Said::new(Level::Warn, json!({"event": "link"}), "")));
+    }
+
+    #[test]
+    fn that_there_is_no_room_or_again_is_told_once() {
+        let low = |free| Storage::Low { free, floor: 100 };
+        let stages = [Storage::Ample, low(99), low(98), Storage::Full, Storage::Ample];
+        let told: Vec<(Level, Value)> = stages
+            .windows(2)
+            .filter_map(|pair| of_storage(pair[0], pair[1]))
+            .map(|said| (said.level, said.object["state"].clone()))
+            .collect();
+        let expected = [(Level::Warn, "low"), (Level::Warn, "full"), (Level::Info, "ample")];
+        assert_eq!(told, expected.map(|(level, state)| (level, state.into())));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A relayer that has no room for more: what it has is read, what it does not take is kept by who
 //! wrote it, and nothing that it acknowledged is lost.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +12,7 @@ use crdt_tests::cluster::Cluster;
 use crdt_tests::flood::{Author, Verdicts};
 use crdt_tests::http::{Answer, Server};
 use crdt_tests::process::{Process, WAIT_MAX, program};
+use serde_json::Value;
 
 use crate::convergence::assert_converged;
 
@@ -29,6 +31,23 @@ fn set(relayer: &mut Process, file: &Path, settings: &str) {
     fs::write(file, settings).unwrap();
     relayer.signal("HUP");
     assert_eq!(relayer.event("reread")["ok"], true);
+}
+
+/// The same, where that changes whether there is room. Returns what is told of that.
+fn set_and_hear(relayer: &mut Process, file: &Path, settings: &str) -> Value {
+    fs::write(file, settings).unwrap();
+    relayer.signal("HUP");
+    // One may be told before the other.
+    let missing = Cell::new(2);
+    let told = relayer.events_until(|event| {
+        missing.set(missing.get() - u8::from(event["event"] == "reread" || is_of_storage(event)));
+        missing.get() == 0
+    });
+    told.into_iter().find(is_of_storage).unwrap()
+}
+
+fn is_of_storage(event: &Value) -> bool {
+    event["event"] == "storage"
 }
 
 /// How many ops a limit has refused.
@@ -64,7 +83,10 @@ async fn below_the_floor_of_the_disk_nothing_new_is_taken_and_everything_is_read
     alice.event("relayed");
     assert_eq!(server.get("/readyz").await.status, 200);
 
-    set(&mut relayer, &file, "[limits]\ndisk_floor_bytes = \"1EiB\"\n");
+    let floor = "[limits]\ndisk_floor_bytes = \"1EiB\"\n";
+    let told = set_and_hear(&mut relayer, &file, floor);
+    assert_eq!((&told["state"], &told["level"]), (&"low".into(), &"warn".into()), "{told}");
+    assert_eq!(told["floor"], 1_u64 << 60, "{told}");
     let ready = until(&server, "/readyz", |answer| answer.status != 200).await;
     assert_eq!((ready.status, &ready.json()["code"]), (503, &"disk".into()));
     assert!(ready.json()["detail"].as_str().unwrap().contains("are to stay free"), "{ready:?}");
@@ -84,7 +106,8 @@ async fn below_the_floor_of_the_disk_nothing_new_is_taken_and_everything_is_read
     bob.synced(1);
     assert!(refused(&server.get("/metrics").await, "Disk") >= 3);
 
-    set(&mut relayer, &file, "");
+    let told = set_and_hear(&mut relayer, &file, "");
+    assert_eq!((&told["state"], &told["level"]), (&"ample".into(), &"info".into()), "{told}");
     alice.event("relayed");
     bob.synced(2);
     assert_eq!(server.post("main", &ops).await.status, 200);
@@ -149,7 +172,7 @@ fn cramped(cluster: &Cluster) -> (Process, String, PathBuf) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_ends_no_relayer_and_loses_nothing_that_was_acknowledged() {
     let cluster = Cluster::new();
-    let (relayer, url, filler) = cramped(&cluster);
+    let (mut relayer, url, filler) = cramped(&cluster);
     let server = Server::of(&url);
     for name in ["alice", "bob"] {
         cluster.init(name);
@@ -167,6 +190,8 @@ async fn a_full_disk_ends_no_relayer_and_loses_nothing_that_was_acknowledged() {
     }
     let ready = server.get("/readyz").await;
     assert_eq!(ready.json()["code"], "disk", "{ready:?}");
+    let told = relayer.event("storage");
+    assert_eq!((&told["state"], &told["level"]), (&"full".into(), &"warn".into()), "{told}");
     alice.event("link");
     // What it had acknowledged is read by somebody who comes only now.
     let held = until(&server, "/v1/rooms/main", |answer| answer.status == 200).await.json();
@@ -176,6 +201,7 @@ async fn a_full_disk_ends_no_relayer_and_loses_nothing_that_was_acknowledged() {
     bob.synced(usize::try_from(held).unwrap());
 
     fs::remove_file(&filler).unwrap();
+    relayer.event_with("storage", |event| event["state"] == "ample");
     bob.synced(usize::try_from(written).unwrap());
     alice.synced(usize::try_from(written).unwrap());
     assert_eq!(server.get("/readyz").await.status, 200);
