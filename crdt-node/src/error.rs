@@ -96,6 +96,9 @@ pub enum NodeError {
         /// The address.
         url: String,
     },
+    /// An address holds a name or password. It is not repeated.
+    #[error("{}", UrlError::Credentials)]
+    Credentials,
     /// Other machines are to be let in in plain text.
     #[error("{0} can be reached from other machines, and nothing is encrypted")]
     PlainDoor(SocketAddr),
@@ -276,6 +279,7 @@ impl NodeError {
             | Self::Passphrase { .. }
             | Self::Config { .. }
             | Self::Url { .. }
+            | Self::Credentials
             | Self::Plain { .. }
             | Self::PlainDoor(_)
             | Self::Tls(_)
@@ -327,7 +331,7 @@ impl NodeError {
             Self::File { .. } | Self::Home(HomeError::Io { .. }) => "E0310",
             Self::NoSubject { .. } => "E0311",
             Self::Exists { .. } => "E0312",
-            Self::Url { .. } => "E0401",
+            Self::Url { .. } | Self::Credentials => "E0401",
             Self::Plain { .. } | Self::PlainDoor(_) => "E0403",
             Self::Tls(_) => "E0315",
             Self::NotRelayed { .. } => "E0402",

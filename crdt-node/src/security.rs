@@ -61,10 +61,11 @@ impl Security {
 /// Whether an address may be dialled.
 ///
 /// # Errors
-/// [`NodeError::Url`], [`NodeError::Plain`].
+/// [`NodeError::Url`], [`NodeError::Plain`], [`NodeError::Credentials`].
 pub fn check_address(dialer: &Dialer, url: &str) -> Result<(), NodeError> {
     dialer.check(url).map_err(|error| match error {
         UrlError::Plain => NodeError::Plain { url: url.to_owned() },
         UrlError::Malformed => NodeError::Url { url: url.to_owned() },
+        UrlError::Credentials => NodeError::Credentials,
     })
 }

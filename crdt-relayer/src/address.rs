@@ -37,6 +37,9 @@ pub enum UrlError {
     /// It is no websocket address.
     #[error("not a websocket address")]
     Malformed,
+    /// It holds a name or a password: addresses are printed, logged and kept where others read them.
+    #[error("a name or password stands in a peer's or relay's address, which is shown to others")]
+    Credentials,
 }
 
 impl UrlError {
@@ -49,6 +52,9 @@ impl UrlError {
             }
             Self::Malformed => {
                 "it looks like ws://127.0.0.1:8080/websocket or wss://relay.example/websocket"
+            }
+            Self::Credentials => {
+                "leave out what stands before the @: nobody asks for it, keys say who is let in"
             }
         }
     }
@@ -65,9 +71,12 @@ pub fn check_url(url: &str, plain: PlainText) -> Result<(), UrlError> {
         return Err(UrlError::Malformed);
     }
     let uri: Uri = url.parse().map_err(|_| UrlError::Malformed)?;
+    if uri.authority().is_some_and(|all| all.as_str().contains('@')) {
+        return Err(UrlError::Credentials);
+    }
     // The library that dials reads the host in the same way, so both mean the same machine.
     let host = uri.host().filter(|host| !host.is_empty()).ok_or(UrlError::Malformed)?;
-    let rest = uri.authority().and_then(|all| all.as_str().rsplit('@').next()?.strip_prefix(host));
+    let rest = uri.authority().and_then(|all| all.as_str().strip_prefix(host));
     if rest.is_none_or(|rest| !rest.is_empty() && uri.port_u16().is_none()) {
         return Err(UrlError::Malformed);
     }
@@ -106,8 +115,6 @@ mod tests {
             "ws://relay.example/websocket",
             "ws://localhost.example/",
             "ws://127.0.0.1.example/",
-            "ws://127.0.0.1@relay.example/",
-            "ws://localhost:80@relay.example:80/",
             "ws://2130706433/",
         ] {
             assert_eq!(check_url(far, PlainText::Loopback), Err(UrlError::Plain), "{far}");
@@ -115,6 +122,22 @@ mod tests {
             let encrypted = far.replacen("ws://", "wss://", 1);
             assert_eq!(check_url(&encrypted, PlainText::Loopback), Ok(()), "{encrypted}");
         }
+    }
+
+    #[test]
+    fn an_address_with_a_name_or_password_is_never_dialled() {
+        for shown in [
+            "wss://me:secret@relay.example/websocket",
+            "ws://me@127.0.0.1:1/",
+            "ws://@localhost/",
+            "ws://127.0.0.1@relay.example/",
+            "ws://localhost:80@relay.example:80/",
+        ] {
+            for plain in [PlainText::Loopback, PlainText::Anywhere] {
+                assert_eq!(check_url(shown, plain), Err(UrlError::Credentials), "{shown}");
+            }
+        }
+        assert_eq!(check_url("ws://localhost/@", PlainText::Loopback), Ok(()), "it is in the path");
     }
 
     #[test]

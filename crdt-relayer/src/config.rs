@@ -17,7 +17,7 @@ pub use template::template;
 pub use value::{Kind, Shown, Value};
 
 use crate::access::Access;
-use crate::address::{PlainText, check_url};
+use crate::address::{PlainText, UrlError, check_url};
 use crate::browsers::Browsers;
 use crate::limits::Limits;
 
@@ -158,7 +158,11 @@ fn peers(settings: &Resolved, plain: PlainText) -> Result<Vec<String>, ConfigErr
     for url in &peers {
         check_url(url, plain).map_err(|error| {
             let place = settings.place("cluster.peers");
-            ConfigError::new(place, format!("{url}: {error}"), error.hint())
+            let problem = match error {
+                UrlError::Plain | UrlError::Malformed => format!("{url}: {error}"),
+                UrlError::Credentials => error.to_string(),
+            };
+            ConfigError::new(place, problem, error.hint())
         })?;
     }
     Ok(peers)

@@ -55,14 +55,6 @@ impl Peered {
     }
 }
 
-/// An address as it may be shown: without a name and password.
-pub(crate) fn shown(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
-        _ => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crdt_core::effect::PeerId;
@@ -82,14 +74,5 @@ mod tests {
         links.send(LinkEvent::Down { url, reason, retry_ms: 1, cause }).await.unwrap();
         told.recv().await.unwrap();
         assert_eq!(peered.now()[1].1, None);
-    }
-
-    #[test]
-    fn a_password_in_an_address_is_not_shown() {
-        assert_eq!(
-            shown("wss://me:secret@relay.example/websocket"),
-            "wss://relay.example/websocket"
-        );
-        assert_eq!(shown("ws://127.0.0.1:1/websocket"), "ws://127.0.0.1:1/websocket");
     }
 }

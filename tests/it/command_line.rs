@@ -126,6 +126,10 @@ fn a_relay_that_is_not_there_loses_nothing() {
     assert_eq!(cluster.notes("alice", None), ["hello"]);
     let bad = cluster.command("run", "alice", &["--relay", "http://x"]);
     assert_fails(&bad, 3, "is no websocket address");
+    let secret = ["--relay", "wss://me:hunter2@relay.example/websocket"];
+    let secret = cluster.command("run", "alice", &secret);
+    assert_fails(&secret, 3, "a name or password stands in");
+    assert!(!String::from_utf8_lossy(&secret.stderr).contains("hunter2"));
 }
 
 #[test]

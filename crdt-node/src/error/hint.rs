@@ -31,6 +31,7 @@ impl NodeError {
             Self::Exists { .. } => "choose another file name".into(),
             Self::Plain { .. } => UrlError::Plain.hint().into(),
             Self::Url { .. } => UrlError::Malformed.hint().into(),
+            Self::Credentials => UrlError::Credentials.hint().into(),
             Self::PlainDoor(_) => {
                 "give --tls-cert and --tls-key, or --insecure-plain where a proxy or tunnel encrypts"
                     .into()

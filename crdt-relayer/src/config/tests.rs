@@ -185,6 +185,9 @@ fn what_is_secret_is_not_shown() {
     let shown = settings.iter().map(|(s, value, _)| s.kind.show(value).to_string());
     assert!(shown.into_iter().all(|shown| !shown.contains("hunter2")));
     assert_eq!(Config::of(&settings).unwrap().nats.unwrap().url, "nats://u:hunter2@bus");
+    let peers = from_file("[cluster]\npeers = [\"wss://u:hunter2@r.example/\"]\n").unwrap();
+    let refused = Config::of(&peers).unwrap_err().to_string();
+    assert!(refused.contains("a name or password") && !refused.contains("hunter2"), "{refused}");
 }
 
 #[test]

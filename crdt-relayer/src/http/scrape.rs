@@ -22,7 +22,7 @@ use crate::access::Access;
 use crate::disk::{FileSystem, Space};
 use crate::driver::Stopped;
 use crate::metrics::{Metrics, PeerSample, ROOMS_SHOWN, Sample};
-use crate::peered::{self, Peered};
+use crate::peered::Peered;
 
 /// Age up to which a sample is shown again: looking at every room takes the replica's time.
 const FRESH_FOR: Duration = Duration::from_millis(250);
@@ -60,8 +60,7 @@ impl Api {
         let peer = |(url, peer): (String, Option<PeerId>)| {
             let seen = peers.as_ref().zip(peer).and_then(|(seen, peer)| seen.lag(peer));
             let (lag_ops, unacked_ops) = seen.unwrap_or_default();
-            let peer = peered::shown(&url);
-            PeerSample { peer, connected: seen.is_some(), lag_ops, unacked_ops }
+            PeerSample { peer: url, connected: seen.is_some(), lag_ops, unacked_ops }
         };
         Sample {
             ready,
