@@ -6,13 +6,12 @@ use std::path::Path;
 
 use crdt_core::evidence::{Equivocation, Evidence};
 pub use crdt_relayer::verify::Forks;
-use crdt_relayer::verify::{self, PROBLEMS_LISTED, Verification as Found, Verifier};
+use crdt_relayer::verify::{self, Verification as Found, Verifier};
 use serde_json::json;
 
 use crate::error::NodeError;
 use crate::evidence;
 use crate::exported;
-use crate::show;
 
 /// Bytes of an evidence file: two heads.
 const EVIDENCE_MAX: u64 = 64 * 1024;
@@ -30,26 +29,19 @@ pub struct Verification {
 impl Verification {
     /// For programs.
     pub fn json(&self, forks: Forks) -> serde_json::Value {
-        let found = &self.found;
-        json!({
-            "schema": "crdt-node/verify/1",
-            "ok": found.is_ok(),
-            "code": found.exit_code(forks),
-            "ops": found.ops,
-            "hashes": found.hashes,
-            "signatures": found.signatures,
-            "links": found.links,
-            "equivocations": found.equivocations,
-            "problems": found.problems,
-            "proved": self.proved.as_ref().map(|proved| json!({
+        let proved = self.proved.as_ref().map(|proved| {
+            json!({
                 "id": proved.id().to_string(),
                 "room": proved.room.to_string(),
                 "author": proved.author.to_string(),
                 "seq": proved.seq.number(),
                 "a": proved.ops[0].to_string(),
                 "b": proved.ops[1].to_string(),
-            })),
-        })
+            })
+        });
+        let mut report = self.found.json("crdt-node/verify/1", forks);
+        report["proved"] = proved.into();
+        report
     }
 
     /// For people.
@@ -64,20 +56,7 @@ impl Verification {
         if self.unproved.is_some() {
             return "nothing is proved".to_owned();
         }
-        let found = &self.found;
-        let mut text = format!(
-            "{} ops: {} hashes, {} signatures, {} links checked; {} equivocations",
-            found.ops, found.hashes, found.signatures, found.links, found.equivocations
-        );
-        for problem in &found.problems {
-            text.push_str("\n  ");
-            text.push_str(&show::safe(problem));
-        }
-        let unlisted = found.problem_count.saturating_sub(PROBLEMS_LISTED as u64);
-        if unlisted > 0 {
-            text = format!("{text}\n  and {unlisted} more");
-        }
-        text
+        self.found.text()
     }
 
     /// The verdict as a command's end.

@@ -7,12 +7,14 @@ use std::path::Path;
 use crdt_core::id::{LogDigest, RoomId, RoomName, SetDigest, StoreId};
 use crdt_core::log::{Log, Verdict};
 use crdt_core::op::{HashedOp, Op};
+use serde_json::{Value, json};
 
 use crate::error::StoreError;
+use crate::escape::safe;
 use crate::store::Store;
 
 /// Problems that are listed; more are counted.
-pub const PROBLEMS_LISTED: usize = 20;
+const PROBLEMS_LISTED: usize = 20;
 
 /// What a verification found.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +31,7 @@ pub struct Verification {
     pub equivocations: u64,
     /// How many problems there are.
     pub problem_count: u64,
-    /// The first of them, at most [`PROBLEMS_LISTED`].
+    /// The first of them, at most 20.
     pub problems: Vec<String>,
     /// The rooms, by id.
     pub rooms: Vec<VerifiedRoom>,
@@ -65,6 +67,36 @@ impl Verification {
         } else {
             0
         }
+    }
+
+    /// For programs: an object, to which whoever reports more adds it.
+    pub fn json(&self, schema: &str, forks: Forks) -> Value {
+        json!({
+            "schema": schema,
+            "ok": self.is_ok(),
+            "code": self.exit_code(forks),
+            "ops": self.ops,
+            "hashes": self.hashes,
+            "signatures": self.signatures,
+            "links": self.links,
+            "equivocations": self.equivocations,
+            "problems": self.problems,
+        })
+    }
+
+    /// For people: a line, and one for each problem that is listed. What others wrote into a problem
+    /// cannot act on a terminal.
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "{} ops: {} hashes, {} signatures, {} links checked; {} equivocations",
+            self.ops, self.hashes, self.signatures, self.links, self.equivocations
+        );
+        text.extend(self.problems.iter().map(|problem| format!("\n  {}", safe(problem))));
+        let unlisted = self.problem_count.saturating_sub(PROBLEMS_LISTED as u64);
+        if unlisted > 0 {
+            text.extend([format!("\n  and {unlisted} more")]);
+        }
+        text
     }
 
     /// Notes something that is not as it should be.

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crdt_core::id::RoomName;
 use crdt_relayer::backup::{self, Occupied};
-use crdt_relayer::escape::safe;
 use crdt_relayer::home::{self, STORE_FILE};
 use crdt_relayer::relayer::RelayerError;
 use crdt_relayer::store::Store;
-use crdt_relayer::verify::{self, Forks, PROBLEMS_LISTED, Verification, VerifiedRoom};
+use crdt_relayer::verify::{self, Forks, Verification, VerifiedRoom};
 use serde_json::{Value, json};
 
 use super::{Format, bytes, print, table};
@@ -71,20 +70,7 @@ fn name(room: &VerifiedRoom) -> String {
 }
 
 fn shown(path: &Path, found: &Verification) -> String {
-    let mut text = format!(
-        "{}\n{} ops: {} hashes, {} signatures, {} links checked; {} equivocations\n",
-        path.display(),
-        found.ops,
-        found.hashes,
-        found.signatures,
-        found.links,
-        found.equivocations
-    );
-    text.extend(found.problems.iter().map(|problem| format!("  {}\n", safe(problem))));
-    let more = found.problem_count.saturating_sub(PROBLEMS_LISTED as u64);
-    if more > 0 {
-        text.extend([format!("  and {more} more\n")]);
-    }
+    let mut text = format!("{}\n{}\n", path.display(), found.text());
     let row = |room: &VerifiedRoom| vec![name(room), room.ops.to_string(), room.set.to_string()];
     let rows: Vec<Vec<String>> = found.rooms.iter().map(row).collect();
     if !rows.is_empty() {
@@ -103,19 +89,10 @@ fn verified(path: &Path, found: &Verification, forks: Forks) -> Value {
             "log": room.log.to_string(),
         })
     };
-    json!({
-        "schema": "crdt-relayer/verify/1",
-        "ok": found.is_ok(),
-        "code": found.exit_code(forks),
-        "file": path.display().to_string(),
-        "ops": found.ops,
-        "hashes": found.hashes,
-        "signatures": found.signatures,
-        "links": found.links,
-        "equivocations": found.equivocations,
-        "problems": found.problems,
-        "rooms": found.rooms.iter().map(room).collect::<Vec<_>>(),
-    })
+    let mut report = found.json("crdt-relayer/verify/1", forks);
+    report["file"] = path.display().to_string().into();
+    report["rooms"] = found.rooms.iter().map(room).collect();
+    report
 }
 
 /// Writes a copy of the store, also while a relayer uses it.
