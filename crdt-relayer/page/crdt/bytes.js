@@ -71,6 +71,15 @@ export function fromHex(text) {
  * @returns {Uint8Array}
  */
 export function concat(...pieces) {
+  return join(pieces);
+}
+
+/**
+ * Pieces of which there may be any number as one, which is new.
+ * @param {Uint8Array[]} pieces
+ * @returns {Uint8Array}
+ */
+export function join(pieces) {
   const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {

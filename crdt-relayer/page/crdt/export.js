@@ -6,7 +6,7 @@ import { LINE_BYTES_MAX } from "./limits.js";
 import { Log } from "./log.js";
 import { decodeOp, verifyOp } from "./op.js";
 import { Rejection, RULES } from "./rejection.js";
-import { utf8 } from "./bytes.js";
+import { join, utf8 } from "./bytes.js";
 
 /** A file of ops is not what it must be. */
 export class ExportError extends Error {
@@ -40,7 +40,7 @@ async function* linesOf(file) {
     for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, start)) {
       if (length + end - start + 1 > LINE_BYTES_MAX) throw tooLong();
       begun.push(chunk.subarray(start, end));
-      yield { number, bytes: join(begun, length + end - start) };
+      yield { number, bytes: whole(begun) };
       [begun, length, start] = [[], 0, end + 1];
       number += 1;
     }
@@ -49,18 +49,11 @@ async function* linesOf(file) {
     if (length > LINE_BYTES_MAX) throw tooLong();
   }
   // A reader does not insist on the last line feed.
-  if (length > 0) yield { number, bytes: join(begun, length) };
+  if (length > 0) yield { number, bytes: whole(begun) };
 }
 
-function join(pieces, length) {
-  if (pieces.length === 1) return pieces[0];
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
+function whole(pieces) {
+  return pieces.length === 1 ? pieces[0] : join(pieces);
 }
 
 async function readOp({ number, bytes }, verifier) {

@@ -1,5 +1,6 @@
 // The lines of a file, bounded: memory holds one line and one piece of the file, whatever it is.
 
+import { join } from "../crdt/bytes.js";
 import { LINE_BYTES_MAX } from "../crdt/limits.js";
 
 /**
@@ -16,7 +17,7 @@ export async function* linesOf(file) {
     else begun = [];
   };
   const finish = () => {
-    const line = length < LINE_BYTES_MAX ? joined(begun, length) : null;
+    const line = length < LINE_BYTES_MAX ? join(begun) : null;
     [begun, length] = [[], 0];
     return line;
   };
@@ -30,14 +31,4 @@ export async function* linesOf(file) {
     if (start < piece.length) add(piece.slice(start));
   }
   if (length > 0) yield finish();
-}
-
-function joined(pieces, length) {
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }
