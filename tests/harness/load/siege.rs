@@ -19,6 +19,10 @@ use crate::light::{Light, dial, frame, opening};
 /// Time for an answer, after which an attacker begins again.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// How long a deaf member reads nothing: long enough that what is ready for it fills every buffer on the
+/// way and the server is left with the rest, which is the attack. Not a wait for anything.
+const DEAF_FOR: Duration = Duration::from_secs(10);
+
 /// What is done to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Attack {
@@ -240,7 +244,7 @@ impl Attacker {
             all.extend(&asks);
         }
         stream.write_all(&all).await?;
-        sleep(ANSWER_MAX).await;
+        sleep(DEAF_FOR).await;
         answer(&mut stream).await
     }
 
