@@ -1,6 +1,5 @@
 //! Who may connect: so many at a time and so many a second, of all and of each address.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +15,7 @@ use tokio::sync::watch;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Refused};
 use crate::pace::{Pace, Paces};
-use crate::turnover::Turnover;
-
-/// Addresses whose rate is remembered before those that have been quiet are forgotten.
-const ADDRESSES_KEPT: usize = 4_096;
+use crate::seats::{ADDRESSES_KEPT, Seats};
 
 #[cfg(not(test))]
 type Clock = governor::clock::DefaultClock;
@@ -34,7 +30,7 @@ type ByAddress = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, Clock, Quie
 /// Lets connections in.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    open: Arc<Mutex<Open>>,
+    open: Arc<Mutex<Seats>>,
     rates: Arc<Mutex<Rates>>,
     limits: watch::Receiver<Limits>,
     metrics: Metrics,
@@ -48,14 +44,6 @@ pub struct TurnedAway {
     pub limit: Refused,
     /// Whoever comes again after this time can expect to be let in.
     pub wait: Duration,
-}
-
-/// How many connections are open.
-#[derive(Debug, Default)]
-struct Open {
-    all: usize,
-    turnover: Turnover,
-    by_address: HashMap<IpAddr, usize>,
 }
 
 /// How many come, for the limits that they were made for.
@@ -113,17 +101,8 @@ impl Seat {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut open = lock(&self.admission.open);
-        open.all -= 1;
-        open.turnover.left(self.since.elapsed());
-        if let Some(address) = self.address
-            && let Some(count) = open.by_address.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                open.by_address.remove(&address);
-            }
-        }
-        self.admission.metrics.connections.set(gauge(open.all));
+        open.left(self.address, self.since.elapsed());
+        self.admission.metrics.connections.set(gauge(open.all()));
     }
 }
 
@@ -163,21 +142,17 @@ impl Admission {
         let address = (!exempt).then(|| of_one_user(address));
         self.pace(&limits, address)?;
         let mut open = lock(&self.open);
-        if open.all >= limits.connections {
-            let wait = open.turnover.next_of(open.all);
+        if open.all() >= limits.connections {
+            let wait = open.free_in(open.all());
             return Err(TurnedAway { limit: Refused::Connections, wait });
         }
-        if let Some(address) = address {
-            let turnover = open.turnover;
-            let count = open.by_address.entry(address).or_default();
-            if *count >= limits.connections_per_address {
-                let wait = turnover.next_of(*count);
-                return Err(TurnedAway { limit: Refused::ConnectionsOfAddress, wait });
-            }
-            *count += 1;
+        let own = open.of(address);
+        if address.is_some() && own >= limits.connections_per_address {
+            let wait = open.free_in(own);
+            return Err(TurnedAway { limit: Refused::ConnectionsOfAddress, wait });
         }
-        open.all += 1;
-        self.metrics.connections.set(gauge(open.all));
+        open.take(address);
+        self.metrics.connections.set(gauge(open.all()));
         let held = Held { admission: self.clone(), address, since: Instant::now() };
         Ok(Seat { held: Arc::new(held) })
     }

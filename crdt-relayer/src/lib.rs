@@ -37,6 +37,7 @@ pub mod relayer;
 pub mod roots;
 mod row;
 mod schema;
+mod seats;
 pub mod server;
 mod session;
 mod share;

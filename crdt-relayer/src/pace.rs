@@ -12,9 +12,7 @@ use tokio::sync::watch;
 
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Refused};
-
-/// Addresses whose rate is remembered before those that have been quiet are forgotten.
-const ADDRESSES_KEPT: usize = 4_096;
+use crate::seats::ADDRESSES_KEPT;
 
 /// Longest wait before it is looked again whether the limits are still the same.
 const WAIT_MAX: Duration = Duration::from_secs(1);

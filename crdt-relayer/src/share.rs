@@ -7,15 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use crate::seats::ADDRESSES_KEPT;
+
 /// Bytes of received frames that may wait for the driver, over all connections.
 const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Bytes of received frames of one connection, or of all of one address, that may wait for the driver:
 /// what others wait for who share it with one that floods. A larger frame waits alone.
 const RECEIVED_BYTES_PER_PEER_MAX: usize = 256 * 1024;
-
-/// Addresses remembered before those are forgotten that have left.
-const ADDRESSES_KEPT: usize = 4_096;
 
 /// What all connections may take up together.
 #[derive(Clone, Debug)]

@@ -1,7 +1,6 @@
 //! Places for what takes up memory or turns while it lasts: so many of all, and of these so many of
 //! one address, so that nobody can hold them all by being slow.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +10,7 @@ use tokio::time::Instant;
 
 use super::problem::Problem;
 use crate::admission::Seat;
-use crate::turnover::Turnover;
+use crate::seats::Seats;
 
 /// One in so many places is the most that one address may hold.
 const SHARE: usize = 8;
@@ -31,17 +30,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
 /// Places of one kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
-    held: Arc<Mutex<Held>>,
+    held: Arc<Mutex<Seats>>,
     max: usize,
     /// What who gets none is told to do.
     sentence: &'static str,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-    turnover: Turnover,
 }
 
 /// A place, until it is dropped.
@@ -64,38 +56,25 @@ impl Places {
     pub(crate) fn take(&self, Asker(address): Asker) -> Result<Place, Problem> {
         let mut held = self.held();
         let share = (self.max / SHARE).max(1);
-        let own = address.and_then(|address| held.by_address.get(&address)).copied().unwrap_or(0);
-        if held.all >= self.max || own >= share {
-            let free_in = held.turnover.next_of(if own >= share { own } else { held.all });
+        let own = held.of(address);
+        if held.all() >= self.max || own >= share {
+            let free_in = held.free_in(if own >= share { own } else { held.all() });
             return Err(Problem::busy(self.sentence, free_in));
         }
-        held.all += 1;
-        if let Some(address) = address {
-            held.by_address.insert(address, own + 1);
-        }
+        held.take(address);
         drop(held);
         Ok(Place { places: self.clone(), address, since: Instant::now() })
     }
 
     /// A thread that panicked in between leaves the counts usable.
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Seats> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut held = self.places.held();
-        held.all -= 1;
-        held.turnover.left(self.since.elapsed());
-        if let Some(address) = self.address
-            && let Some(own) = held.by_address.get_mut(&address)
-        {
-            *own -= 1;
-            if *own == 0 {
-                held.by_address.remove(&address);
-            }
-        }
+        self.places.held().left(self.address, self.since.elapsed());
     }
 }
 
@@ -122,7 +101,7 @@ mod tests {
         let again = places.take(from(1)).unwrap();
         drop((first, rest, again));
         let held = places.held();
-        assert!(held.all == 0 && held.by_address.is_empty());
+        assert_eq!((held.all(), held.of(from(1).0)), (0, 0));
     }
 
     #[test]
