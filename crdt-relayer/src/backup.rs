@@ -1,7 +1,6 @@
 //! Copies of a store: written while a relayer runs, put back where none does.
 //! Source: `docs/OPERATIONS.md`, "Verify, back up, restore".
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
@@ -14,6 +13,7 @@ use crate::error::StoreError;
 use crate::home::{self, HomeError, STORE_FILE};
 use crate::relayer::random;
 use crate::store::Store;
+use crate::store::files::{beside, files_of};
 use crate::verify;
 
 /// A copy that cannot be written or put back. What was there before is kept.
@@ -134,7 +134,7 @@ pub fn restore(file: &Path, data: &Path, occupied: Occupied) -> Result<Restored,
         return Err(BackupError::Occupied(data.to_owned()));
     }
     let part = data.join("log.sqlite.part");
-    for left in [part.clone(), beside(&part, "-wal"), beside(&part, "-shm")] {
+    for left in files_of(&part) {
         // Of a restore that was broken off.
         drop(fs::remove_file(left));
     }
@@ -157,10 +157,9 @@ fn put_aside(data: &Path) -> Result<Vec<PathBuf>, BackupError> {
     // Whoever closes a store last merges what was written ahead into it. A damaged one stays in parts.
     drop(Store::open_existing(&data.join(STORE_FILE)));
     for name in [STORE_FILE, NOTES_FILE] {
-        for suffix in ["-wal", "-shm", ""] {
-            let from = beside(&data.join(name), suffix);
-            // The parts of one database keep their names' relation to each other.
-            let to = data.join(format!("{name}.before-{stamp}{suffix}"));
+        // The parts of one database keep their names' relation to each other.
+        let aside_name = data.join(format!("{name}.before-{stamp}"));
+        for (from, to) in files_of(&data.join(name)).into_iter().zip(files_of(&aside_name)) {
             if from.exists() {
                 if to.exists() {
                     return Err(BackupError::Exists(to));
@@ -183,12 +182,6 @@ fn own_as_folder(data: &Path, files: &[PathBuf]) -> Result<(), BackupError> {
         }
     }
     Ok(())
-}
-
-fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(file);
-    name.push(suffix);
-    name.into()
 }
 
 fn sync_folder_of(file: &Path) -> Result<(), BackupError> {

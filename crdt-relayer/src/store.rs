@@ -20,6 +20,7 @@ use crate::place::{ROOM_NUMBERS, place, places, position_of};
 use crate::row::{self, COLUMNS};
 use crate::schema;
 
+pub(crate) mod files;
 pub(crate) mod reader;
 mod scan;
 mod upkeep;

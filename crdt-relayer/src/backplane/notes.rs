@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::bus::Stream;
 use crate::error::StoreError;
+use crate::store::files::files_of;
 
 /// The file in the relayer's folder.
 pub(crate) const NOTES_FILE: &str = "backplane.sqlite";
@@ -63,9 +64,9 @@ impl Notes {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(NOTES_FILE);
         Self::read(&path).or_else(|_| {
-            for file in [NOTES_FILE, "backplane.sqlite-wal", "backplane.sqlite-shm"] {
+            for file in files_of(&path) {
                 // What is not there need not be removed; what cannot be is found next.
-                drop(std::fs::remove_file(folder.join(file)));
+                drop(std::fs::remove_file(file));
             }
             Self::read(&path)
         })

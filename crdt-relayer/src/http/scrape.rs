@@ -1,7 +1,7 @@
 //! What is counted, and what is looked at when somebody asks for it.
 
 use std::cmp::Reverse;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::disk::{FileSystem, Space};
 use crate::driver::Stopped;
 use crate::metrics::{Metrics, PeerSample, ROOMS_SHOWN, Sample};
 use crate::peered::Peered;
+use crate::store::files::files_of;
 
 /// Age up to which a sample is shown again: looking at every room takes the replica's time.
 const FRESH_FOR: Duration = Duration::from_millis(250);
@@ -94,13 +95,8 @@ fn largest(replica: &Replica) -> Vec<(String, usize)> {
 }
 
 /// Bytes of the store and of what is written ahead of it.
-fn bytes_of(store: &std::path::Path) -> u64 {
-    let ahead = |suffix| {
-        let mut path = store.as_os_str().to_owned();
-        path.push(suffix);
-        PathBuf::from(path)
-    };
-    let files = [store.to_owned(), ahead("-wal"), ahead("-shm")];
+fn bytes_of(store: &Path) -> u64 {
+    let files = files_of(store);
     files.iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len())).sum()
 }
 
