@@ -22,7 +22,9 @@ use crate::ended::{Cause, Ended};
 use crate::pace::Pace;
 use crate::pause::Pause;
 use crate::roots::Roots;
-use crate::session::{self, Ending, Incoming, MESSAGE_BYTES_MAX, Place, ReadError, Wire, offline};
+use crate::session::{
+    self, Connection, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire, offline,
+};
 
 /// Time to connect and upgrade.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -199,7 +201,7 @@ async fn serve(
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
     // Whom this side chose is read as fast as it sends.
-    let connection = Place { peer, link: route.link, address: None, pace: Pace::default() };
+    let connection = Connection { peer, link: route.link, address: None, pace: Pace::default() };
     session::run(driver, Box::pin(read), Box::pin(write), offline(online), connection).await
 }
 

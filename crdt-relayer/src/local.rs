@@ -8,7 +8,7 @@ use crdt_core::message::Frame;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::driver::{Driver, Inlet, Stopped};
-use crate::outbound::{Level, Outbound, Outgoing};
+use crate::outbound::{Backlog, Outbound, Outgoing};
 use crate::pace::Pace;
 use crate::verdict::{self, Verdict};
 
@@ -19,7 +19,7 @@ pub struct LocalPeer {
     peer: PeerId,
     inlet: Inlet,
     outgoing: UnboundedReceiver<Outgoing>,
-    level: Arc<Level>,
+    backlog: Arc<Backlog>,
 }
 
 impl LocalPeer {
@@ -28,10 +28,16 @@ impl LocalPeer {
     /// # Errors
     /// [`Stopped`].
     pub async fn connect(driver: &Driver, link: Link) -> Result<Self, Stopped> {
-        let (outbound, outgoing, level) = Outbound::new(Pace::default());
+        let (outbound, outgoing, backlog) = Outbound::new(Pace::default());
         let peer = driver.next_peer();
         driver.connected(peer, link, outbound).await?;
-        Ok(Self { driver: driver.clone(), peer, inlet: driver.inlet(peer, None), outgoing, level })
+        Ok(Self {
+            driver: driver.clone(),
+            peer,
+            inlet: driver.inlet(peer, None),
+            outgoing,
+            backlog,
+        })
     }
 
     /// What the replica knows this connection by.
@@ -54,7 +60,7 @@ impl LocalPeer {
     pub async fn recv(&mut self) -> Result<Frame, &'static str> {
         match self.outgoing.recv().await {
             Some(Outgoing::Frame(frame)) => {
-                self.level.sent(frame.len());
+                self.backlog.sent(frame.len());
                 Ok(frame)
             }
             Some(Outgoing::Close(_, reason)) => Err(reason),

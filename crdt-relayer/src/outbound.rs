@@ -29,7 +29,7 @@ pub(crate) enum Outgoing {
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
     queue: mpsc::UnboundedSender<Outgoing>,
-    level: Arc<Level>,
+    backlog: Arc<Backlog>,
 }
 
 /// A connection that is kept instead of another to the same peer.
@@ -41,7 +41,7 @@ pub(crate) struct Kept {
 
 /// How much is queued.
 #[derive(Debug, Default)]
-pub(crate) struct Level {
+pub(crate) struct Backlog {
     bytes: AtomicUsize,
     given_up: AtomicBool,
     /// The connection that is kept instead of this one.
@@ -52,17 +52,17 @@ pub(crate) struct Level {
 
 impl Outbound {
     /// Of a connection that is read at this pace.
-    pub(crate) fn new(pace: Pace) -> (Self, mpsc::UnboundedReceiver<Outgoing>, Arc<Level>) {
+    pub(crate) fn new(pace: Pace) -> (Self, mpsc::UnboundedReceiver<Outgoing>, Arc<Backlog>) {
         let (queue, outgoing) = mpsc::unbounded_channel();
-        let level = Arc::new(Level { pace, ..Level::default() });
-        (Self { queue, level: Arc::clone(&level) }, outgoing, level)
+        let backlog = Arc::new(Backlog { pace, ..Backlog::default() });
+        (Self { queue, backlog: Arc::clone(&backlog) }, outgoing, backlog)
     }
 
     pub(crate) fn send(&self, frame: Frame) {
-        let before = self.level.bytes.fetch_add(frame.len(), Ordering::Relaxed);
+        let before = self.backlog.bytes.fetch_add(frame.len(), Ordering::Relaxed);
         if before <= QUEUED_BYTES_MAX {
             self.push(Outgoing::Frame(frame));
-        } else if !self.level.given_up.swap(true, Ordering::Relaxed) {
+        } else if !self.backlog.given_up.swap(true, Ordering::Relaxed) {
             self.close(1008, "slow");
         }
     }
@@ -73,13 +73,13 @@ impl Outbound {
 
     /// Ends this connection in favour of another to the same peer.
     pub(crate) fn close_for(&self, kept: Kept) {
-        *self.level.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        *self.backlog.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         self.close(1000, "twin");
     }
 
     /// So many new ops came on this connection.
     pub(crate) fn took_ops(&self, ops: u64) {
-        self.level.pace.took_ops(ops);
+        self.backlog.pace.took_ops(ops);
     }
 
     /// Waits until the connection has ended.
@@ -93,7 +93,7 @@ impl Outbound {
     }
 }
 
-impl Level {
+impl Backlog {
     /// The connection that is kept instead of this one, if that is why it ended.
     pub(crate) fn kept(&self) -> Option<Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).take()

@@ -130,7 +130,7 @@ pub(crate) fn print(
     printer.say(first);
     let teller = Teller { voice, lines };
     let hearing = tokio::spawn(async move {
-        let (mut forks, mut room) = (Forks::default(), Storage::Ample);
+        let (mut forks, mut room) = (ForksTold::default(), Storage::Ample);
         // There may have been none at the start.
         heard.storage.mark_changed();
         loop {
@@ -233,12 +233,12 @@ impl Printer {
 
 /// How many forks were told of.
 #[derive(Debug, Default)]
-struct Forks {
+struct ForksTold {
     since: Option<Instant>,
     told: u32,
 }
 
-impl Forks {
+impl ForksTold {
     fn may_be_told(&mut self, said: &Said) -> bool {
         if said.object["event"] != "evidence" {
             return true;
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_forks_is_told_of_ten_times_a_minute() {
-        let mut forks = Forks::default();
+        let mut forks = ForksTold::default();
         let fork = Said::new(Level::Warn, json!({"event": "evidence"}), "");
         let told = (0..1_000).filter(|_| forks.may_be_told(&fork)).count();
         assert_eq!(told, FORKS_TOLD_MAX as usize);

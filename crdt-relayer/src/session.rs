@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use crate::driver::Driver;
 use crate::ended::Ended;
-use crate::outbound::{Kept, Level, Outbound, Outgoing};
+use crate::outbound::{Backlog, Kept, Outbound, Outgoing};
 use crate::pace::Pace;
 
 /// Largest websocket message, in bytes.
@@ -142,9 +142,9 @@ impl From<Ended> for Ending {
     }
 }
 
-/// Where a connection stands.
+/// A connection, as the replica and the limits know it.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Connection {
     /// What the replica knows it by.
     pub(crate) peer: PeerId,
     /// How it came about.
@@ -161,21 +161,21 @@ pub(crate) async fn run<R, W>(
     read: R,
     write: W,
     stop: impl Future<Output = ()>,
-    place: Place,
+    connection: Connection,
 ) -> Ending
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
     W: Sink<Wire> + Unpin,
 {
-    let Place { peer, link, address, pace } = place;
-    let (outbound, outgoing, level) = Outbound::new(pace);
+    let Connection { peer, link, address, pace } = connection;
+    let (outbound, outgoing, backlog) = Outbound::new(pace);
     if driver.connected(peer, link, outbound.clone()).await.is_err() {
         return Ended::lost("stopping").into();
     }
     let mut how = None;
     let reading = async {
         let (code, word, ended) = tokio::select! {
-            ended = reader(driver, (peer, address), read, &level) => ended,
+            ended = reader(driver, (peer, address), read, &backlog) => ended,
             () = stop => (1000, "bye", Ended::lost("offline")),
         };
         how = Some(ended);
@@ -185,14 +185,14 @@ where
     };
     let written = tokio::select! {
         written = reading => written,
-        written = writer(write, outgoing, &level) => written,
+        written = writer(write, outgoing, &backlog) => written,
     };
     if written.is_slow() {
         driver.counts().dropped_slow();
     }
     // A stopped driver has forgotten the peer already.
     let _stopped = driver.disconnected(peer).await;
-    Ending { how: how.unwrap_or_else(|| written.ended()), kept: level.kept() }
+    Ending { how: how.unwrap_or_else(|| written.ended()), kept: backlog.kept() }
 }
 
 /// How writing ended.
@@ -228,7 +228,7 @@ async fn reader<R>(
     driver: &Driver,
     (peer, address): (PeerId, Option<IpAddr>),
     mut read: R,
-    level: &Level,
+    backlog: &Backlog,
 ) -> (u16, &'static str, Ended)
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
@@ -237,8 +237,8 @@ where
     let mut introduced = false;
     let hello_by = Instant::now() + HELLO_MAX;
     loop {
-        level.low().await;
-        level.pace().ready().await;
+        backlog.low().await;
+        backlog.pace().ready().await;
         let silence = Instant::now() + SILENCE_MAX;
         let deadline = if introduced { silence } else { hello_by };
         let taken = match timeout_at(deadline, read.next()).await {
@@ -255,7 +255,7 @@ where
             Ok(Some(Ok(Incoming::Binary))) => driver.received_binary(peer).await,
             Ok(Some(Ok(Incoming::Text(frame)))) => {
                 introduced = true;
-                level.pace().took_bytes(frame.len());
+                backlog.pace().took_bytes(frame.len());
                 inlet.received(frame).await
             }
         };
@@ -266,7 +266,11 @@ where
 }
 
 /// Writes what is queued, in few system calls, until the connection ends or stalls.
-async fn writer<W>(mut write: W, mut queue: UnboundedReceiver<Outgoing>, level: &Level) -> Written
+async fn writer<W>(
+    mut write: W,
+    mut queue: UnboundedReceiver<Outgoing>,
+    backlog: &Backlog,
+) -> Written
 where
     W: Sink<Wire> + Unpin,
 {
@@ -285,7 +289,7 @@ where
             }
         };
         let Some(first) = next else { return Written::Lost };
-        match timeout(WRITE_STALL_MAX, write_batch(&mut write, first, &mut queue, level)).await {
+        match timeout(WRITE_STALL_MAX, write_batch(&mut write, first, &mut queue, backlog)).await {
             Ok(Ok(None)) => {}
             Ok(Ok(Some((code, reason)))) => return Written::Closed(code, reason),
             Ok(Err(())) => return Written::Lost,
@@ -300,7 +304,7 @@ async fn write_batch<W>(
     write: &mut W,
     first: Outgoing,
     queue: &mut UnboundedReceiver<Outgoing>,
-    level: &Level,
+    backlog: &Backlog,
 ) -> Result<Option<(u16, &'static str)>, ()>
 where
     W: Sink<Wire> + Unpin,
@@ -322,7 +326,7 @@ where
                 written_bytes += bytes;
                 let text = Bytes::from_owner(Shared(frame));
                 let written = write.feed(Wire::Text(text)).await;
-                level.sent(bytes);
+                backlog.sent(bytes);
                 written.map_err(|_| ())?;
             }
         }

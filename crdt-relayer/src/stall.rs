@@ -11,11 +11,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How much the other side takes at least while more waits for it. A page of ops is given within
 /// 8 minutes or not at all.
-const PACE: Pace = Pace { bytes: 64 * 1024, time: Duration::from_secs(30) };
+const LEAST: Least = Least { bytes: 64 * 1024, time: Duration::from_secs(30) };
 
 /// So many bytes in that time.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct Least {
     bytes: usize,
     time: Duration,
 }
@@ -24,7 +24,7 @@ struct Pace {
 #[derive(Debug)]
 pub(crate) struct Stalling<S> {
     stream: S,
-    pace: Pace,
+    least: Least,
     /// Since a write had to wait, until the time is over.
     watched: Option<Watched>,
 }
@@ -40,7 +40,7 @@ struct Watched {
 
 impl<S> Stalling<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, pace: PACE, watched: None }
+        Self { stream, least: LEAST, watched: None }
     }
 
     /// The outcome of a write, unless too little is taken. `taken` says how many bytes it is.
@@ -57,22 +57,22 @@ impl<S> Stalling<S> {
             }
             return written;
         }
-        let pace = self.pace;
+        let least = self.least;
         // Time that is over and in which nothing waited at the end says nothing about who is slow.
         let now = Instant::now();
         self.watched.take_if(|watched| !watched.waits && watched.until.deadline() <= now);
         let watched = self.watched.get_or_insert_with(|| Watched {
-            until: Box::pin(sleep_until(now + pace.time)),
+            until: Box::pin(sleep_until(now + least.time)),
             taken: 0,
             waits: true,
         });
         watched.waits = true;
         while watched.until.as_mut().poll(context).is_ready() {
-            if watched.taken < pace.bytes {
+            if watched.taken < least.bytes {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             watched.taken = 0;
-            watched.until.as_mut().reset(Instant::now() + pace.time);
+            watched.until.as_mut().reset(Instant::now() + least.time);
         }
         Poll::Pending
     }
@@ -132,14 +132,14 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn paced<S>(stream: S, bytes: usize) -> Stalling<S> {
-        Stalling { stream, pace: Pace { bytes, time: 50 * MS }, watched: None }
+    fn demanding<S>(stream: S, bytes: usize) -> Stalling<S> {
+        Stalling { stream, least: Least { bytes, time: 50 * MS }, watched: None }
     }
 
     #[tokio::test]
     async fn a_write_that_nobody_takes_fails_and_one_that_is_taken_does_not() {
         let (near, mut far) = duplex(8);
-        let mut near = paced(near, 1);
+        let mut near = demanding(near, 1);
         let (written, read) = tokio::join!(near.write_all(&[1; 64]), async {
             let mut taken = [0; 64];
             far.read_exact(&mut taken).await
@@ -152,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn who_takes_a_byte_now_and_then_is_given_up() {
         let (near, mut far) = duplex(8);
-        let mut near = paced(near, 16);
+        let mut near = demanding(near, 16);
         let mut taken = [0; 1];
         let write = near.write_all(&[1; 1_024]);
         tokio::pin!(write);
@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn time_in_which_nothing_waited_is_not_held_against_anybody() {
         let (near, mut far) = duplex(8);
-        let mut near = paced(near, 16);
+        let mut near = demanding(near, 16);
         let long_ago = Box::pin(sleep_until(Instant::now() - 50 * MS));
         near.watched = Some(Watched { until: long_ago, taken: 4, waits: false });
         let mut taken = [0; 12];
@@ -199,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_that_nobody_takes_fails_too() {
-        let mut near = paced(Unending, 16);
+        let mut near = demanding(Unending, 16);
         let ended = near.shutdown().await;
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

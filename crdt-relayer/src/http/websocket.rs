@@ -17,7 +17,7 @@ use super::problem::Problem;
 use crate::admission::Seat;
 use crate::ended::Cause;
 use crate::session::{
-    self, Incoming, MESSAGE_BYTES_MAX, Place, READ_BUFFER_BYTES, ReadError, Wire, offline,
+    self, Connection, Incoming, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, ReadError, Wire, offline,
 };
 
 /// The connections that were accepted and have not ended.
@@ -111,8 +111,9 @@ async fn serve(host: &Host, socket: WebSocket, seat: &Seat) {
         guests.open().insert(peer);
     }
     let stop = offline(service.online.clone());
-    let place = Place { peer, link: Link::ACCEPTED, address: seat.address(), pace: seat.pace() };
-    let ended = session::run(driver, read, write, stop, place).await;
+    let connection =
+        Connection { peer, link: Link::ACCEPTED, address: seat.address(), pace: seat.pace() };
+    let ended = session::run(driver, read, write, stop, connection).await;
     if let Some(guests) = &service.guests {
         guests.open().remove(&peer);
         let left = Left { peer, reason: ended.how.why, cause: ended.how.cause };
