@@ -24,6 +24,7 @@ mod websocket;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -53,6 +54,10 @@ pub use websocket::{Guests, Left, close_for, limited};
 
 /// Looks at the replica at one time, for whoever asks over HTTP. Others wait their turn.
 const LOOKS_MAX: usize = 4;
+
+/// Age up to which what was seen of all rooms or connections is shown again: looking at thousands of them
+/// takes the replica's time.
+const FRESH_FOR: Duration = Duration::from_millis(250);
 
 /// Bodies that come in at one time.
 const BODIES_MAX: usize = 64;

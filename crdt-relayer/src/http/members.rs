@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crdt_core::Replica;
 use crdt_core::effect::{PeerId, Side};
@@ -14,12 +13,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::Api;
 use super::problem::Problem;
-
-/// Age up to which what is known of all connections is shown again: looking at thousands of them
-/// takes the replica's time.
-const FRESH_FOR: Duration = Duration::from_millis(250);
+use super::{Api, FRESH_FOR};
 
 /// One who is connected, as it stands in a room.
 #[derive(Debug, Serialize, ToSchema)]

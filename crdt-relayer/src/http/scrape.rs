@@ -17,16 +17,13 @@ use tokio::time::{Instant, timeout};
 use super::asked::{Nothing, Parameters};
 use super::members::Seen;
 use super::problem::{Problem, ProblemBody};
-use super::{Api, Stored};
+use super::{Api, FRESH_FOR, Stored};
 use crate::access::Access;
 use crate::disk::{FileSystem, Space};
 use crate::driver::Stopped;
 use crate::metrics::{Metrics, PeerSample, ROOMS_SHOWN, Sample};
 use crate::peered::Peered;
 use crate::store::files::files_of;
-
-/// Age up to which a sample is shown again: looking at every room takes the replica's time.
-const FRESH_FOR: Duration = Duration::from_millis(250);
 
 /// Time for a replica to be looked at. One that is stuck is not ready, and whoever watches it must be
 /// told so.
