@@ -16,6 +16,7 @@ use crate::limits::Limits;
 use crate::metrics::{Metrics, Refused};
 use crate::pace::{Pace, Paces};
 use crate::seats::{ADDRESSES_KEPT, Seats};
+use crate::session::Patience;
 
 #[cfg(not(test))]
 type Clock = governor::clock::DefaultClock;
@@ -95,6 +96,11 @@ impl Seat {
     pub(crate) fn pace(&self) -> Pace {
         let held = &self.held;
         held.address.map_or_else(Pace::default, |address| held.admission.paces.of(address))
+    }
+
+    /// How long the connection may do nothing.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::from(&*self.held.admission.limits.borrow())
     }
 }
 

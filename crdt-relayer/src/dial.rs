@@ -23,7 +23,7 @@ use crate::pace::Pace;
 use crate::pause::Pause;
 use crate::roots::Roots;
 use crate::session::{
-    self, Connection, Ending, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire, offline,
+    self, Connection, Ending, Incoming, MESSAGE_BYTES_MAX, Patience, ReadError, Wire, offline,
 };
 
 /// Time to connect and upgrade.
@@ -201,7 +201,8 @@ async fn serve(
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
     // Whom this side chose is read as fast as it sends.
-    let connection = Connection { peer, link: route.link, address: None, pace: Pace::default() };
+    let (pace, patience) = (Pace::default(), Patience::default());
+    let connection = Connection { peer, link: route.link, address: None, pace, patience };
     session::run(driver, Box::pin(read), Box::pin(write), offline(online), connection).await
 }
 

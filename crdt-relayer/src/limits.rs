@@ -21,6 +21,10 @@ pub struct Limits {
     pub header_time: Duration,
     /// Bytes of the head of a request.
     pub header_bytes: usize,
+    /// Silence that ends a connection.
+    pub idle_time: Duration,
+    /// Time in which whoever is sent something takes at least 64 KiB of it.
+    pub stall_time: Duration,
     /// Bytes of the disk that stay free.
     pub disk_floor_bytes: Option<u64>,
     /// Bytes of ops in one room.
@@ -44,6 +48,12 @@ pub struct Limits {
 /// Fewest bytes of a head that the library takes.
 const HEADER_BYTES_MIN: usize = 8 * 1024;
 
+/// Shortest silence that ends a connection: whoever answers pings a second late stays.
+const IDLE_TIME_MIN: Duration = Duration::from_secs(3);
+
+/// Shortest time in which something must be taken.
+const STALL_TIME_MIN: Duration = Duration::from_secs(1);
+
 impl Limits {
     pub(crate) fn of(settings: &Resolved) -> Self {
         let number = |key| settings.number(key).unwrap_or_default();
@@ -56,6 +66,8 @@ impl Limits {
             trust_loopback: settings.switch("limits.trust_loopback"),
             header_time: Duration::from_millis(number("limits.header_time")),
             header_bytes: size("limits.header_bytes").max(HEADER_BYTES_MIN),
+            idle_time: Duration::from_millis(number("limits.idle_time")).max(IDLE_TIME_MIN),
+            stall_time: Duration::from_millis(number("limits.stall_time")).max(STALL_TIME_MIN),
             disk_floor_bytes: settings.number("limits.disk_floor_bytes"),
             room_bytes: settings.number("limits.room_bytes"),
             rooms: size("limits.rooms"),
@@ -80,6 +92,8 @@ impl Default for Limits {
             trust_loopback: true,
             header_time: Duration::from_secs(5),
             header_bytes: 16 * 1024,
+            idle_time: Duration::from_mins(1),
+            stall_time: Duration::from_secs(30),
             disk_floor_bytes: Some(256 * 1024 * 1024),
             room_bytes: None,
             rooms: crdt_core::limits::ROOMS_MAX,

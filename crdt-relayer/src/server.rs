@@ -168,7 +168,7 @@ where
         .header_read_timeout(limits.header_time)
         .max_headers(HEADERS_MAX)
         .max_buf_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(Stalling::new(stream)), service)
+        .serve_connection(TokioIo::new(Stalling::new(stream, limits.stall_time)), service)
         .with_upgrades()
         .await;
     // A client that breaks off or misbehaves is no news to the server.

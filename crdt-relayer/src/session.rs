@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use crate::driver::Driver;
 use crate::ended::Ended;
+use crate::limits::Limits;
 use crate::outbound::{Backlog, Kept, Outbound, Outgoing};
 use crate::pace::Pace;
 
@@ -25,17 +26,11 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = crdt_core::limits::FRAME_BYTES_MAX;
 /// Bytes of a connection's read buffer. The libraries' default is 128 KiB for each.
 pub(crate) const READ_BUFFER_BYTES: usize = 8 * 1024;
 
-/// Time between two pings.
-const PING_EVERY: Duration = Duration::from_secs(20);
-
-/// Silence after which a peer counts as gone: it has missed two pings.
-const SILENCE_MAX: Duration = Duration::from_mins(1);
+/// Pings in the time after which a silent peer counts as gone: it has missed two.
+const PINGS: u32 = 3;
 
 /// Time for the first message of a peer.
 const HELLO_MAX: Duration = Duration::from_secs(10);
-
-/// Time that writing [`FLUSH_BYTES`] and one frame may take.
-const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes written before they are flushed.
 const FLUSH_BYTES: usize = 64 * 1024;
@@ -153,6 +148,29 @@ pub(crate) struct Connection {
     pub(crate) address: Option<IpAddr>,
     /// How fast it is read.
     pub(crate) pace: Pace,
+    /// How long it may do nothing.
+    pub(crate) patience: Patience,
+}
+
+/// How long a connection may do nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Silence after which the peer counts as gone.
+    pub(crate) idle: Duration,
+    /// Time that writing [`FLUSH_BYTES`] and one frame may take.
+    pub(crate) stall: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self::from(&Limits::default())
+    }
+}
+
+impl From<&Limits> for Patience {
+    fn from(limits: &Limits) -> Self {
+        Self { idle: limits.idle_time, stall: limits.stall_time }
+    }
 }
 
 /// Serves one connection until it ends or `stop` comes true.
@@ -167,7 +185,7 @@ where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
     W: Sink<Wire> + Unpin,
 {
-    let Connection { peer, link, address, pace } = connection;
+    let Connection { peer, link, address, pace, patience } = connection;
     let (outbound, outgoing, backlog) = Outbound::new(pace);
     if driver.connected(peer, link, outbound.clone()).await.is_err() {
         return Ended::lost("stopping").into();
@@ -175,7 +193,7 @@ where
     let mut how = None;
     let reading = async {
         let (code, word, ended) = tokio::select! {
-            ended = reader(driver, (peer, address), read, &backlog) => ended,
+            ended = reader(driver, (peer, address), read, (&backlog, patience)) => ended,
             () = stop => (1000, "bye", Ended::lost("offline")),
         };
         how = Some(ended);
@@ -185,7 +203,7 @@ where
     };
     let written = tokio::select! {
         written = reading => written,
-        written = writer(write, outgoing, &backlog) => written,
+        written = writer(write, outgoing, (&backlog, patience)) => written,
     };
     if written.is_slow() {
         driver.counts().dropped_slow();
@@ -200,8 +218,8 @@ where
 enum Written {
     /// With a close frame of this code and reason.
     Closed(u16, &'static str),
-    /// The peer took nothing for too long.
-    Stalled,
+    /// The peer took nothing for so long.
+    Stalled(Duration),
     /// The connection failed.
     Lost,
 }
@@ -209,14 +227,14 @@ enum Written {
 impl Written {
     /// Whether the peer took nothing, or too little, for too long.
     fn is_slow(self) -> bool {
-        matches!(self, Self::Stalled | Self::Closed(_, "slow"))
+        matches!(self, Self::Stalled(_) | Self::Closed(_, "slow"))
     }
 
     fn ended(self) -> Ended {
         match self {
             Self::Closed(code, reason) => Ended::by_this_side(code, reason),
-            Self::Stalled => {
-                Ended::lost(format!("the peer took nothing for {} s", WRITE_STALL_MAX.as_secs()))
+            Self::Stalled(time) => {
+                Ended::lost(format!("the peer took nothing for {} s", time.as_secs()))
             }
             Self::Lost => Ended::lost("connection lost"),
         }
@@ -228,7 +246,7 @@ async fn reader<R>(
     driver: &Driver,
     (peer, address): (PeerId, Option<IpAddr>),
     mut read: R,
-    backlog: &Backlog,
+    (backlog, patience): (&Backlog, Patience),
 ) -> (u16, &'static str, Ended)
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
@@ -239,7 +257,7 @@ where
     loop {
         backlog.low().await;
         backlog.pace().ready().await;
-        let silence = Instant::now() + SILENCE_MAX;
+        let silence = Instant::now() + patience.idle;
         let deadline = if introduced { silence } else { hello_by };
         let taken = match timeout_at(deadline, read.next()).await {
             Err(_) => return (1001, "silence", Ended::lost("the peer fell silent")),
@@ -269,31 +287,31 @@ where
 async fn writer<W>(
     mut write: W,
     mut queue: UnboundedReceiver<Outgoing>,
-    backlog: &Backlog,
+    (backlog, patience): (&Backlog, Patience),
 ) -> Written
 where
     W: Sink<Wire> + Unpin,
 {
-    let mut ping = interval(PING_EVERY);
+    let mut ping = interval(patience.idle / PINGS);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ping.reset();
     loop {
         let next = tokio::select! {
             next = queue.recv() => next,
             _ = ping.tick() => {
-                match timeout(WRITE_STALL_MAX, write.send(Wire::Ping)).await {
+                match timeout(patience.stall, write.send(Wire::Ping)).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(_)) => return Written::Lost,
-                    Err(_) => return Written::Stalled,
+                    Err(_) => return Written::Stalled(patience.stall),
                 }
             }
         };
         let Some(first) = next else { return Written::Lost };
-        match timeout(WRITE_STALL_MAX, write_batch(&mut write, first, &mut queue, backlog)).await {
+        match timeout(patience.stall, write_batch(&mut write, first, &mut queue, backlog)).await {
             Ok(Ok(None)) => {}
             Ok(Ok(Some((code, reason)))) => return Written::Closed(code, reason),
             Ok(Err(())) => return Written::Lost,
-            Err(_) => return Written::Stalled,
+            Err(_) => return Written::Stalled(patience.stall),
         }
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How much the other side takes at least while more waits for it. A page of ops is given within
-/// 8 minutes or not at all.
-const LEAST: Least = Least { bytes: 64 * 1024, time: Duration::from_secs(30) };
+/// Bytes that the other side takes at least in each such time while more waits for it. In 30 s, a page of
+/// ops is given within 8 minutes or not at all.
+const BYTES_MIN: usize = 64 * 1024;
 
 /// So many bytes in that time.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +39,8 @@ struct Watched {
 }
 
 impl<S> Stalling<S> {
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream, least: LEAST, watched: None }
+    pub(crate) fn new(stream: S, time: Duration) -> Self {
+        Self { stream, least: Least { bytes: BYTES_MIN, time }, watched: None }
     }
 
     /// The outcome of a write, unless too little is taken. `taken` says how many bytes it is.

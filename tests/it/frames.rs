@@ -79,3 +79,29 @@ async fn what_is_no_frame_ends_the_connection_with_its_code() {
     while !link.hear().await.unwrap().starts_with(br#"{"type":"heads""#) {}
     relayer.stop();
 }
+
+#[tokio::test]
+async fn who_answers_no_ping_is_closed_after_the_idle_time_and_who_does_stays() {
+    let cluster = Cluster::new();
+    let (relayer, url) = cluster.relayer_with("relayer", &["--max-idle-time", "3s"]);
+    let address = url.trim_start_matches("ws://").trim_end_matches("/websocket").parse().unwrap();
+    let mut answering = Light::open(address, HERE).await.unwrap();
+    let mut silent = Light::open(address, HERE).await.unwrap();
+    answering.say(&crdt_tests::client::hello(1)).await.unwrap();
+    silent.say(&crdt_tests::client::hello(2)).await.unwrap();
+    let hears = async {
+        loop {
+            if let Err(error) = answering.hear().await {
+                return error;
+            }
+        }
+    };
+    let closed = tokio::select! {
+        closed = timeout(WAIT_MAX, silent.closed()) => closed.expect("it ends").unwrap(),
+        error = hears => panic!("who answers is closed: {error}"),
+    };
+    assert_eq!(closed, (1001, "silence".to_owned()));
+    answering.say(&crdt_tests::client::sub("main")).await.unwrap();
+    while !answering.hear().await.unwrap().starts_with(br#"{"type":"heads""#) {}
+    relayer.stop();
+}

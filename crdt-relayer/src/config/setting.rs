@@ -157,6 +157,22 @@ pub const SETTINGS: &[Setting] = &[
     )
     .live(),
     setting(
+        "limits.idle_time",
+        "max-idle-time",
+        Kind::Span,
+        "60s",
+        "Silence that ends a connection; three pings are sent in it; at least 3s",
+    )
+    .live(),
+    setting(
+        "limits.stall_time",
+        "max-stall-time",
+        Kind::Span,
+        "30s",
+        "Time in which whoever is sent something takes at least 64KiB of it; at least 1s",
+    )
+    .live(),
+    setting(
         "limits.disk_floor_bytes",
         "disk-floor-bytes",
         Kind::Bytes,

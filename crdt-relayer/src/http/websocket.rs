@@ -111,8 +111,8 @@ async fn serve(host: &Host, socket: WebSocket, seat: &Seat) {
         guests.open().insert(peer);
     }
     let stop = offline(service.online.clone());
-    let connection =
-        Connection { peer, link: Link::ACCEPTED, address: seat.address(), pace: seat.pace() };
+    let (address, pace, patience) = (seat.address(), seat.pace(), seat.patience());
+    let connection = Connection { peer, link: Link::ACCEPTED, address, pace, patience };
     let ended = session::run(driver, read, write, stop, connection).await;
     if let Some(guests) = &service.guests {
         guests.open().remove(&peer);
