@@ -21,8 +21,8 @@ pub(crate) struct Exchange {
 
 #[derive(Debug)]
 pub(crate) enum Stage {
-    /// Messages go to and fro.
-    Comparing { found: Difference, rounds: u32 },
+    /// Messages go to and fro. `refused` once something was left out that is not taken now.
+    Comparing { found: Difference, rounds: u32, refused: bool },
     /// What was found is on its way; `fruitful` if it is not what was moved in vain before.
     Moving { need: BTreeSet<OpId>, asked_at: Timestamp, push: Push, rest: Rest, fruitful: bool },
 }
@@ -60,7 +60,7 @@ impl Push {
 impl Exchange {
     /// The first question is asked.
     pub(crate) fn begin(now: Timestamp, pulled: Position, through: Position) -> Self {
-        let stage = Stage::Comparing { found: Difference::default(), rounds: 1 };
+        let stage = Stage::Comparing { found: Difference::default(), rounds: 1, refused: false };
         Self { stage, pulled, through, moved: true, moved_at: now }
     }
 
@@ -99,6 +99,16 @@ impl Exchange {
             && (!push.queued.is_empty() || message <= push.last)
         {
             self.progressed(now);
+        }
+    }
+
+    /// The peer brought an op that is not taken now: it is not waited for.
+    pub(crate) fn put_off(&mut self, op: &OpId) {
+        if let Stage::Moving { need, rest, .. } = &mut self.stage
+            && need.remove(op)
+            && *rest == Rest::Nothing
+        {
+            *rest = Rest::Refused;
         }
     }
 

@@ -51,11 +51,9 @@ impl Hold {
         self.waits.is_some()
     }
 
-    /// Everything of a message was stored.
-    pub(crate) fn taken(&mut self) {
-        if !self.is_on() {
-            self.pause = limits::PUT_OFF_WAIT;
-        }
+    /// A message more was taken.
+    fn taken(&mut self) {
+        self.pause = limits::PUT_OFF_WAIT;
     }
 }
 
@@ -86,6 +84,14 @@ impl Outgoing {
         Self { doubtful: self.doubtful, hold, ..Self::from(cursor) }
     }
 
+    /// Both hold the same, up to here: where the stream stood still it goes on from here.
+    pub(crate) fn agreed(&mut self, end: Position) {
+        let stood = self.filling.is_some() || self.hold.is_on();
+        self.sent = if stood { end } else { self.sent };
+        self.acked = self.sent.max(self.acked);
+        (self.doubtful, self.filling, self.hold) = (false, None, Hold::default());
+    }
+
     /// Acknowledgements prove nothing until both hold the same.
     pub(crate) fn doubt(&mut self) {
         self.doubtful = true;
@@ -110,8 +116,9 @@ impl Outgoing {
     /// The peer answered a message of the stream and put nothing of it off. What it parked or refused
     /// is found when sets are compared.
     pub(crate) fn answered(&mut self, cursor: Position) {
-        if !self.hold.is_on() {
-            self.answered = self.answered.max(cursor);
+        if !self.hold.is_on() && cursor > self.answered {
+            self.answered = cursor;
+            self.hold.taken();
         }
     }
 
@@ -137,6 +144,27 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_put_off_again_waits_longer_until_something_is_taken_and_no_more_once_both_agree() {
+        let now = Timestamp::from_ms(0);
+        let at = |number| Position::new(number).unwrap();
+        let mut stream = Outgoing::from(Position::START);
+        let pause = |stream: &mut Outgoing| {
+            let until = stream.hold(now, limits::PUT_OFF_RATE_WAIT_MAX);
+            stream.resume(until, true);
+            until.as_ms()
+        };
+        assert_eq!([(); 5].map(|()| pause(&mut stream)), [1_000, 2_000, 4_000, 8_000, 8_000]);
+        // Something before it was parked: it counts all the same.
+        stream.doubt();
+        stream.answered(at(3));
+        assert_eq!([(); 2].map(|()| pause(&mut stream)), [1_000, 2_000]);
+        stream.hold(now, limits::PUT_OFF_WAIT_MAX);
+        stream.agreed(at(9));
+        assert!(!stream.hold.is_on() && !stream.doubtful && stream.is_live(at(9)));
+        assert_eq!(pause(&mut stream), 1_000);
+    }
 
     #[test]
     fn a_stream_that_takes_the_place_of_one_that_waits_waits_too_and_is_not_in_doubt_for_ever() {

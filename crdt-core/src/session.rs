@@ -258,6 +258,13 @@ impl Session {
         (sent == room).then_some(cursor.unwrap_or_default())
     }
 
+    /// What is acknowledged from now on of a room is of the stream before.
+    pub(crate) fn begins_anew(&mut self, room: RoomId) {
+        for (_, cursor) in self.unacked.iter_mut().filter(|(sent, _)| *sent == room) {
+            *cursor = None;
+        }
+    }
+
     /// It is this time now.
     pub(crate) fn at(&mut self, now: Timestamp) -> &mut Self {
         self.now = now;

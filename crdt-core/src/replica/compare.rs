@@ -75,12 +75,13 @@ impl Replica {
             return;
         }
         exchange.progressed(self.now);
-        let Stage::Comparing { found, rounds } = &mut exchange.stage else { return };
+        let Stage::Comparing { found, rounds, refused } = &mut exchange.stage else { return };
         let items = room.items();
         let compared = items.compare(frame, found);
         let repeats = found.repeats(items);
         keep_first(&mut found.have, room.log.graph());
-        if self.taking.intake.lacks(room.bytes).is_some() {
+        *refused |= self.taking.intake.lacks(room.bytes).is_some();
+        if *refused {
             found.need.clear();
         }
         match compared {
@@ -100,17 +101,22 @@ impl Replica {
                 self.send(peer, &Message::Reconcile { room: id, answer: false, number, frame });
             }
             Ok(next) => {
-                let found = core::mem::take(found);
-                self.exchange(peer, id, found, next.is_some());
+                let (found, refused) = (core::mem::take(found), *refused);
+                self.exchange(peer, id, found, (next.is_some(), refused));
             }
         }
         self.dirty.insert(id);
     }
 
-    /// Moves what was found. `more` if that is not all.
-    fn exchange(&mut self, peer: PeerId, id: RoomId, found: Difference, more: bool) {
+    /// Moves what was found. `more` if that is not all; `refused` if something was left out.
+    fn exchange(
+        &mut self,
+        peer: PeerId,
+        id: RoomId,
+        found: Difference,
+        (more, refused): (bool, bool),
+    ) {
         let Some(room) = self.rooms.get(&id) else { return };
-        let refused = self.taking.intake.lacks(room.bytes).is_some();
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         let graph = room.log.graph();
         let filling = session.outgoing(id).is_some_and(|outgoing| outgoing.filling.is_some());
@@ -306,6 +312,9 @@ impl Replica {
             channel.conduct.sent(now, came, asked);
         }
         let Some(exchange) = &mut channel.exchange else { return };
+        for came in came.iter().filter(|came| came.put_off) {
+            exchange.put_off(&came.op);
+        }
         // One that waits for others is here only when they are.
         let done = came.iter().filter(|came| came.verdict != Verdict::Parked);
         for op in done.map(|came| &came.op).chain(denied) {

@@ -108,7 +108,7 @@ impl Replica {
         let Some(channel) = session.channels.get_mut(&id) else { return };
         if !takes && channel.outgoing.as_ref().is_none_or(|o| o.filling.is_none()) {
             // Nothing is asked for. Only who is to be told what it lacks is compared with.
-            channel.differs_since = None;
+            (channel.differs_since, channel.tries) = (None, 0);
             return;
         }
         let all_sent = channel.outgoing.as_ref().is_some_and(|o| o.is_live(end));
@@ -231,13 +231,11 @@ impl Replica {
                 self.effects.push(Effect::Notify(withheld));
             }
             if let Some(outgoing) = &mut channel.outgoing {
-                // Where it stood still it goes on from here.
-                outgoing.sent = if outgoing.filling.is_some() { end } else { outgoing.sent };
-                (outgoing.doubtful, outgoing.filling) = (false, None);
-                outgoing.acked = outgoing.sent.max(outgoing.acked);
+                outgoing.agreed(end);
             }
         }
         session.serving.forget(id);
+        session.shortages = 0;
         self.acked_to(peer, id, end);
     }
 

@@ -179,6 +179,7 @@ impl Replica {
         let cursor = known.unwrap_or(end);
         let from = if planted(Bug::OutboxForgotten) { end } else { cursor };
         let filling = known.is_none() && end != Position::START;
+        session.begins_anew(id);
         let channel = session.channels.entry(id).or_default();
         let before = channel.outgoing.as_mut();
         let mut outgoing =
@@ -311,9 +312,6 @@ impl Replica {
         if !outgoing.doubtful {
             let before = outgoing.acked;
             outgoing.acked = if all_acked { outgoing.sent } else { before.max(cursor) };
-            if outgoing.acked > before {
-                outgoing.hold.taken();
-            }
             if outgoing.filling.is_none() {
                 self.acked_to(peer, id, cursor);
             }

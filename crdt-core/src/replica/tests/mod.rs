@@ -9,6 +9,7 @@ mod access;
 mod bounds;
 mod exchange;
 mod exchange_lies;
+mod exchange_put_off;
 mod faults;
 mod filling;
 mod introduce;
