@@ -304,32 +304,24 @@ impl Replica {
     }
 
     fn blame(&mut self, peer: PeerId, code: &'static str, message: &str) {
-        if self.sessions.contains_key(&peer) {
-            self.send(peer, &Message::Err { code: code.to_string(), message: message.to_string() });
-            if self.complain(peer) {
-                self.effects.push(Effect::Notify(Event::Blamed { peer, code }));
-            }
+        let Some(session) = self.sessions.get_mut(&peer) else { return };
+        let news = is_news(&mut session.blames);
+        self.send(peer, &Message::Err { code: code.to_string(), message: message.to_string() });
+        if news {
+            self.effects.push(Effect::Notify(Event::Blamed { peer, code }));
         }
-    }
-
-    /// Counts something the user is told about a peer; `false` once that was often enough.
-    fn complain(&mut self, peer: PeerId) -> bool {
-        let Some(session) = self.sessions.get_mut(&peer) else { return false };
-        session.complaints = session.complaints.saturating_add(1);
-        session.complaints <= limits::STRIKES_MAX
-    }
-
-    /// Counts that a peer said that it takes no more; `false` once the user was told often enough.
-    fn lacks_room(&mut self, peer: PeerId) -> bool {
-        let Some(session) = self.sessions.get_mut(&peer) else { return false };
-        session.shortages = session.shortages.saturating_add(1);
-        session.shortages <= limits::STRIKES_MAX
     }
 
     fn close(&mut self, peer: PeerId, reason: CloseReason) {
         self.effects.push(Effect::Close(peer, reason));
         self.peer_down(peer);
     }
+}
+
+/// Counts once more what the user is told about a peer; `false` once that was often enough.
+fn is_news(told: &mut u32) -> bool {
+    *told = told.saturating_add(1);
+    *told <= limits::STRIKES_MAX
 }
 
 #[cfg(test)]

@@ -34,7 +34,8 @@ pub(crate) struct Session {
     /// The peer's software, as it says.
     pub(crate) agent: String,
     pub(crate) strikes: u32,
-    /// Errors the peer has reported, and errors of its own that were reported to the user.
+    /// Errors of its own that the peer was told, and those that it has reported.
+    pub(crate) blames: u32,
     pub(crate) complaints: u32,
     /// Times the peer said that it takes no more.
     pub(crate) shortages: u32,
@@ -158,6 +159,7 @@ impl Session {
             store: None,
             agent: String::new(),
             strikes: 0,
+            blames: 0,
             complaints: 0,
             shortages: 0,
             channels: BTreeMap::new(),

@@ -3,8 +3,8 @@
 
 use alloc::vec::Vec;
 
-use super::Replica;
 use super::repair::Announced;
+use super::{Replica, is_news};
 use crate::effect::{CloseReason, Effect, Event, PeerId, Scope};
 use crate::id::{Position, RoomId};
 use crate::intake::Shortage;
@@ -14,7 +14,7 @@ use crate::message::{Batch, DecodeError, Exception, Message, NotStored, Received
 use crate::outgoing::Outgoing;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
-use crate::session::{Asked, Incoming, channel};
+use crate::session::{Asked, Incoming, Session, channel};
 
 impl Replica {
     pub(super) fn peer_down(&mut self, peer: PeerId) {
@@ -132,7 +132,9 @@ impl Replica {
                 }
                 // Neither is a peer that lacks room now and again, however long.
                 let lacks = Shortage::parse(&code).is_some();
-                let tell = if lacks { self.lacks_room(peer) } else { self.complain(peer) };
+                let Some(session) = self.sessions.get_mut(&peer) else { return };
+                let Session { shortages, complaints, .. } = session;
+                let tell = is_news(if lacks { shortages } else { complaints });
                 if tell {
                     self.effects.push(Effect::Notify(Event::PeerProblem { peer, code, message }));
                 } else if !lacks {
