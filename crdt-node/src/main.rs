@@ -94,7 +94,7 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, NodeError> {
             let home = Home::of(&peers.name, folder)?;
             let settings = home.settings()?;
             let answer = control::ask(home.path(), "peers", format);
-            print(&answer.unwrap_or_else(|| routes::configured(&settings, format)))
+            print(&answer.map_or_else(|| routes::configured(&settings, format), Ok)?)
         }
         Command::Verify(verify) => verified(&verify, folder, format),
         Command::Evidence(evidence) => show_evidence(evidence, folder, format),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crdt_core::effect::Link;
+use crdt_relayer::address::holds_credentials;
 use crdt_relayer::dial::{self, Dialer, LinkEvent, Route};
 use crdt_relayer::driver::Driver;
 use crdt_relayer::server::{self, Encryption};
@@ -27,12 +28,18 @@ pub fn once(relays: Vec<String>, peers: Vec<String>) -> Vec<(Kind, String)> {
 }
 
 /// What `peers` prints where no node runs: what is configured.
-pub fn configured(settings: &Settings, format: Format) -> String {
+///
+/// # Errors
+/// [`NodeError::Credentials`]: an address that is not shown.
+pub fn configured(settings: &Settings, format: Format) -> Result<String, NodeError> {
     let dialled = once(settings.relays.clone(), settings.peers.clone());
+    if dialled.iter().any(|(_, url)| holds_credentials(url)) {
+        return Err(NodeError::Credentials);
+    }
     let plain = settings.tls_cert.is_none();
     let encryption = if plain { Encryption::None } else { Encryption::Tls };
     let listening = settings.listen.map(|address| server::url(address, encryption));
-    match format {
+    Ok(match format {
         Format::Json => {
             let link = |(kind, url): &(Kind, String)| {
                 (url.clone(), json!({"kind": kind.word(), "state": "not running"}))
@@ -46,7 +53,7 @@ pub fn configured(settings: &Settings, format: Format) -> String {
             let lines = listens.into_iter().chain(dialled.iter().map(link));
             lines.chain(["not running: as configured".to_owned()]).collect::<Vec<_>>().join("\n")
         }
-    }
+    })
 }
 
 #[derive(Debug)]
@@ -189,6 +196,23 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configured_address_with_a_password_is_not_printed() {
+        let settings = |url: &str| -> Settings {
+            toml::from_str(&format!("name = \"alice\"\nrelays = [{url:?}]\nrooms = []\n")).unwrap()
+        };
+        for format in [Format::Text, Format::Json] {
+            for url in
+                ["wss://me:secret@relay.example/websocket", "https://me:secret@relay.example"]
+            {
+                let refused = configured(&settings(url), format);
+                assert!(matches!(refused, Err(NodeError::Credentials)), "{url}");
+            }
+            let shown = configured(&settings("wss://relay.example/@me"), format).unwrap();
+            assert!(shown.contains("wss://relay.example/@me"), "{shown}");
+        }
+    }
 
     #[test]
     fn what_follows_the_command_is_a_list_or_one_change() {

@@ -60,20 +60,26 @@ impl UrlError {
     }
 }
 
+/// Whether a name or password stands before an address's host, whatever else is wrong with it.
+pub fn holds_credentials(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+}
+
 /// Whether a text is an address that may be dialled. Names are not looked up: what is neither a
 /// loopback address nor `localhost` may be another machine.
 ///
 /// # Errors
 /// [`UrlError`].
 pub fn check_url(url: &str, plain: PlainText) -> Result<(), UrlError> {
+    if holds_credentials(url) {
+        return Err(UrlError::Credentials);
+    }
     let encrypted = url.starts_with("wss://");
     if !encrypted && !url.starts_with("ws://") {
         return Err(UrlError::Malformed);
     }
     let uri: Uri = url.parse().map_err(|_| UrlError::Malformed)?;
-    if uri.authority().is_some_and(|all| all.as_str().contains('@')) {
-        return Err(UrlError::Credentials);
-    }
     // The library that dials reads the host in the same way, so both mean the same machine.
     let host = uri.host().filter(|host| !host.is_empty()).ok_or(UrlError::Malformed)?;
     let rest = uri.authority().and_then(|all| all.as_str().strip_prefix(host));
@@ -132,6 +138,8 @@ mod tests {
             "ws://@localhost/",
             "ws://127.0.0.1@relay.example/",
             "ws://localhost:80@relay.example:80/",
+            "https://me:secret@relay.example/",
+            "me:secret@relay.example",
         ] {
             for plain in [PlainText::Loopback, PlainText::Anywhere] {
                 assert_eq!(check_url(shown, plain), Err(UrlError::Credentials), "{shown}");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crdt_relayer::address::{UrlError, holds_credentials};
 use crdt_relayer::fetch::{self, Answer};
 use crdt_relayer::roots::Roots;
 use hyper::{StatusCode, Uri};
@@ -55,6 +56,13 @@ impl Target {
             Some(url) => url.clone(),
             None => own_address(&self.sources)?,
         };
+        if holds_credentials(&url) {
+            return Err(Failure {
+                sentence: UrlError::Credentials.to_string(),
+                hint: UrlError::Credentials.hint().into(),
+                code: 2,
+            });
+        }
         let (encrypted, host, port) = parts(&url).ok_or_else(|| Failure {
             sentence: format!("{url} is no address of a relayer"),
             hint: "it looks like https://relay.example or http://127.0.0.1:8080".into(),
@@ -100,7 +108,7 @@ fn parts(url: &str) -> Option<(bool, String, u16)> {
     };
     let uri: Uri = format!("http://{rest}").parse().ok()?;
     let authority = uri.authority()?;
-    let after_host = authority.as_str().rsplit('@').next()?.strip_prefix(authority.host())?;
+    let after_host = authority.as_str().strip_prefix(authority.host())?;
     let port = match after_host {
         "" => standard(encrypted),
         _ => authority.port_u16()?,
@@ -173,7 +181,20 @@ impl Remote {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    #[test]
+    fn an_address_with_a_name_or_password_is_refused_and_not_repeated() {
+        for url in ["http://me:secret@127.0.0.1:1", "me:secret@relay.example", "ftp://me:secret@h/"]
+        {
+            let sources = Sources { flags: BTreeMap::new(), file: None };
+            let target = Target { url: Some(url.to_owned()), ca_file: None, sources };
+            let refused = target.remote().unwrap_err();
+            assert_eq!((refused.sentence, refused.code), (UrlError::Credentials.to_string(), 2));
+        }
+    }
 
     #[test]
     fn an_address_may_be_of_http_or_of_the_websocket_or_just_a_host() {
