@@ -81,7 +81,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Query::try_from_uri(&parts.uri).map(|Query(asked)| Self(asked)).map_err(|rejection| {
-            let detail = format!("{}; see /openapi.json.", rejection.body_text());
+            let detail = format!("{}.", rejection.body_text());
             Problem::malformed("query", detail)
         })
     }

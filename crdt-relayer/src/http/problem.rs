@@ -138,12 +138,12 @@ impl From<StoreError> for Problem {
 
 /// Nothing is under this path.
 pub(crate) async fn no_such_path(uri: Uri) -> Problem {
-    let detail = format!("Nothing is at {}; /openapi.json lists what there is.", uri.path());
+    let detail = format!("Nothing is at {}.", uri.path());
     Problem::not_found("path", detail)
 }
 
 /// Something is under this path, for other methods: the router adds which.
 pub(crate) async fn no_such_method(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{} cannot be asked with {method}; see /openapi.json.", uri.path());
+    let detail = format!("{} cannot be asked with {method}.", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail)
 }
