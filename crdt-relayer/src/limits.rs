@@ -45,15 +45,6 @@ pub struct Limits {
     pub burst_time: Duration,
 }
 
-/// Fewest bytes of a head that the library takes.
-const HEADER_BYTES_MIN: usize = 8 * 1024;
-
-/// Shortest silence that ends a connection: whoever answers pings a second late stays.
-const IDLE_TIME_MIN: Duration = Duration::from_secs(3);
-
-/// Shortest time in which something must be taken.
-const STALL_TIME_MIN: Duration = Duration::from_secs(1);
-
 impl Limits {
     pub(crate) fn of(settings: &Resolved) -> Self {
         let number = |key| settings.number(key).unwrap_or_default();
@@ -65,9 +56,9 @@ impl Limits {
             handshakes_per_address: number("limits.handshakes_per_address"),
             trust_loopback: settings.switch("limits.trust_loopback"),
             header_time: Duration::from_millis(number("limits.header_time")),
-            header_bytes: size("limits.header_bytes").max(HEADER_BYTES_MIN),
-            idle_time: Duration::from_millis(number("limits.idle_time")).max(IDLE_TIME_MIN),
-            stall_time: Duration::from_millis(number("limits.stall_time")).max(STALL_TIME_MIN),
+            header_bytes: size("limits.header_bytes"),
+            idle_time: Duration::from_millis(number("limits.idle_time")),
+            stall_time: Duration::from_millis(number("limits.stall_time")),
             disk_floor_bytes: settings.number("limits.disk_floor_bytes"),
             room_bytes: settings.number("limits.room_bytes"),
             rooms: size("limits.rooms"),

@@ -12,7 +12,11 @@ use std::time::Duration;
 
 use crdt_relayer::access::Access;
 #[cfg(feature = "nats")]
-use crdt_relayer::backplane::{self, nats::Nats, notes::Notes};
+use crdt_relayer::backplane::{
+    self,
+    nats::{Nats, NatsError},
+    notes::Notes,
+};
 use crdt_relayer::browsers::Browsers;
 #[cfg(feature = "nats")]
 use crdt_relayer::config::NatsConfig;
@@ -114,6 +118,8 @@ fn check_config(sources: &Sources, json: bool) -> Result<(), Failure> {
     if let Some(files) = &config.tls {
         Certificates::read(files).map_err(RelayerError::from)?;
     }
+    #[cfg(feature = "nats")]
+    config.nats.as_ref().map(engine).transpose()?;
     dialer(&config).map(drop)
 }
 
@@ -283,10 +289,12 @@ impl Signals {
 /// The bus that was asked for.
 #[cfg(feature = "nats")]
 fn engine(nats: &NatsConfig) -> Result<Nats, Failure> {
-    Nats::new(&nats.url, &nats.stream, nats.max_bytes).map_err(|error| Failure {
-        sentence: format!("--backplane nats: {error}"),
-        hint: "an address looks like nats://bus.example:4222".into(),
-        code: 2,
+    Nats::new(&nats.url, &nats.stream, nats.max_bytes).map_err(|error| {
+        let (key, hint) = match error {
+            NatsError::Url => ("nats_url", "an address looks like nats://bus.example:4222"),
+            NatsError::Name => ("nats_stream", "a name looks like crdt-log"),
+        };
+        Failure { sentence: format!("cluster.{key}: {error}"), hint: hint.into(), code: 3 }
     })
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use crdt_relayer::config::{Config, ConfigError, Resolved, resolve};
+use crdt_relayer::config::{self, Config, ConfigError, Resolved, Setting, resolve};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -55,11 +55,19 @@ impl From<ConfigError> for Failure {
     }
 }
 
+/// What counts for a setting, for people: of the folder also where nobody named one.
+fn shown(setting: &Setting, value: &config::Value) -> String {
+    match (setting.key, value, default_data()) {
+        ("server.data", config::Value::None, Ok(folder)) => folder.display().to_string(),
+        _ => setting.kind.show(value).to_string(),
+    }
+}
+
 /// Every setting as a table, then whether they go together.
 pub(crate) fn table(settings: &Resolved) -> String {
-    let rows = settings.iter().map(|(setting, value, origin)| {
-        (setting.key, setting.kind.show(value).to_string(), origin.to_string())
-    });
+    let rows = settings
+        .iter()
+        .map(|(setting, value, origin)| (setting.key, shown(setting, value), origin.to_string()));
     let rows: Vec<_> = rows.collect();
     let keys = rows.iter().map(|(key, ..)| key.len()).max().unwrap_or_default();
     let values = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or_default();
@@ -75,7 +83,7 @@ pub(crate) fn report(settings: &Resolved, usable: &Result<Config, ConfigError>) 
     let settings = settings.iter().map(|(setting, value, origin)| {
         json!({
             "key": setting.key,
-            "value": setting.kind.show(value).to_string(),
+            "value": shown(setting, value),
             "origin": origin.to_string(),
             "variable": setting.variable(),
             "flag": format!("--{}", setting.flag),

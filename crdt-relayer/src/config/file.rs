@@ -35,7 +35,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Vec<Given>, ConfigError> {
                 return Err(unknown(place(at), &name, section.get_ref()));
             };
             let value = value_of(setting, value).map_err(|problem| {
-                ConfigError::new(place(at), format!("{name}: {problem}"), setting.help)
+                ConfigError::new(place(at), format!("{name}: {problem}"), setting.hint())
             })?;
             given.push(Given { setting, value, line: line(at) });
         }

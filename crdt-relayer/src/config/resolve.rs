@@ -87,7 +87,7 @@ pub fn resolve(
 
 fn parse(setting: &Setting, origin: &Origin, text: &str) -> Result<Value, ConfigError> {
     setting.parse(text).map_err(|problem| {
-        ConfigError::new(origin.to_string(), format!("{}: {problem}", setting.key), setting.help)
+        ConfigError::new(origin.to_string(), format!("{}: {problem}", setting.key), setting.hint())
     })
 }
 

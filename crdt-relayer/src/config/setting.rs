@@ -19,6 +19,10 @@ pub struct Setting {
     pub live: bool,
     /// Whether `none` can be written: there is no limit then.
     pub optional: bool,
+    /// The least number that can be set, in the unit of [`Value::Number`].
+    pub least: u64,
+    /// The most.
+    pub most: u64,
 }
 
 impl Setting {
@@ -35,11 +39,36 @@ impl Setting {
     pub(super) fn parse(&self, text: &str) -> Result<Value, String> {
         let none = text.trim() == "none" && self.optional;
         let value = if none { Value::None } else { self.kind.parse(text)? };
-        if value != Value::Number(0) {
+        let Value::Number(number) = value else { return Ok(value) };
+        let (text, bound) = (text.trim(), |bound| Value::Number(bound));
+        if number > self.most {
+            return Err(format!("{text} is above {}", self.kind.show(&bound(self.most))));
+        }
+        if number >= self.least {
             return Ok(value);
         }
-        let instead = if self.optional { "; none means no limit" } else { "" };
-        Err(format!("0 would let nothing through{instead}"))
+        Err(match (self.least, self.optional) {
+            (1, true) => {
+                "0 is no limit that can be set; write none where there is to be no limit".to_owned()
+            }
+            (1, false) => "0 is no limit that can be set; give 1 or more".to_owned(),
+            (least, _) => format!("{text} is below {}", self.kind.show(&bound(least))),
+        })
+    }
+
+    /// Where to look for what can be written.
+    pub(super) fn hint(&self) -> String {
+        format!("crdt-relayer init-config shows how {} is written", self.key)
+    }
+
+    const fn least(mut self, number: u64) -> Self {
+        self.least = number;
+        self
+    }
+
+    const fn most(mut self, number: u64) -> Self {
+        self.most = number;
+        self
     }
 
     const fn optional(mut self) -> Self {
@@ -60,7 +89,17 @@ const fn setting(
     default: &'static str,
     help: &'static str,
 ) -> Setting {
-    Setting { key, flag, kind, default, help, live: false, optional: false }
+    Setting {
+        key,
+        flag,
+        kind,
+        default,
+        help,
+        live: false,
+        optional: false,
+        least: 1,
+        most: u64::MAX,
+    }
 }
 
 /// All settings, in the order in which they are shown.
@@ -155,7 +194,9 @@ pub const SETTINGS: &[Setting] = &[
         "16KiB",
         "Bytes of the head of a request; at least 8KiB",
     )
-    .live(),
+    .live()
+    // The library takes no fewer.
+    .least(8 * 1024),
     setting(
         "limits.idle_time",
         "max-idle-time",
@@ -163,7 +204,9 @@ pub const SETTINGS: &[Setting] = &[
         "60s",
         "Silence that ends a connection; three pings are sent in it; at least 3s",
     )
-    .live(),
+    .live()
+    // Whoever answers pings a second late stays.
+    .least(3_000),
     setting(
         "limits.stall_time",
         "max-stall-time",
@@ -171,7 +214,8 @@ pub const SETTINGS: &[Setting] = &[
         "30s",
         "Time in which whoever is sent something takes at least 64KiB of it; at least 1s",
     )
-    .live(),
+    .live()
+    .least(1_000),
     setting(
         "limits.disk_floor_bytes",
         "disk-floor-bytes",
@@ -241,7 +285,8 @@ pub const SETTINGS: &[Setting] = &[
         "10000",
         "Rooms that are kept, at most 10000",
     )
-    .live(),
+    .live()
+    .most(10_000),
     setting(
         "limits.subscriptions",
         "max-subscriptions",
@@ -249,7 +294,8 @@ pub const SETTINGS: &[Setting] = &[
         "64",
         "Rooms that one connection may use, at most 64",
     )
-    .live(),
+    .live()
+    .most(64),
     setting(
         "auth.mode",
         "auth",

@@ -85,15 +85,46 @@ fn a_value_that_cannot_be_is_refused_with_what_is_expected() {
 
 #[test]
 fn a_limit_of_nothing_is_refused_and_none_is_none_where_there_may_be_none() {
-    for text in ["connections = 0", "handshakes = \"0/s\"", "header_bytes = 0", "room_bytes = 0"] {
-        let error = from_file(&format!("[limits]\n{text}\n")).unwrap_err().to_string();
-        assert!(error.contains("0 would let nothing through"), "{text}: {error}");
+    for (text, instead) in [
+        ("connections = 0", "give 1 or more"),
+        ("handshakes = \"0/s\"", "give 1 or more"),
+        ("room_bytes = 0", "write none where there is to be no limit"),
+    ] {
+        let error = from_file(&format!("[limits]\n{text}\n")).unwrap_err();
+        let problem = format!(": 0 is no limit that can be set; {instead}");
+        assert!(error.problem.ends_with(&problem), "{text}: {error}");
+        assert!(
+            SETTINGS.iter().all(|setting| !error.hint.contains(setting.help)),
+            "{}",
+            error.hint
+        );
     }
     let limits = |text: &str| Limits::of(&from_file(&format!("[limits]\n{text}\n")).unwrap());
     assert_eq!(limits("disk_floor_bytes = \"none\"").disk_floor_bytes, None);
     assert_eq!(limits("disk_floor_bytes = \"1GiB\"").disk_floor_bytes, Some(1 << 30));
     assert_eq!(limits("room_bytes = 65536").room_bytes, Some(65_536));
     assert!(from_file("[limits]\nheader_bytes = \"none\"\n").is_err(), "it must have one");
+}
+
+#[test]
+fn a_limit_beyond_what_can_be_is_refused_wherever_it_stands() {
+    let (rooms, subscriptions) = (Limits::default().rooms, Limits::default().subscriptions);
+    for (key, bound, beyond, problem) in [
+        ("rooms", rooms.to_string(), "20000", "20000 is above 10000"),
+        ("subscriptions", subscriptions.to_string(), "65", "65 is above 64"),
+        ("header_bytes", "8KiB".into(), "8191", "8191 is below 8.0 KiB"),
+        ("idle_time", "3s".into(), "2s", "2s is below 3s"),
+        ("stall_time", "1s".into(), "999ms", "999ms is below 1s"),
+    ] {
+        let name = format!("CRDT_RELAYER_LIMITS_{}", key.to_uppercase());
+        let given = |text: &str| resolve(&BTreeMap::new(), &environment(&[(&name, text)]), None);
+        assert!(given(&bound).is_ok(), "{key}");
+        let error = given(beyond).unwrap_err();
+        assert_eq!(error.problem, format!("limits.{key}: {problem}"));
+        let quoted = if key == "rooms" || key == "subscriptions" { "" } else { "\"" };
+        let error = from_file(&format!("[limits]\n{key} = {quoted}{beyond}{quoted}")).unwrap_err();
+        assert_eq!(error.problem, format!("limits.{key}: {problem}"));
+    }
 }
 
 #[test]
