@@ -225,7 +225,7 @@ enum Written {
 }
 
 impl Written {
-    /// Whether the peer took nothing, or too little, for too long.
+    /// Whether the peer took nothing for the stall time, or let 16 MiB wait.
     fn is_slow(self) -> bool {
         matches!(self, Self::Stalled(_) | Self::Closed(_, "slow"))
     }
