@@ -86,7 +86,7 @@ pub(crate) enum Command {
     },
     /// Write the manual pages.
     Man {
-        /// The folder to write them to.
+        /// The folder to write them to; made if it is not there.
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         output: PathBuf,
     },

@@ -123,7 +123,8 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, NodeError> {
             clap_complete::generate(shell, &mut Cli::command(), "crdt-node", &mut script);
             Ok(io::stdout().write_all(&script)?)
         }
-        Command::Man { output } => clap_mangen::generate_to(Cli::command(), &output)
+        Command::Man { output } => std::fs::create_dir_all(&output)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), &output))
             .map_err(|source| NodeError::File { path: output, source }),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -129,7 +129,7 @@ pub(crate) fn command() -> Command {
         .required(true)
         .value_name("DIR")
         .value_parser(value_parser!(PathBuf))
-        .help("The folder");
+        .help("The folder; made if it is not there");
     let man = Command::new("man").about("Write the manual's pages into a folder").arg(output);
     with_flags(Command::new("crdt-relayer"))
         .version(env!("CARGO_PKG_VERSION"))

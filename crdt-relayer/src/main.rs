@@ -77,7 +77,9 @@ async fn program() -> ExitCode {
             io::stdout().write_all(&script).map_err(Failure::from)
         }
         Wanted::Man(folder) => {
-            clap_mangen::generate_to(cli::command(), folder).map_err(Failure::from)
+            let made = std::fs::create_dir_all(&folder);
+            made.and_then(|()| clap_mangen::generate_to(cli::command(), folder))
+                .map_err(Failure::from)
         }
         Wanted::Health(target) => operate::health(&target, format).await,
         Wanted::Rooms(target) => operate::rooms(&target, format).await,
