@@ -31,7 +31,8 @@ const EXAMPLES: &str = "Examples:
 /// Flags of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The node's folder [default: the user's data folder + /crdt-node/NAME].
+    /// The node's folder [default: the user's data folder + /crdt-node/NAME]; not of demo,
+    /// completions, man.
     #[arg(long, global = true, value_name = "DIR", env = "CRDT_HOME")]
     pub(crate) home: Option<PathBuf>,
     /// Print JSON: one object, or one per line.
@@ -126,7 +127,7 @@ pub(crate) struct Init {
     /// Allow plain text to and from other machines.
     #[arg(long)]
     pub(crate) insecure_plain: bool,
-    /// Room to take part in [default: main].
+    /// Room to take part in; repeatable [default: main].
     #[arg(long, value_name = "ROOM")]
     pub(crate) room: Vec<String>,
 }
