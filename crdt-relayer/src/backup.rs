@@ -26,7 +26,7 @@ pub enum BackupError {
     #[error("{0} holds a store already")]
     Occupied(PathBuf),
     /// What is to be put back is damaged.
-    #[error("{path} is damaged: {problem}")]
+    #[error("{path} is no good copy: {problem}")]
     Unverified {
         /// The file.
         path: PathBuf,
@@ -122,10 +122,12 @@ fn copy(store: &Path, to: &Path) -> Result<(), BackupError> {
 /// # Errors
 /// [`BackupError`].
 pub fn restore(file: &Path, data: &Path, occupied: Occupied) -> Result<Restored, BackupError> {
-    let found = verify::store(file)?;
+    let unverified = |problem| BackupError::Unverified { path: file.to_owned(), problem };
+    let found = verify::store(file).map_err(|error| {
+        if let StoreError::Damaged(problem) = error { unverified(problem) } else { error.into() }
+    })?;
     if let Some(problem) = found.problems.first() {
-        let (path, problem) = (file.to_owned(), problem.clone());
-        return Err(BackupError::Unverified { path, problem });
+        return Err(unverified(problem.clone()));
     }
     home::make(data)?;
     let _lock = home::lock(data)?;
@@ -188,4 +190,19 @@ fn sync_folder_of(file: &Path) -> Result<(), BackupError> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_store_is_no_good_copy_and_nothing_is_made_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, data) = (folder.path().join("copy.sqlite"), folder.path().join("data"));
+        fs::write(&file, [b'x'; 4_096]).unwrap();
+        let refused = restore(&file, &data, Occupied::Refuse).unwrap_err();
+        assert!(refused.to_string().contains("copy.sqlite is no good copy: "), "{refused}");
+        assert!(!data.exists());
+    }
 }

@@ -8,6 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
@@ -77,7 +78,7 @@ impl Dialer {
         let connecting = connect_async_tls_with_config(url, Some(config), true, Some(connector));
         match timeout(CONNECT_MAX, connecting).await {
             Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(error)) => Err(describe(&error)),
+            Ok(Err(error)) => Err(describe(&error, url)),
             Err(_) => Err(Ended::lost(format!("no answer within {} s", CONNECT_MAX.as_secs()))),
         }
     }
@@ -218,7 +219,7 @@ fn message(wire: Wire) -> Result<Message, Error> {
     })
 }
 
-fn describe(error: &Error) -> Ended {
+fn describe(error: &Error, url: &str) -> Ended {
     if let Error::Io(error) = error {
         return if error.kind() == std::io::ErrorKind::ConnectionRefused {
             Ended::lost("connection refused")
@@ -230,8 +231,55 @@ fn describe(error: &Error) -> Ended {
         let status = response.status();
         // Too early and too often are about time, and a server's own fault may be mended.
         let passing = matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error();
-        let why = format!("the other side answers HTTP {status}");
+        let elsewhere = if matches!(status.as_u16(), 200 | 404) {
+            ": is it a relayer's or node's address, ending in /websocket?"
+        } else {
+            ""
+        };
+        let why = format!("the other side answers HTTP {status}{elsewhere}");
         return if passing { Ended::lost(why) } else { Ended::refused(why) };
     }
+    if let Error::Protocol(ProtocolError::HttparseError(_)) = error {
+        let instead = if url.starts_with("ws://") { ": dial wss:// if it encrypts" } else { "" };
+        return Ended::lost(format!("what answers there is not HTTP{instead}"));
+    }
     Ended::lost(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Why nobody is connected where this is the answer to everything.
+    async fn why(answer: &'static [u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/websocket", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer).await.unwrap();
+        });
+        Dialer::default().connect(&url).await.unwrap_err().why
+    }
+
+    #[tokio::test]
+    async fn who_dials_an_address_of_something_else_is_told_which_to_dial() {
+        // What TLS says to plain text: a fatal alert.
+        let alert = why(&[0x15, 3, 3, 0, 2, 2, 22]).await;
+        assert_eq!(alert, "what answers there is not HTTP: dial wss:// if it encrypts");
+        for (head, status) in [("200", "200 OK"), ("404", "404 Not Found")] {
+            let answer = format!("HTTP/1.1 {head} x\r\ncontent-length: 0\r\n\r\n");
+            let told = why(answer.leak().as_bytes()).await;
+            let asked = "is it a relayer's or node's address, ending in /websocket?";
+            assert_eq!(told, format!("the other side answers HTTP {status}: {asked}"));
+        }
+        let told = why(b"HTTP/1.1 403 x\r\ncontent-length: 0\r\n\r\n").await;
+        assert_eq!(told, "the other side answers HTTP 403 Forbidden");
+    }
 }

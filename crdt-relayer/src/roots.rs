@@ -71,10 +71,10 @@ impl Roots {
         if let Some(file) = ca_file {
             let authorities: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(file)
                 .and_then(Iterator::collect)
-                .map_err(|error| unreadable(file, "certificate", &error))?;
+                .map_err(|error| unreadable(file, "certificate", error))?;
             let none = || rustls::pki_types::pem::Error::NoItemsFound;
             if authorities.is_empty() {
-                return Err(unreadable(file, "certificate", &none()));
+                return Err(unreadable(file, "certificate", none()));
             }
             for authority in authorities {
                 given.add(authority).map_err(|source| TlsError::Authority {

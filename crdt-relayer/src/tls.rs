@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, version};
 use tokio::sync::watch;
@@ -14,7 +14,15 @@ use crate::config::TlsFiles;
 /// A certificate that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or holds nothing of its kind.
+    /// A file cannot be read.
+    #[error("{file} cannot be read: {reason}")]
+    Unreadable {
+        /// Which.
+        file: String,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// A file holds nothing of its kind.
     #[error("{file} holds no {what} in PEM: {reason}")]
     File {
         /// Which.
@@ -68,19 +76,40 @@ impl Certificates {
 fn server(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect)
-        .map_err(|error| unreadable(&files.cert, "certificate", &error))?;
+        .map_err(|error| unreadable(&files.cert, "certificate", error))?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| unreadable(&files.key, "private key", &error))?;
+        .map_err(|error| unreadable(&files.key, "private key", error))?;
     ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&version::TLS13])
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(TlsError::Pair)
 }
 
-pub(crate) fn unreadable(
-    file: &Path,
-    what: &'static str,
-    error: &rustls::pki_types::pem::Error,
-) -> TlsError {
-    TlsError::File { file: file.display().to_string(), what, reason: error.to_string() }
+/// Why a file that should hold PEM is of no use.
+pub(crate) fn unreadable(file: &Path, what: &'static str, error: pem::Error) -> TlsError {
+    let file = file.display().to_string();
+    if let pem::Error::Io(reason) = error {
+        return TlsError::Unreadable { file, reason };
+    }
+    TlsError::File { file, what, reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_from_one_that_holds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |name: &str| {
+            let file = folder.path().join(name);
+            let files = TlsFiles { cert: folder.path().join("cert.pem"), key: file };
+            Certificates::read(&files).unwrap_err().to_string()
+        };
+        assert!(refused("key.pem").contains("cert.pem cannot be read: "));
+        std::fs::write(folder.path().join("cert.pem"), "").unwrap();
+        std::fs::write(folder.path().join("key.pem"), "").unwrap();
+        assert!(refused("key.pem").contains("key.pem holds no private key in PEM: "));
+        assert!(refused("absent.pem").contains("absent.pem cannot be read: "));
+    }
 }

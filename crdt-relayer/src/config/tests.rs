@@ -73,7 +73,7 @@ fn a_value_that_cannot_be_is_refused_with_what_is_expected() {
         ("[limits]\nheader_time = 5", "a integer is not expected here"),
         ("[limits]\nheader_time = \"soon\"", "is not a time, as 30s"),
         ("[limits]\nheader_bytes = \"big\"", "is not a number of bytes"),
-        ("[server]\nlisten = \"here\"", "is not an address with a port"),
+        ("[server]\nlisten = \"here:80\"", "is not an IP address with a port"),
         ("[server]\norigins = [1]", "a integer where words are expected"),
         ("[cluster]\nbackplane = \"kafka\"", "is not one of none, nats"),
         ("[limits\n", "relayer.toml, line 1"),

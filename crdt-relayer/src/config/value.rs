@@ -7,6 +7,9 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use jiff::SignedDuration;
 
+/// What an address to listen on is.
+const ADDRESS: &str = "an IP address with a port, as 127.0.0.1:8080; names are not looked up";
+
 /// How a setting is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -63,9 +66,9 @@ impl Kind {
         }
         let expected = |what: &str| format!("{text:?} is not {what}");
         match self {
-            Self::Address => SocketAddr::from_str(text)
-                .map(Value::Address)
-                .map_err(|_| expected("an address with a port, as 127.0.0.1:8080")),
+            Self::Address => {
+                SocketAddr::from_str(text).map(Value::Address).map_err(|_| expected(ADDRESS))
+            }
             Self::Path | Self::Text | Self::Secret => Ok(Value::Text(text.to_owned())),
             Self::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
             Self::Choice(words) => Err(expected(&format!("one of {}", words.join(", ")))),

@@ -41,7 +41,10 @@ pub(crate) fn verify(
         Some(file) => file.to_owned(),
         None => folder.path()?.join(STORE_FILE),
     };
-    let found = verify::store(&path).map_err(RelayerError::from)?;
+    let found = verify::store(&path).map_err(|error| {
+        let failure = Failure::from(RelayerError::from(error));
+        if file.is_some() { unusable(&path, failure) } else { failure }
+    })?;
     print(format, &shown(&path, &found), &verified(&path, &found, forks))?;
     match (found.exit_code(forks), found.problems.first()) {
         (5, Some(first)) => Err(Failure {
@@ -63,6 +66,14 @@ pub(crate) fn verify(
         }),
         _ => Ok(()),
     }
+}
+
+/// Why a copy is of no use: one that is not there was named wrongly.
+fn unusable(copy: &Path, failure: Failure) -> Failure {
+    if copy.exists() {
+        return failure;
+    }
+    Failure { hint: "name a copy that backup wrote".into(), ..failure }
 }
 
 fn name(room: &VerifiedRoom) -> String {
@@ -121,7 +132,8 @@ pub(crate) fn restore(
     format: Format,
 ) -> Result<(), Failure> {
     let data = folder.path()?;
-    let restored = backup::restore(file, &data, occupied)?;
+    let restored = backup::restore(file, &data, occupied)
+        .map_err(|error| unusable(file, Failure::from(error)))?;
     let mut text = format!(
         "{} ops in {} rooms, all verified, are in {}\nstart the relayer: members send it what came \
          after the backup\n",
@@ -161,4 +173,22 @@ pub(crate) fn compact(folder: &Folder, format: Format) -> Result<(), Failure> {
         "file": path.display().to_string(), "before_bytes": before, "after_bytes": after,
     });
     print(format, &text, &report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_copy_that_is_not_there_another_name_is_asked_for() {
+        let of = |file: &Path| {
+            let failure = Failure { sentence: "s".into(), hint: "h".into(), code: 3 };
+            let Failure { sentence, hint, code } = unusable(file, failure);
+            (sentence, hint, code)
+        };
+        let there = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        assert_eq!(of(&there), ("s".into(), "h".into(), 3));
+        let absent = there.with_extension("absent");
+        assert_eq!(of(&absent), ("s".into(), "name a copy that backup wrote".into(), 3));
+    }
 }
