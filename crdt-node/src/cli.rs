@@ -93,6 +93,12 @@ pub(crate) enum Command {
     },
 }
 
+/// An address to listen on.
+fn listening(text: &str) -> Result<SocketAddr, String> {
+    let expected = "is not an IP address with a port, as 127.0.0.1:8080; names are not looked up";
+    text.parse().map_err(|_| format!("{text:?} {expected}"))
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Name {
     /// The node.
@@ -117,7 +123,7 @@ pub(crate) struct Init {
     #[arg(long, value_name = "URL")]
     pub(crate) peer: Vec<String>,
     /// Address to accept other nodes on; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listening)]
     pub(crate) listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) certificate: Certificate,
@@ -175,7 +181,7 @@ pub(crate) struct Connection {
     #[arg(long, value_name = "URL")]
     pub(crate) peer: Vec<String>,
     /// Address to accept other nodes on, instead of the configured one; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listening)]
     pub(crate) listen: Option<SocketAddr>,
     /// Let in only nodes that prove that they have this key, instead of the configured ones;
     /// repeatable, needs --listen.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crdt_core::id::{AuthorId, RoomNameError};
+use crdt_core::id::{AuthorId, RoomName, RoomNameError};
 use crdt_core::rejection::Rejection;
 use crdt_relayer::address::UrlError;
 use crdt_relayer::driver::Stopped;
@@ -14,6 +14,9 @@ use crdt_relayer::tls::TlsError;
 use crate::shortfall::Shortfall;
 
 mod hint;
+mod way;
+
+pub use way::Way;
 
 /// Everything that ends a command early.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,12 @@ pub enum NodeError {
     /// The key is encrypted and no passphrase was given.
     #[error("key file {key} is encrypted and there is no terminal to ask for its passphrase")]
     NoPassphrase {
+        /// The key file.
+        key: PathBuf,
+    },
+    /// A passphrase was to be asked for, for a key that is made.
+    #[error("there is no terminal to ask for a passphrase of {key}")]
+    NoTerminal {
         /// The key file.
         key: PathBuf,
     },
@@ -125,6 +134,17 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file that was named to be read cannot be.
+    #[error("{path}: {source}")]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The node takes no part in this room.
+    #[error("this node has no room {0}")]
+    NoRoom(RoomName),
     /// The home cannot be used.
     #[error(transparent)]
     Home(#[from] HomeError),
@@ -146,6 +166,8 @@ pub enum NodeError {
         reason: String,
         /// Own ops that wait.
         unsent: usize,
+        /// What may help.
+        way: Way,
     },
     /// The log did not converge in time.
     #[error("not in sync with a relay or peer after {seconds} s: {reason}")]
@@ -156,6 +178,8 @@ pub enum NodeError {
         reason: String,
         /// Own ops that wait.
         unsent: usize,
+        /// What may help.
+        way: Way,
     },
     /// Another process signs with the key, perhaps from another home.
     #[error("another process signs with the key {author}, from this home or from a copy of it")]
@@ -248,6 +272,15 @@ impl NodeError {
         }
     }
 
+    /// The same, of a command that was about this room.
+    #[must_use]
+    pub fn in_room(self, room: &RoomName) -> Self {
+        if let Self::Store(StoreError::NoRoom(_)) = self {
+            return Self::NoRoom(room.clone());
+        }
+        self
+    }
+
     /// Whether a report that says so was printed already.
     pub fn is_reported(&self) -> bool {
         matches!(
@@ -276,6 +309,7 @@ impl NodeError {
             | Self::KeyMode { .. }
             | Self::KeyFormat { .. }
             | Self::NoPassphrase { .. }
+            | Self::NoTerminal { .. }
             | Self::Passphrase { .. }
             | Self::Config { .. }
             | Self::Url { .. }
@@ -286,6 +320,8 @@ impl NodeError {
             | Self::NoSubject { .. }
             | Self::Exists { .. }
             | Self::File { .. }
+            | Self::Input { .. }
+            | Self::NoRoom(_)
             | Self::Marks { .. }
             | Self::Home(HomeError::Io { .. })
             | Self::Store(
@@ -320,7 +356,9 @@ impl NodeError {
             Self::KeyMode { .. } => "E0301",
             Self::NoIdentity { .. } => "E0302",
             Self::KeyExists { .. } => "E0303",
-            Self::NoPassphrase { .. } | Self::Passphrase { .. } => "E0304",
+            Self::NoPassphrase { .. } | Self::NoTerminal { .. } | Self::Passphrase { .. } => {
+                "E0304"
+            }
             Self::Config { .. } => "E0305",
             Self::KeyFormat { .. } => "E0307",
             Self::OtherName { .. } => "E0308",
@@ -328,7 +366,7 @@ impl NodeError {
             Self::KeyBusy { .. } => "E0313",
             Self::Marks { .. } => "E0314",
             Self::NoProof(_) => "E0507",
-            Self::File { .. } | Self::Home(HomeError::Io { .. }) => "E0310",
+            Self::File { .. } | Self::Input { .. } | Self::Home(HomeError::Io { .. }) => "E0310",
             Self::NoSubject { .. } => "E0311",
             Self::Exists { .. } => "E0312",
             Self::Url { .. } | Self::Credentials => "E0401",
@@ -342,7 +380,7 @@ impl NodeError {
             Self::Store(StoreError::Full) => "E0503",
             Self::Store(StoreError::Io(_) | StoreError::Open { .. }) => "E0504",
             Self::Store(StoreError::Layout { .. }) => "E0505",
-            Self::Store(StoreError::NoRoom(_)) => "E0506",
+            Self::NoRoom(_) | Self::Store(StoreError::NoRoom(_)) => "E0506",
             Self::Equivocation { .. } => "E0601",
             Self::NotSynced { .. } => "E0701",
             Self::Unsigned { .. } => "E0703",

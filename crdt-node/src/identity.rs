@@ -40,7 +40,7 @@ impl Passphrase {
         match self {
             Self::File(path) => {
                 let text = fs::read_to_string(path)
-                    .map_err(|source| NodeError::File { path: path.clone(), source })?;
+                    .map_err(|source| NodeError::Input { path: path.clone(), source })?;
                 let text = Zeroizing::new(text);
                 Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
             }
@@ -74,7 +74,12 @@ pub fn write(
     let pem = match passphrase {
         None => encode(key, seed, None)?,
         Some(passphrase) => {
-            let secret = passphrase.read(key, "New passphrase: ")?;
+            let secret = passphrase.read(key, "New passphrase: ").map_err(|error| {
+                if let NodeError::NoPassphrase { key } = error {
+                    return NodeError::NoTerminal { key };
+                }
+                error
+            })?;
             encode(key, seed, Some(&secret))?
         }
     };

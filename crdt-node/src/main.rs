@@ -75,6 +75,7 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, NodeError> {
             let (store, own) = (home.open_store()?, home.author()?);
             let wanted = Wanted { last: log.last, author };
             report::log(&store, room.id(), wanted, format, own, &mut out)
+                .map_err(|error| error.in_room(&room))
         }
         Command::Status(status) => {
             let home = Home::of(&status.name, folder)?;
@@ -291,18 +292,19 @@ fn exported(export: &cli::Export, folder: Option<&Path>, format: Format) -> Resu
     let home = Home::of(&export.name, folder)?;
     let room = home.room(export.room.as_deref())?;
     let store = home.open_store()?;
+    let missing = |error: NodeError| error.in_room(&room);
     let Some(path) = &export.output else {
         let mut out = BufWriter::new(io::stdout());
         if io::stdout().is_terminal() {
             let mut lines = Vec::new();
-            report::export(&store, room.id(), &mut lines)?;
+            report::export(&store, room.id(), &mut lines).map_err(missing)?;
             out.write_all(show::safe_json(&String::from_utf8_lossy(&lines)).as_bytes())?;
         } else {
-            report::export(&store, room.id(), &mut out)?;
+            report::export(&store, room.id(), &mut out).map_err(missing)?;
         }
         return Ok(out.flush()?);
     };
-    let ops = report::export_to(&store, room.id(), path)?;
+    let ops = report::export_to(&store, room.id(), path).map_err(missing)?;
     print(&match format {
         Format::Json => json!({
             "schema": "crdt-node/export/1", "ok": true, "code": 0, "file": path, "ops": ops,

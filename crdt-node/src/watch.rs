@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::error::NodeError;
+use crate::error::{NodeError, Way};
 use crate::evidence;
 use crate::feed::{Fed, refusal};
 use crate::links::{Links, Named};
@@ -207,10 +207,11 @@ impl Watch {
         } else {
             self.links.why_alone()
         };
+        let way = Way::of(&self.links);
         Some(Err(match until {
-            Until::Relayed(_) => NodeError::NotRelayed { seconds, reason, unsent },
+            Until::Relayed(_) => NodeError::NotRelayed { seconds, reason, unsent, way },
             Until::Stopped | Until::Complete(_) | Until::Left(_) => {
-                NodeError::NotSynced { seconds, reason, unsent }
+                NodeError::NotSynced { seconds, reason, unsent, way }
             }
         }))
     }

@@ -57,12 +57,12 @@ impl Source {
     /// Its bytes from the start.
     ///
     /// # Errors
-    /// [`NodeError::File`].
+    /// [`NodeError::Input`].
     pub fn open(&self) -> Result<Bytes, NodeError> {
         let (input, len) = match &self.path {
             None => (Input::Stdin(io::stdin()), None),
             Some(path) => {
-                let failed = |source| NodeError::File { path: path.clone(), source };
+                let failed = |source| NodeError::Input { path: path.clone(), source };
                 let file = File::open(path).map_err(failed)?;
                 let about = file.metadata().map_err(failed)?;
                 if about.is_dir() {
@@ -79,7 +79,7 @@ impl Source {
     pub fn named(&self, error: NodeError) -> NodeError {
         match (error, &self.path) {
             (NodeError::Stdio(source), Some(path)) => {
-                NodeError::File { path: path.clone(), source }
+                NodeError::Input { path: path.clone(), source }
             }
             (error, _) => error,
         }
