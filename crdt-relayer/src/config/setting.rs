@@ -40,20 +40,18 @@ impl Setting {
         let none = text.trim() == "none" && self.optional;
         let value = if none { Value::None } else { self.kind.parse(text)? };
         let Value::Number(number) = value else { return Ok(value) };
-        let (text, bound) = (text.trim(), |bound| Value::Number(bound));
-        if number > self.most {
-            return Err(format!("{text} is above {}", self.kind.show(&bound(self.most))));
-        }
-        if number >= self.least {
-            return Ok(value);
-        }
-        Err(match (self.least, self.optional) {
+        let shown = |bound| self.kind.show(&Value::Number(bound)).to_string();
+        let text = text.trim();
+        match (self.least, self.optional) {
+            _ if number > self.most => Err(format!("{text} is above {}", shown(self.most))),
+            _ if number >= self.least => Ok(value),
             (1, true) => {
-                "0 is no limit that can be set; write none where there is to be no limit".to_owned()
+                Err("0 is no limit that can be set; write none where there is to be no limit"
+                    .into())
             }
-            (1, false) => "0 is no limit that can be set; give 1 or more".to_owned(),
-            (least, _) => format!("{text} is below {}", self.kind.show(&bound(least))),
-        })
+            (1, false) => Err("0 is no limit that can be set; give 1 or more".into()),
+            (least, _) => Err(format!("{text} is below {}", shown(least))),
+        }
     }
 
     /// Where to look for what can be written.
