@@ -76,6 +76,7 @@ impl World {
                 Intake { rates, ..Intake::default() }
             }
         };
+        self.short.insert(relayer);
         self.take(relayer, intake);
         let wait = self.tape.between(100, 60_000);
         self.after(wait, Event::Eased(relayer));

@@ -165,6 +165,10 @@ impl World {
         for link in self.links.iter().filter(|link| link.honest) {
             for end in [0, 1] {
                 let (half, from) = (&link.halves[end], link.ends[1 - end]);
+                // What was put off is sent once more, though it may have been asked for meanwhile.
+                if self.short.contains(&link.ends[end]) {
+                    continue;
+                }
                 let due = self.parties[from].disk.bytes_after(&half.pulled);
                 self.counts.links.push((half.ops_bytes, due));
             }

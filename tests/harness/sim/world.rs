@@ -1,7 +1,7 @@
 //! One run: a heap of events in virtual time, handled one after another on one thread.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use crdt_core::effect::{Command, Effect, Input, PeerId, Record, Token};
@@ -106,6 +106,8 @@ pub(super) struct World {
     pub(super) dooms: BTreeMap<usize, Doom>,
     /// The party whose disk an operator keeps copies of and puts back.
     pub(super) restored: Option<usize>,
+    /// The relayers that have put ops off.
+    pub(super) short: BTreeSet<usize>,
     /// When everything healed.
     pub(super) healed_at: Option<u64>,
     pub(super) next_peer: u64,
@@ -136,6 +138,7 @@ impl World {
             counts: Counts::default(),
             dooms: BTreeMap::new(),
             restored: None,
+            short: BTreeSet::new(),
             healed_at: None,
             next_peer: 1,
             tokens: 0,
