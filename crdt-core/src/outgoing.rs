@@ -1,6 +1,6 @@
 //! The stream of this side's ops to one peer, and how it waits where the peer takes no more of it: it
-//! goes back to the first message of which something was put off, and on from there after a pause that grows
-//! while nothing is taken. Source: `docs/PROTOCOL.md`, "Synchronisation" and "Put off".
+//! goes back to the first message of which something was put off, and on from there after a pause
+//! that grows while nothing is taken. Source: `docs/PROTOCOL.md`, "Synchronisation" and "Put off".
 
 use crate::id::Position;
 use crate::limits;

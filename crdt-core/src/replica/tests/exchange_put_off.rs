@@ -44,9 +44,7 @@ fn message(effect: &Effect) -> Option<Message> {
 fn compared(theirs: &Op) -> (Client, Message) {
     let mut client = Client::new();
     let here = [1, 2].map(|author| entry(&Author::new(author), &[], "1"));
-    client.peer = PeerId(2);
-    client.input(Input::PeerUp(client.peer, Link::ACCEPTED));
-    client.say(&hello(5, limits::WINDOW_BYTES));
+    client.as_another(5, Link::ACCEPTED);
     client.say(&ops(&[&here[0], &here[1]]));
     client.peer = PeerId(1);
     client.say(&Message::Sub { room: room(MAIN), name: None, cursor: None }.encode());
@@ -108,9 +106,7 @@ fn a_comparison_does_not_wait_for_what_is_put_off_when_it_comes() {
 #[test]
 fn what_is_acknowledged_of_a_stream_says_nothing_of_the_one_that_took_its_place() {
     let mut client = Client::new();
-    client.peer = PeerId(2);
-    client.input(Input::PeerUp(client.peer, Link::ACCEPTED));
-    client.say(&hello(5, limits::WINDOW_BYTES));
+    client.as_another(5, Link::ACCEPTED);
     client.say(&ops(&[&entry(&Author::new(1), &[], "1")]));
     client.peer = PeerId(1);
     assert!(says(&client.say(&sub(0)), "ops"));

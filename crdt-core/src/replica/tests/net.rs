@@ -19,7 +19,7 @@ use crate::message::{Frame, Hello, Message, Received, encode_ops};
 use crate::op::Op;
 use crate::replica::{Config, Replica, Rooms};
 use crate::status::RoomStatus;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// A disk: what survives a crash.
 #[derive(Clone, Default)]
@@ -217,6 +217,26 @@ impl Net {
         self.quiet();
     }
 
+    /// Moves time by so many seconds, a tenth at a time; `each` happens before anybody wakes.
+    pub(super) fn pass(&mut self, seconds: u32, mut each: impl FnMut(&mut Self)) {
+        for _ in 0..10 * seconds {
+            self.now = self.now.after(Span::from_ms(100));
+            each(self);
+            for node in 0..self.nodes.len() {
+                self.input(node, Input::Flush);
+            }
+            self.quiet();
+        }
+    }
+
+    /// A node that has lost everything, and is not connected yet.
+    pub(super) fn begin_anew(&mut self, node: usize) {
+        self.cut(node);
+        self.crash(node);
+        self.nodes[node] = Node::start(self.nodes[node].key, Disk::default());
+        self.input(node, Input::Command(Command::Join(RoomName::parse(MAIN).unwrap())));
+    }
+
     pub(super) fn write(&mut self, node: usize, number: u64) {
         let entry = Canonical::parse(format!("{{\"n\":{number}}}").as_bytes()).unwrap();
         let room = room(MAIN);
@@ -297,6 +317,13 @@ impl Client {
         let hello = hello(9, limits::WINDOW_BYTES);
         client.say(&hello);
         client
+    }
+
+    /// Speaks on another connection from now on, as somebody else.
+    pub(super) fn as_another(&mut self, number: u8, link: Link) {
+        self.peer = PeerId(u64::from(number));
+        self.input(Input::PeerUp(self.peer, link));
+        self.say(&hello(number, limits::WINDOW_BYTES));
     }
 
     pub(super) fn say(&mut self, frame: &str) -> Vec<Effect> {

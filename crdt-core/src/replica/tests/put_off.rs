@@ -65,56 +65,40 @@ fn what_a_full_disk_puts_off_stays_unsent_and_comes_when_there_is_room_again() {
     net.assert_converged(601);
 }
 
-#[test]
-fn what_is_there_is_read_while_nothing_is_taken() {
+/// A relayer with 300 ops of a node, and another node that is not connected and has nothing.
+fn with_a_newcomer() -> Net {
     let mut net = Net::connected(2);
     for number in 0..300 {
         net.write(1, number);
     }
     net.settle();
-    net.cut(2);
-    net.crash(2);
-    net.nodes[2] = Node::start(2, Disk::default());
+    net.begin_anew(2);
+    net
+}
+
+#[test]
+fn what_is_there_is_read_while_nothing_is_taken() {
+    let mut net = with_a_newcomer();
     intake(&mut net, full());
-    net.input(2, Input::Command(Command::Join(RoomName::parse(MAIN).unwrap())));
     net.link(0, 2);
     net.settle();
     net.assert_converged(300);
 }
 
-/// Moves time by so many seconds, a tenth at a time.
-fn pass(net: &mut Net, seconds: u32) {
-    for _ in 0..10 * seconds {
-        net.now = net.now.after(Span::from_ms(100));
-        for node in 0..net.nodes.len() {
-            net.input(node, Input::Flush);
-        }
-        net.quiet();
-    }
-}
-
 #[test]
 fn who_has_ops_that_are_put_off_and_no_cursor_reads_what_is_there_within_seconds() {
-    let mut net = Net::connected(2);
-    for number in 0..300 {
-        net.write(1, number);
-    }
-    net.settle();
-    net.cut(2);
-    net.crash(2);
-    net.nodes[2] = Node::start(2, Disk::default());
-    net.input(2, Input::Command(Command::Join(RoomName::parse(MAIN).unwrap())));
+    let mut net = with_a_newcomer();
     for number in 1_000..1_020 {
         net.write(2, number);
     }
     intake(&mut net, full());
     net.sent.clear();
     net.link(0, 2);
-    pass(&mut net, 8);
+    net.pass(8, |_| ());
     assert_eq!(net.status(2).ops, 320);
     let compared = net.sent.iter().filter(|frame| frame.contains("\"reconcile\"")).count();
     assert!(compared <= 8, "{compared} messages of comparisons");
-    pass(&mut net, 120);
+    net.pass(120, |_| ());
     let standings = net.nodes[0].replica.peers(net.now);
     let standings = standings.iter().flat_map(|peer| &peer.rooms).map(|room| room.standing);
     let blamed = |standing| matches!(standing, Standing::Lagging | Standing::Withholding { .. });

@@ -23,16 +23,11 @@ fn paced() -> Input {
     Input::Intake(Intake { rates: KeyRates { ops: Some(RATE), bytes: None }, ..Intake::default() })
 }
 
-/// Moves time by so many seconds, a tenth at a time.
-fn pass(net: &mut Net, seconds: u32, mut each: impl FnMut(&mut Net)) {
-    for _ in 0..10 * seconds {
-        net.now = net.now.after(Span::from_ms(100));
-        each(net);
-        for node in 0..net.nodes.len() {
-            net.input(node, Input::Flush);
-        }
-        net.quiet();
-    }
+/// A client of a relayer that takes ops at that rate.
+fn paced_client() -> Client {
+    let mut client = Client::new();
+    client.input(paced());
+    client
 }
 
 /// Ops of a node's key that the relayer holds.
@@ -47,7 +42,7 @@ fn an_author_at_ten_times_its_rate_is_taken_at_its_rate_and_another_one_at_once(
     let mut net = Net::connected(3);
     net.input(0, paced());
     let (mut written, mut late) = (0, 0);
-    pass(&mut net, 20, |net| {
+    net.pass(20, |net| {
         for _ in 0..100 {
             written += 1;
             net.write(1, written);
@@ -77,7 +72,7 @@ fn who_waits_for_credit_has_no_ops_put_off() {
     let rates = KeyRates { ops, bytes: None };
     net.input(0, Input::Intake(Intake { rates, ..Intake::default() }));
     let mut number = 0;
-    pass(&mut net, 10, |net| {
+    net.pass(10, |net| {
         for _ in 0..100 {
             number += 1;
             net.write(1, number);
@@ -116,8 +111,7 @@ fn say_all(client: &mut Client, now: Timestamp, ops: &[Op]) -> u64 {
 
 #[test]
 fn who_ignores_credit_or_comes_by_many_ways_is_put_off_beyond_what_may_be_owed() {
-    let mut client = Client::new();
-    client.input(paced());
+    let mut client = paced_client();
     let now = Timestamp::from_ms(10_000);
     let ops = chain(1, 5_000);
     let mut stored = 0;
@@ -136,30 +130,23 @@ fn who_ignores_credit_or_comes_by_many_ways_is_put_off_beyond_what_may_be_owed()
 
 #[test]
 fn who_brings_for_somebody_else_is_put_off_at_once() {
-    let mut client = Client::new();
-    client.input(paced());
-    client.peer = PeerId(2);
-    client.input(Input::PeerUp(client.peer, Link::BROUGHT));
-    client.say(&hello(5, limits::WINDOW_BYTES));
+    let mut client = paced_client();
+    client.as_another(5, Link::BROUGHT);
     assert_eq!(say_all(&mut client, Timestamp::from_ms(10_000), &chain(1, 500)), 201);
 }
 
 #[test]
 fn relayers_that_keep_the_same_rooms_bring_history_as_fast_as_it_comes() {
     for link in [Link::PEERED, Link::DIALLED] {
-        let mut client = Client::new();
-        client.input(paced());
-        client.peer = PeerId(2);
-        client.input(Input::PeerUp(client.peer, link));
-        client.say(&hello(5, limits::WINDOW_BYTES));
+        let mut client = paced_client();
+        client.as_another(5, link);
         assert_eq!(say_all(&mut client, Timestamp::from_ms(10_000), &chain(1, 5_000)), 5_000);
     }
 }
 
 #[test]
 fn nobody_spends_the_rate_of_another_with_what_is_forged_or_known() {
-    let mut client = Client::new();
-    client.input(paced());
+    let mut client = paced_client();
     let now = Timestamp::from_ms(10_000);
     let ops = chain(1, 200);
     assert_eq!(say_all(&mut client, now, &ops[..100]), 100);
@@ -185,13 +172,6 @@ fn nobody_spends_the_rate_of_another_with_what_is_forged_or_known() {
     assert_eq!(ids.len() as u64, client.replica.status(room).unwrap().ops);
 }
 
-/// One more connection of somebody else, from which the client speaks from now on.
-fn as_another(client: &mut Client, number: u8, link: Link) {
-    client.peer = PeerId(u64::from(number));
-    client.input(Input::PeerUp(client.peer, link));
-    client.say(&hello(number, limits::WINDOW_BYTES));
-}
-
 fn count(effects: &[Effect], kind: &str) -> usize {
     let kind = format!("{{\"type\":\"{kind}\"");
     let is =
@@ -201,11 +181,10 @@ fn count(effects: &[Effect], kind: &str) -> usize {
 
 #[test]
 fn who_brings_what_others_ops_waited_for_does_not_wait_for_what_their_author_owes() {
-    let mut client = Client::new();
-    client.input(paced());
+    let mut client = paced_client();
     let (now, chain) = (Timestamp::from_ms(10_000), chain(1, 1_000));
     assert_eq!(say_all(&mut client, now, &chain[1..]), 0);
-    as_another(&mut client, 5, Link::ACCEPTED);
+    client.as_another(5, Link::ACCEPTED);
     client.say_at(now, &ops(&[&chain[0]]));
     let rates = client.replica.taking.intake.rates;
     let owed = client.replica.taking.authors.owes(now, rates, chain[0].head().author);
@@ -215,8 +194,7 @@ fn who_brings_what_others_ops_waited_for_does_not_wait_for_what_their_author_owe
 
 #[test]
 fn what_waits_to_be_granted_is_granted_in_time_whatever_becomes_of_the_room() {
-    let mut client = Client::new();
-    client.input(paced());
+    let mut client = paced_client();
     let now = Timestamp::from_ms(10_000);
     assert_eq!(say_all(&mut client, now, &chain(1, 600)), 600);
     let room = crate::fixtures::room(MAIN);
@@ -229,9 +207,8 @@ fn what_waits_to_be_granted_is_granted_in_time_whatever_becomes_of_the_room() {
 
 #[test]
 fn what_was_just_put_off_is_not_asked_for() {
-    let mut client = Client::new();
-    client.input(paced());
-    as_another(&mut client, 5, Link::BROUGHT);
+    let mut client = paced_client();
+    client.as_another(5, Link::BROUGHT);
     let (now, chain) = (Timestamp::from_ms(10_000), chain(1, 202));
     assert_eq!(say_all(&mut client, now, &chain[..201]), 201);
     let next = entry(&Author::new(2), &[&chain[201]], "2");
@@ -241,9 +218,8 @@ fn what_was_just_put_off_is_not_asked_for() {
 
 #[test]
 fn what_others_wait_for_is_taken_of_an_author_in_debt_and_nothing_else() {
-    let mut client = Client::new();
-    client.input(paced());
-    as_another(&mut client, 5, Link::BROUGHT);
+    let mut client = paced_client();
+    client.as_another(5, Link::BROUGHT);
     let (now, chain) = (Timestamp::from_ms(10_000), chain(1, 204));
     assert_eq!(say_all(&mut client, now, &chain[..201]), 201);
     let next = entry(&Author::new(2), &[&chain[201]], "2");
@@ -263,7 +239,7 @@ fn what_others_wait_for_is_taken_of_an_author_in_debt_and_nothing_else() {
 /// How often an op is sent in an hour to a peer that puts it off.
 fn tries(code: &str) -> usize {
     let mut client = Client::new();
-    as_another(&mut client, 5, Link::ACCEPTED);
+    client.as_another(5, Link::ACCEPTED);
     client.say(&ops(&[&entry(&Author::new(1), &[], "1")]));
     client.peer = PeerId(1);
     let room = crate::fixtures::room(MAIN);
