@@ -62,7 +62,10 @@ impl From<BackupError> for Failure {
             BackupError::Occupied(_) => {
                 ("name an empty folder with --data, or put the store there aside with --force", 3)
             }
-            BackupError::Unverified { .. } => ("nothing was changed; try an older backup", 5),
+            BackupError::Unverified { .. } => (
+                "nothing was changed; try an older backup, or start with an empty folder: members send all again",
+                5,
+            ),
             BackupError::File { .. } => {
                 ("check that it is there, who may use it, and the space", 3)
             }
