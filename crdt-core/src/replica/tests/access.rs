@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::vec;
 
+use super::client::*;
 use super::net::*;
 use crate::effect::{Command, Input, Link, PeerId};
 use crate::fixtures::{Author, entry, room};

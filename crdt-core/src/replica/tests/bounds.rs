@@ -5,6 +5,7 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::client::*;
 use super::net::*;
 use crate::effect::{Command, Effect, Input, Link, PeerId, Token};
 use crate::fixtures::{Author, entry, room};

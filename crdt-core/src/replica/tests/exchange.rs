@@ -4,7 +4,8 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::net::{Disk, Net, Node, question};
+use super::client::question;
+use super::net::{Disk, Net, Node};
 use crate::effect::{Input, Record};
 use crate::fixtures::{Author, entry, room};
 use crate::id::{Position, RoomName, StoreId};

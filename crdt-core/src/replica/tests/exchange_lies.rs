@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
+use super::client::{Client, hello, question};
 use super::exchange::{disk_with, history};
-use super::net::{Client, Node, hello, question};
+use super::net::Node;
 use crate::effect::{Command, Effect, Input, Link, PeerId};
 use crate::fixtures::{Author, entry, room};
 use crate::id::{OpId, Position, RoomName, SetDigest};
@@ -99,7 +100,7 @@ fn what_is_no_message_of_a_comparison_is_a_strike() {
         assert!(say(&heads.encode()).iter().any(asks), "it is compared with");
         let room = room("main");
         let malformed = Message::Reconcile { room, answer, number: 1, frame: alloc::vec![9] };
-        let told = super::net::said(&say(&malformed.encode()));
+        let told = super::client::said(&say(&malformed.encode()));
         assert_eq!(told, ["err reconcile"], "answer: {answer}");
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::net::{Client, hello, ops, question};
+use super::client::{Client, hello, ops, question};
 use crate::effect::{Effect, Input, Link, PeerId};
 use crate::fixtures::{Author, entry, room};
 use crate::id::{OpId, Position, SetDigest};

@@ -4,7 +4,8 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::net::{MAIN, Net, Node, said};
+use super::client::said;
+use super::net::{MAIN, Net, Node};
 use crate::effect::{CloseReason, Command, Effect, Input, Link, PeerId, Scope};
 use crate::fixtures::{Author, room};
 use crate::id::{Nonce, RoomName, StoreId};

@@ -7,6 +7,7 @@
 
 mod access;
 mod bounds;
+mod client;
 mod exchange;
 mod exchange_lies;
 mod exchange_put_off;

@@ -5,6 +5,7 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::client::*;
 use super::net::*;
 use crate::effect::{Effect, Input, Link, PeerId};
 use crate::fixtures::{Author, entry, id_of, room};

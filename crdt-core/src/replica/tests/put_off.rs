@@ -4,6 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::client::*;
 use super::net::*;
 use crate::effect::{Command, Effect, Event, Input, Record, Token};
 use crate::fixtures::{Author, entry, room};

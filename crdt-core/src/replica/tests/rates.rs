@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::client::*;
 use super::net::*;
 use crate::effect::{Effect, Input, Link, PeerId};
 use crate::fixtures::{Author, entry};

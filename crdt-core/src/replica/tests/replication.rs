@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::client::*;
 use super::net::*;
 use crate::effect::{Command, Effect, Event, Input, Link, Load, PeerId, SubmitError, Token};
 use crate::fixtures::{Author, room};

@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::net::{Client, Net, hello, ops, sub};
+use super::client::{Client, hello, ops, sub};
+use super::net::Net;
 use crate::effect::{Effect, Event, Input};
 use crate::fixtures::{Author, entry, room};
 use crate::id::{OpId, Position};
@@ -165,7 +166,7 @@ fn who_was_only_just_sent_something_does_not_lag() {
     client.say_at(now, &heads(&[&other], 1));
     let ids = alloc::vec![crate::fixtures::id_of(9)];
     let told = client.say_at(now, &Message::Get { room: room("main"), ids }.encode());
-    assert_eq!(super::net::said(&told), ["ops"]);
+    assert_eq!(super::client::said(&told), ["ops"]);
     assert_eq!(of(&client, late).standing, Standing::CatchingUp);
     let long_after = Span::from_ms(late.as_ms() + limits::LAGGING_AFTER.as_ms());
     assert_eq!(of(&client, long_after).standing, Standing::Lagging);

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::client::*;
 use super::net::*;
 use crate::effect::{Command, Effect, Input, Link, PeerId, Token};
 use crate::fixtures::{Author, entry, id_of, room};

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::net::*;
+use super::client::*;
 use crate::fixtures::{Author, entry};
 use crate::id::Depth;
 use crate::rejection::Rejection;
