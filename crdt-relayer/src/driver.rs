@@ -14,7 +14,7 @@ use crdt_core::effect::{Command, Input, Link, PeerId};
 use crdt_core::id::RoomId;
 use crdt_core::time::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::changes::{Changes, Following};
 use crate::error::StoreError;
@@ -24,10 +24,14 @@ use crate::metrics::Counts;
 use crate::outbound::Outbound;
 use crate::share::{Share, Shares, Taken};
 use crate::store::Store;
+use crate::turns::Lane;
 use task::Task;
 
-/// Inputs that may wait for the driver.
-const INPUTS_WAITING_MAX: usize = 1_024;
+/// Requests that may wait for the driver besides frames, which have shares.
+const REQUESTS_WAITING_MAX: usize = 1_024;
+
+/// What a request besides frames costs of a turn: as many bytes of frames.
+const REQUEST_COST: usize = 512;
 
 type Query = Box<dyn FnOnce(&Replica, Timestamp) + Send>;
 
@@ -38,10 +42,26 @@ enum Request {
     Stop,
 }
 
+impl Request {
+    /// What it costs of a turn.
+    fn cost(&self) -> usize {
+        if let Self::Input(_, Some(taken)) = self { taken.bytes() } else { REQUEST_COST }
+    }
+}
+
+/// A request on its way.
+struct Sent {
+    lane: Lane,
+    request: Request,
+    /// Held until it is its turn.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
 /// A running replica. Clones speak to the same one.
 #[derive(Clone, Debug)]
 pub struct Driver {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::UnboundedSender<Sent>,
+    places: Arc<Semaphore>,
     shares: Shares,
     peers: Arc<AtomicU64>,
     changes: Changes,
@@ -71,7 +91,7 @@ impl Driver {
         keeper: Option<Keeper>,
     ) -> (Self, End) {
         let changes = Changes::default();
-        let (requests, inbox) = mpsc::channel(INPUTS_WAITING_MAX);
+        let (requests, inbox) = mpsc::unbounded_channel();
         let (ended, end) = oneshot::channel();
         let runtime = Handle::current();
         let task = Task::new(replica, store, inbox)
@@ -82,12 +102,19 @@ impl Driver {
             // Nobody may be waiting for the end any more.
             drop(ended.send(task.run(&runtime)));
         });
+        let places = Arc::new(Semaphore::new(REQUESTS_WAITING_MAX));
         let (shares, peers) = (Shares::default(), Arc::default());
-        (Self { requests, shares, peers, changes, counts }, end)
+        (Self { requests, places, shares, peers, changes, counts }, end)
     }
 
-    async fn request(&self, request: Request) -> Result<(), Stopped> {
-        self.requests.send(request).await.map_err(|_| Stopped)
+    /// Waits while too many requests wait already.
+    async fn request(&self, lane: Lane, request: Request) -> Result<(), Stopped> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Stopped)?;
+        self.send(Sent { lane, request, _place: Some(place) })
+    }
+
+    fn send(&self, sent: Sent) -> Result<(), Stopped> {
+        self.requests.send(sent).map_err(|_| Stopped)
     }
 
     /// What is counted.
@@ -95,9 +122,20 @@ impl Driver {
         &self.counts
     }
 
-    /// The way in for the frames of a connection, and the address whose share of what may wait it uses.
-    pub(crate) fn inlet(&self, peer: PeerId, address: Option<IpAddr>) -> Inlet {
-        Inlet { driver: self.clone(), peer, share: self.shares.of_peer(address) }
+    /// A connection is open: frames for it go to `outbound`. Returns its way in; all connections of
+    /// an address take turns as one.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub(crate) async fn connected(
+        &self,
+        (peer, address): (PeerId, Option<IpAddr>),
+        link: Link,
+        outbound: Outbound,
+    ) -> Result<Inlet, Stopped> {
+        let lane = address.map_or(Lane::Peer(peer), Lane::Address);
+        self.request(lane, Request::Up(peer, link, outbound)).await?;
+        Ok(Inlet { driver: self.clone(), peer, lane, share: self.shares.of_peer(address) })
     }
 
     /// A number for a new connection.
@@ -105,41 +143,12 @@ impl Driver {
         PeerId(self.peers.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A connection is open: frames for it go to `outbound`.
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub(crate) async fn connected(
-        &self,
-        peer: PeerId,
-        link: Link,
-        outbound: Outbound,
-    ) -> Result<(), Stopped> {
-        self.request(Request::Up(peer, link, outbound)).await
-    }
-
-    /// A connection is gone.
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub(crate) async fn disconnected(&self, peer: PeerId) -> Result<(), Stopped> {
-        self.request(Request::Input(Input::PeerDown(peer), None)).await
-    }
-
-    /// A binary frame came.
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub(crate) async fn received_binary(&self, peer: PeerId) -> Result<(), Stopped> {
-        self.request(Request::Input(Input::ReceivedBinary(peer), None)).await
-    }
-
     /// The user wants something. Waits while too much waits already.
     ///
     /// # Errors
     /// [`Stopped`].
     pub async fn command(&self, command: Command) -> Result<(), Stopped> {
-        self.request(Request::Input(Input::Command(command), None)).await
+        self.request(Lane::Own, Request::Input(Input::Command(command), None)).await
     }
 
     /// Looks at the replica between two batches: what is seen is on disk.
@@ -165,7 +174,7 @@ impl Driver {
         let (answer, answered) = oneshot::channel();
         // Whoever asked may have gone.
         let look: Query = Box::new(move |replica, now| drop(answer.send(look(replica, now))));
-        self.request(Request::Query(look)).await?;
+        self.request(Lane::Own, Request::Query(look)).await?;
         answered.await.map_err(|_| Stopped)
     }
 
@@ -174,18 +183,20 @@ impl Driver {
         self.changes.follow(room)
     }
 
-    /// Finishes what is at hand, says goodbye to all peers and ends.
+    /// Finishes what this process asked for before, says goodbye to all peers and ends. Frames that wait
+    /// are not taken: nobody was told that they were.
     pub async fn stop(&self) {
         // If it has stopped already there is nothing to do.
-        let _already_stopped = self.request(Request::Stop).await;
+        let _already_stopped = self.request(Lane::Own, Request::Stop).await;
     }
 }
 
-/// The way in for the text frames of one connection.
+/// The way in of one connection.
 #[derive(Debug)]
 pub(crate) struct Inlet {
     driver: Driver,
     peer: PeerId,
+    lane: Lane,
     share: Share,
 }
 
@@ -196,6 +207,27 @@ impl Inlet {
     /// [`Stopped`].
     pub(crate) async fn received(&self, frame: Vec<u8>) -> Result<(), Stopped> {
         let taken = self.share.take(frame.len()).await.map_err(|_| Stopped)?;
-        self.driver.request(Request::Input(Input::Received(self.peer, frame), Some(taken))).await
+        let request = Request::Input(Input::Received(self.peer, frame), Some(taken));
+        self.driver.send(Sent { lane: self.lane, request, _place: None })
+    }
+
+    /// A binary frame came.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub(crate) async fn received_binary(&self) -> Result<(), Stopped> {
+        self.request(Input::ReceivedBinary(self.peer)).await
+    }
+
+    /// The connection is gone.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub(crate) async fn disconnected(&self) -> Result<(), Stopped> {
+        self.request(Input::PeerDown(self.peer)).await
+    }
+
+    async fn request(&self, input: Input) -> Result<(), Stopped> {
+        self.driver.request(self.lane, Request::Input(input, None)).await
     }
 }

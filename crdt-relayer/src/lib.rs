@@ -45,5 +45,6 @@ mod stall;
 pub mod store;
 pub mod tls;
 mod turnover;
+mod turns;
 pub mod verdict;
 pub mod verify;

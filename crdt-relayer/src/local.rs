@@ -15,7 +15,6 @@ use crate::verdict::{self, Verdict};
 /// A connection to a replica of this process.
 #[derive(Debug)]
 pub struct LocalPeer {
-    driver: Driver,
     peer: PeerId,
     inlet: Inlet,
     outgoing: UnboundedReceiver<Outgoing>,
@@ -30,14 +29,8 @@ impl LocalPeer {
     pub async fn connect(driver: &Driver, link: Link) -> Result<Self, Stopped> {
         let (outbound, outgoing, backlog) = Outbound::new(Pace::default());
         let peer = driver.next_peer();
-        driver.connected(peer, link, outbound).await?;
-        Ok(Self {
-            driver: driver.clone(),
-            peer,
-            inlet: driver.inlet(peer, None),
-            outgoing,
-            backlog,
-        })
+        let inlet = driver.connected((peer, None), link, outbound).await?;
+        Ok(Self { peer, inlet, outgoing, backlog })
     }
 
     /// What the replica knows this connection by.
@@ -84,6 +77,6 @@ impl LocalPeer {
     /// Ends the connection.
     pub async fn close(self) {
         // A replica that has stopped has forgotten the peer already.
-        let _stopped = self.driver.disconnected(self.peer).await;
+        let _stopped = self.inlet.disconnected().await;
     }
 }

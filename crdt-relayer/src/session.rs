@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Inlet};
 use crate::ended::Ended;
 use crate::limits::Limits;
 use crate::outbound::{Backlog, Kept, Outbound, Outgoing};
@@ -187,13 +187,13 @@ where
 {
     let Connection { peer, link, address, pace, patience } = connection;
     let (outbound, outgoing, backlog) = Outbound::new(pace);
-    if driver.connected(peer, link, outbound.clone()).await.is_err() {
+    let Ok(inlet) = driver.connected((peer, address), link, outbound.clone()).await else {
         return Ended::lost("stopping").into();
-    }
+    };
     let mut how = None;
     let reading = async {
         let (code, word, ended) = tokio::select! {
-            ended = reader(driver, (peer, address), read, (&backlog, patience)) => ended,
+            ended = reader(&inlet, read, (&backlog, patience)) => ended,
             () = stop => (1000, "bye", Ended::lost("offline")),
         };
         how = Some(ended);
@@ -209,7 +209,7 @@ where
         driver.counts().dropped_slow();
     }
     // A stopped driver has forgotten the peer already.
-    let _stopped = driver.disconnected(peer).await;
+    let _stopped = inlet.disconnected().await;
     Ending { how: how.unwrap_or_else(|| written.ended()), kept: backlog.kept() }
 }
 
@@ -243,15 +243,13 @@ impl Written {
 
 /// Reads until the connection ends. Returns how to close it, and how it ended.
 async fn reader<R>(
-    driver: &Driver,
-    (peer, address): (PeerId, Option<IpAddr>),
+    inlet: &Inlet,
     mut read: R,
     (backlog, patience): (&Backlog, Patience),
 ) -> (u16, &'static str, Ended)
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
 {
-    let inlet = driver.inlet(peer, address);
     let mut introduced = false;
     let hello_by = Instant::now() + HELLO_MAX;
     loop {
@@ -270,7 +268,7 @@ where
                 return (1000, "bye", Ended::by_the_peer(code, &reason));
             }
             Ok(Some(Ok(Incoming::Alive))) => Ok(()),
-            Ok(Some(Ok(Incoming::Binary))) => driver.received_binary(peer).await,
+            Ok(Some(Ok(Incoming::Binary))) => inlet.received_binary().await,
             Ok(Some(Ok(Incoming::Text(frame)))) => {
                 introduced = true;
                 backlog.pace().took_bytes(frame.len());

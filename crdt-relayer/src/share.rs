@@ -9,6 +9,9 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::seats::ADDRESSES_KEPT;
 
+/// Bytes that any frame counts for besides its own: a short one is work and takes memory too.
+const FRAME_BYTES: usize = 256;
+
 /// Bytes of received frames that may wait for the driver, over all connections.
 const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -67,7 +70,8 @@ impl Share {
     ///
     /// # Errors
     /// Nobody takes frames any more.
-    pub(crate) async fn take(&self, bytes: usize) -> Result<Taken, AcquireError> {
+    pub(crate) async fn take(&self, frame: usize) -> Result<Taken, AcquireError> {
+        let bytes = frame + FRAME_BYTES;
         let of_peer = take(&self.of_peer, bytes.min(RECEIVED_BYTES_PER_PEER_MAX)).await?;
         Ok(Taken { of_all: take(&self.of_all, bytes).await?, _of_peer: of_peer })
     }
@@ -81,7 +85,7 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// The frame's bytes.
+    /// What the frame counts for.
     pub(crate) fn bytes(&self) -> usize {
         self.of_all.num_permits()
     }
@@ -100,7 +104,7 @@ mod tests {
         let shares = Shares::default();
         let of = |last| shares.of_peer(Some(IpAddr::from([192, 0, 2, last])));
         let (first, second, other, local) = (of(1), of(1), of(2), shares.of_peer(None));
-        let taken = first.take(RECEIVED_BYTES_PER_PEER_MAX).await.unwrap();
+        let taken = first.take(RECEIVED_BYTES_PER_PEER_MAX - FRAME_BYTES).await.unwrap();
         for (share, left) in [(&second, 0), (&other, RECEIVED_BYTES_PER_PEER_MAX)] {
             assert_eq!(share.of_peer.available_permits(), left);
         }

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Events, Query, Request};
+use super::{Events, Query, Request, Sent};
 use crate::changes::Changes;
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -20,13 +20,18 @@ use crate::metrics::Counts;
 use crate::outbound::{Kept, Outbound};
 use crate::share::Taken;
 use crate::store::Store;
+use crate::turns::Turns;
 
 /// Inputs taken into one batch, and so into one transaction.
 const BATCH_INPUTS_MAX: usize = 1_024;
 
-/// Bytes of received frames taken into one batch, and the time until no more are taken: what is
-/// written in between waits that long to be durable.
+/// Bytes of received frames taken into one batch.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The time until no more is taken into a batch: so many times what writing one took last, which is so
+/// small a part of the work then. What is in the batch waits that long to be durable and passed on.
+const BATCH_TIMES_WRITING: u32 = 8;
+const BATCH_TIME_MIN: Duration = Duration::from_millis(4);
 const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// Pages read from the store between two looks at the inputs.
@@ -43,11 +48,14 @@ pub(super) struct Task {
     replica: Replica,
     store: Store,
     events: Option<Events>,
-    inbox: mpsc::Receiver<Request>,
+    inbox: mpsc::UnboundedReceiver<Sent>,
+    turns: Turns<Sent>,
     peers: HashMap<PeerId, Outbound>,
     loads: VecDeque<Load>,
     /// Whoever looks at the replica after this batch.
     looks: Vec<Query>,
+    /// The time until no more is taken into a batch.
+    batch_time: Duration,
     clock: Clock,
     changes: Changes,
     counts: Counts,
@@ -55,15 +63,21 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(replica: Replica, store: Store, inbox: mpsc::Receiver<Request>) -> Self {
+    pub(super) fn new(
+        replica: Replica,
+        store: Store,
+        inbox: mpsc::UnboundedReceiver<Sent>,
+    ) -> Self {
         Self {
             replica,
             store,
             events: None,
             inbox,
+            turns: Turns::default(),
             peers: HashMap::new(),
             loads: VecDeque::new(),
             looks: Vec::new(),
+            batch_time: BATCH_TIME_MIN,
             clock: Clock::start(),
             changes: Changes::default(),
             counts: Counts::default(),
@@ -121,8 +135,9 @@ impl Task {
 
     /// Waits for a request, unless pages are to be read or the replica wants to be woken.
     fn next_request(&mut self, runtime: &Handle) -> Option<Request> {
-        if !self.loads.is_empty() {
-            return self.inbox.try_recv().ok();
+        let at_hand = self.at_hand();
+        if at_hand.is_some() || !self.loads.is_empty() {
+            return at_hand;
         }
         let now = self.clock.now();
         let wait = self.replica.wake_at().map(|at| {
@@ -132,16 +147,22 @@ impl Task {
         // Whether there is room again is looked at though nobody asks.
         let look = self.keeper.as_ref().and_then(Keeper::look_again);
         let wait = wait.into_iter().chain(look).min();
-        runtime.block_on(async {
+        let came = runtime.block_on(async {
             match wait {
-                // Everybody who could ask has gone: the same as being told to stop.
-                None => Some(self.inbox.recv().await.unwrap_or(Request::Stop)),
-                Some(wait) => timeout(wait, self.inbox.recv())
-                    .await
-                    .ok()
-                    .map(|request| request.unwrap_or(Request::Stop)),
+                None => Some(self.inbox.recv().await),
+                Some(wait) => timeout(wait, self.inbox.recv()).await.ok(),
             }
-        })
+        });
+        // Everybody who could ask has gone: the same as being told to stop.
+        came.map(|sent| sent.map_or(Request::Stop, |sent| sent.request))
+    }
+
+    /// What is at hand: whoever's turn it is.
+    fn at_hand(&mut self) -> Option<Request> {
+        while let Ok(sent) = self.inbox.try_recv() {
+            self.turns.add(sent.lane, sent.request.cost(), sent);
+        }
+        self.turns.next().map(|sent| sent.request)
     }
 
     /// Feeds the replica what is at hand. Returns what it wants done, and whether to stop then.
@@ -172,9 +193,9 @@ impl Task {
                 Some(Request::Stop) => stop = true,
             }
             // A request taken from the inbox is carried out: none is taken after the last turn.
-            let full = bytes >= BATCH_BYTES_MAX || started.elapsed() >= BATCH_TIME_MAX;
+            let full = bytes >= BATCH_BYTES_MAX || started.elapsed() >= self.batch_time;
             let more = !stop && !full && taken < BATCH_INPUTS_MAX;
-            request = if more { self.inbox.try_recv().ok() } else { None };
+            request = if more { self.at_hand() } else { None };
         }
         for _ in 0..BATCH_LOADS_MAX {
             let Some(load) = self.loads.pop_front() else { break };
@@ -256,7 +277,7 @@ impl Task {
         let began = Instant::now();
         let Some(keeper) = &mut self.keeper else {
             self.store.append(records)?;
-            self.counts.committed(began);
+            self.committed(began);
             return Ok(true);
         };
         if keeper.takes_nothing() {
@@ -267,12 +288,18 @@ impl Task {
         match self.store.append(records) {
             Ok(()) => {
                 keeper.written();
-                self.counts.committed(began);
+                self.committed(began);
             }
             Err(error) if keeper.found_no_room(&error) => return Ok(false),
             Err(error) => return Err(error),
         }
         Ok(true)
+    }
+
+    fn committed(&mut self, began: Instant) {
+        self.counts.committed(began);
+        let time = began.elapsed().saturating_mul(BATCH_TIMES_WRITING);
+        self.batch_time = time.clamp(BATCH_TIME_MIN, BATCH_TIME_MAX);
     }
 
     /// The disk is full: memory holds what the store does not. Nobody was told of it. Goes on with

@@ -132,14 +132,20 @@ async fn measured(args: &Args) -> io::Result<Value> {
 
 async fn attacked(args: &Args) -> io::Result<Value> {
     let outcome = weather::besieged(args.attackers, &args.without, args.seconds).await?;
-    let ends: Value = outcome.ends;
+    let figures = |phase: &weather::Phase| {
+        json!({
+            "p50_ms": phase.p50_ms,
+            "p99_ms": phase.p99_ms,
+            "deliveries": phase.deliveries,
+            "peak_kib": phase.peak_kib,
+        })
+    };
     Ok(json!({
-        "p50_ms": {"before": outcome.before.0, "during": outcome.during.0},
-        "p99_ms": {"before": outcome.before.1, "during": outcome.during.1},
-        "deliveries": {"before": outcome.deliveries.0, "during": outcome.deliveries.1},
-        "peak_kib": {"before": outcome.peak_kib.0, "after": outcome.peak_kib.1},
+        "before": figures(&outcome.before),
+        "beside": figures(&outcome.beside),
+        "during": figures(&outcome.during),
         "counted": outcome.counted,
-        "ends": ends,
+        "ends": outcome.ends,
     }))
 }
 

@@ -34,32 +34,45 @@ const BEFORE_S: u32 = 20;
 /// A relayer that counts connections from this machine like any others.
 const COUNTED: [&str; 1] = ["--trust-loopback=false"];
 
-/// What came of it. Pairs are before and during.
+/// What members met in one of the three times that are measured.
+#[derive(Debug)]
+pub struct Phase {
+    /// Half of the ops came within so many ms.
+    pub p50_ms: f64,
+    /// 99 % of the ops came within so many ms.
+    pub p99_ms: f64,
+    /// Ops that came to members.
+    pub deliveries: usize,
+    /// The most memory that the relayer has held until its end, in KiB.
+    pub peak_kib: u64,
+}
+
+/// What came of it.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Half and 99 % of the ops came within so many ms.
-    pub before: (f64, f64),
-    /// The same during the siege.
-    pub during: (f64, f64),
-    /// Deliveries.
-    pub deliveries: (usize, usize),
-    /// The most memory that the relayer has held, in KiB.
-    pub peak_kib: (u64, u64),
-    /// What the relayer counted.
+    /// Nothing else is going on.
+    pub before: Phase,
+    /// The same attackers besiege another relayer on this machine: what they cost its processors.
+    pub beside: Phase,
+    /// They besiege the members' own.
+    pub during: Phase,
+    /// What the members' relayer counted.
     pub counted: Value,
-    /// What the attackers met.
+    /// What its attackers met.
     pub ends: Value,
 }
 
-/// Measures members for some time, then for as long as a siege goes on.
+/// Measures members for some time, then while attackers besiege another relayer, then while they
+/// besiege the members' own.
 ///
 /// # Errors
 /// A member's connection ended.
 pub async fn besieged(attackers: u32, without: &[String], seconds: u32) -> io::Result<Outcome> {
     let server = Running::start(Kind::Relayer, &COUNTED);
-    let (first, all) = ((BEFORE_S * RATE) as usize, ((BEFORE_S + seconds) * RATE) as usize);
-    let chain = Author::new(1, ROOM).chain(all);
-    let clock = Clock::of(all);
+    let other = Running::start(Kind::Relayer, &COUNTED);
+    let ops = |seconds| (seconds * RATE) as usize;
+    let chain = Author::new(1, ROOM).chain(ops(BEFORE_S + 2 * seconds));
+    let clock = Clock::of(chain.len());
     let mut members = Vec::new();
     let mut due = interval(BETWEEN);
     for number in 0..MEMBERS {
@@ -69,22 +82,23 @@ pub async fn besieged(attackers: u32, without: &[String], seconds: u32) -> io::R
     }
     let mut writer = Light::open(server.address, [127, 0, 0, 4].into()).await?;
     writer.say(&hello(u32::MAX)).await?;
-    let mut honest = Honest { writer, members, clock };
-    let mut before = honest.exchange(&chain[..first], 0).await?;
-    let peak_before = server.process.peak_kib();
+    let mut honest = Honest { writer, members, clock, chain, written: 0 };
+    let before = honest.phase(&server, ops(BEFORE_S)).await?;
+    let besieging = besiege(&other, (attackers, without), seconds)?;
+    let beside = honest.phase(&server, ops(seconds)).await?;
+    ends(besieging).await?;
+    drop(other);
     let besieging = besiege(&server, (attackers, without), seconds)?;
-    let mut during = honest.exchange(&chain[first..], first).await?;
-    let peak_after = server.process.peak_kib();
-    let ends = tokio::task::spawn_blocking(|| besieging.wait_with_output()).await??.stdout;
-    let ends: Value = serde_json::from_slice(&ends).unwrap_or_default();
-    Ok(Outcome {
-        before: (before.ms(500), before.ms(990)),
-        during: (during.ms(500), during.ms(990)),
-        deliveries: (before.len(), during.len()),
-        peak_kib: (peak_before, peak_after),
-        counted: counted(&server).await,
-        ends: ends["ends"].clone(),
-    })
+    let during = honest.phase(&server, ops(seconds)).await?;
+    let ends = ends(besieging).await?;
+    Ok(Outcome { before, beside, during, counted: counted(&server).await, ends })
+}
+
+/// What attackers met, when they have ended.
+async fn ends(besieging: std::process::Child) -> io::Result<Value> {
+    let output = tokio::task::spawn_blocking(|| besieging.wait_with_output()).await??;
+    let ends: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    Ok(ends["ends"].clone())
 }
 
 /// Attackers in a process of their own, which gives way to the others where they share a processor:
@@ -96,7 +110,7 @@ fn besiege(
 ) -> io::Result<std::process::Child> {
     let address = server.address.to_string();
     Command::new("nice")
-        .args(["-n", "10"])
+        .args(["-n", "19"])
         .arg(std::env::current_exe()?)
         .args(["besiege", &address, ROOM, &attackers.to_string(), &seconds.to_string()])
         .args(without)
@@ -109,29 +123,39 @@ struct Honest {
     writer: Light,
     members: Vec<Member>,
     clock: Clock,
+    chain: Vec<Op>,
+    written: usize,
 }
 
 impl Honest {
-    /// Ops are written, and come to all members. The first has this number.
-    async fn exchange(&mut self, ops: &[Op], first: usize) -> io::Result<Latencies> {
+    /// So many ops are written, and come to all members.
+    async fn phase(&mut self, server: &Running, count: usize) -> io::Result<Phase> {
         let taking: Vec<_> = std::mem::take(&mut self.members)
             .into_iter()
             .map(|mut member| {
-                let (clock, count) = (self.clock.clone(), ops.len());
+                let clock = self.clock.clone();
                 tokio::spawn(async move {
                     let taken = member.take(&clock, count).await?;
                     Ok::<_, io::Error>((member, taken))
                 })
             })
             .collect();
-        write(&mut self.writer, &self.clock, ROOM, (ops, first, RATE)).await?;
+        let ops = &self.chain[self.written..][..count];
+        write(&mut self.writer, &self.clock, ROOM, (ops, self.written, RATE)).await?;
+        self.written += count;
         let mut latencies = Latencies::default();
         for taken in taking {
             let (member, taken) = taken.await??;
             self.members.push(member);
             latencies.join(taken);
         }
-        Ok(latencies)
+        let (p50_ms, p99_ms) = (latencies.ms(500), latencies.ms(990));
+        Ok(Phase {
+            p50_ms,
+            p99_ms,
+            deliveries: latencies.len(),
+            peak_kib: server.process.peak_kib(),
+        })
     }
 }
 

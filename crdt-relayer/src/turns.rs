@@ -1,0 +1,130 @@
+//! What waits for the driver, in turns by who sent it: deficit round robin (Shreedhar and Varghese,
+//! 1996), so that what one sends who floods is taken no sooner than its turn.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use crdt_core::effect::PeerId;
+
+/// Cost that a lane may take up in one turn: bytes of frames.
+const QUANTUM: usize = 16 * 1024;
+
+/// Those whose requests wait behind one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// This process: its user, and whoever asks it over HTTP.
+    Own,
+    /// A connection whose address does not count.
+    Peer(PeerId),
+    /// All connections of an address.
+    Address(IpAddr),
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    /// Each with its cost.
+    items: VecDeque<(usize, T)>,
+    /// Cost that it may still take up in this turn.
+    credit: usize,
+}
+
+/// Lanes that take turns. What is in a lane stays in order.
+#[derive(Debug)]
+pub(crate) struct Turns<T> {
+    lanes: HashMap<Lane, Waiting<T>>,
+    /// Lanes in which something waits. It is the first one's turn.
+    order: VecDeque<Lane>,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self { lanes: HashMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<T> Turns<T> {
+    /// Adds something to the end of a lane.
+    pub(crate) fn add(&mut self, lane: Lane, cost: usize, item: T) {
+        let waiting = self.lanes.entry(lane).or_insert_with(|| {
+            self.order.push_back(lane);
+            Waiting { items: VecDeque::new(), credit: QUANTUM }
+        });
+        waiting.items.push_back((cost, item));
+    }
+
+    /// Takes what comes next.
+    pub(crate) fn next(&mut self) -> Option<T> {
+        loop {
+            let lane = *self.order.front()?;
+            let waiting = self.lanes.get_mut(&lane)?;
+            let cost = waiting.items.front()?.0;
+            if let Some(left) = waiting.credit.checked_sub(cost) {
+                waiting.credit = left;
+                let (_, item) = waiting.items.pop_front()?;
+                if waiting.items.is_empty() {
+                    self.lanes.remove(&lane);
+                    self.order.pop_front();
+                }
+                return Some(item);
+            }
+            waiting.credit = waiting.credit.saturating_add(QUANTUM);
+            self.order.rotate_left(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> Lane {
+        Lane::Address(IpAddr::from([192, 0, 2, last]))
+    }
+
+    fn all(turns: &mut Turns<u32>) -> Vec<u32> {
+        std::iter::from_fn(|| turns.next()).collect()
+    }
+
+    #[test]
+    fn who_sends_little_waits_for_one_turn_of_each_that_floods() {
+        let mut turns = Turns::default();
+        for number in 0..1_000 {
+            turns.add(address(1), QUANTUM / 4, number);
+            turns.add(address(2), QUANTUM / 2, 1_000 + number);
+        }
+        for number in 0..3 {
+            assert_eq!(turns.next(), Some(number));
+        }
+        turns.add(Lane::Own, 100, 5_000);
+        turns.add(Lane::Peer(PeerId(1)), 100, 5_001);
+        let next: Vec<u32> = std::iter::from_fn(|| turns.next()).take(5).collect();
+        assert_eq!(next, [3, 1_000, 1_001, 5_000, 5_001]);
+    }
+
+    #[test]
+    fn what_is_in_a_lane_stays_in_order_and_all_of_it_comes() {
+        let mut turns = Turns::default();
+        for number in 0..300 {
+            turns.add(address(u8::try_from(number % 3).unwrap()), 5_000, number);
+        }
+        let came = all(&mut turns);
+        assert_eq!(came.len(), 300);
+        for lane in 0..3 {
+            let of_lane: Vec<_> = came.iter().filter(|number| *number % 3 == lane).collect();
+            assert!(of_lane.is_sorted());
+        }
+        assert!(turns.lanes.is_empty() && turns.order.is_empty());
+    }
+
+    #[test]
+    fn larger_frames_take_as_many_turns_as_they_are_worth() {
+        let mut turns = Turns::default();
+        turns.add(address(1), 10 * QUANTUM, 1);
+        for number in 0..20 {
+            turns.add(address(2), QUANTUM, 100 + number);
+        }
+        let came = all(&mut turns);
+        let place = came.iter().position(|number| *number == 1);
+        assert!(place.is_some_and(|place| (9..=11).contains(&place)), "{came:?}");
+    }
+}
