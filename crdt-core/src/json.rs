@@ -6,6 +6,7 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 mod parser;
+mod scan;
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -13,6 +14,8 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
 use crate::limits;
+
+pub use scan::Scanned;
 
 /// A text is not JSON of the canonical profile. Positions are bytes from the start of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +77,9 @@ pub enum Value<'a> {
     Array(Vec<Value<'a>>),
     /// An object: its members in canonical order, no key twice.
     Object(Vec<(Cow<'a, str>, Value<'a>)>),
+    /// Any of these, kept as the text it came as, which is canonical. Only
+    /// [`Value::parse_keeping`] makes it.
+    Kept(Scanned<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -82,9 +88,20 @@ impl<'a> Value<'a> {
     /// # Errors
     /// Whatever is not JSON of the profile.
     pub fn parse(bytes: &'a [u8], depth_max: usize) -> Result<Self, JsonError> {
-        let text = core::str::from_utf8(bytes)
-            .map_err(|error| JsonError::Utf8 { at: error.valid_up_to() })?;
-        parser::parse(text, depth_max)
+        parser::parse(utf8(bytes)?, depth_max, None)
+    }
+
+    /// The same, but the values of members of this name are [`Value::Kept`] where they came
+    /// canonical: nothing is built of what is only hashed and kept.
+    ///
+    /// # Errors
+    /// Those of [`Value::parse`], for the same texts.
+    pub fn parse_keeping(
+        bytes: &'a [u8],
+        depth_max: usize,
+        name: &'static str,
+    ) -> Result<Self, JsonError> {
+        parser::parse(utf8(bytes)?, depth_max, Some(name))
     }
 
     /// Appends the canonical encoding.
@@ -95,6 +112,7 @@ impl<'a> Value<'a> {
             Self::Bool(false) => out.push_str("false"),
             Self::Int(number) => write_int(*number, out),
             Self::Str(text) => write_string(text, out),
+            Self::Kept(kept) => out.push_str(kept.text),
             Self::Array(values) => {
                 out.push('[');
                 for (index, value) in values.iter().enumerate() {
@@ -124,6 +142,7 @@ impl<'a> Value<'a> {
     pub fn depth(&self) -> usize {
         let deepest = match self {
             Self::Null | Self::Bool(_) | Self::Int(_) | Self::Str(_) => return 0,
+            Self::Kept(kept) => return kept.depth,
             Self::Array(values) => values.iter().map(Self::depth).max(),
             Self::Object(members) => members.iter().map(|(_, value)| value.depth()).max(),
         };
@@ -157,9 +176,25 @@ impl<'a> Value<'a> {
     }
 }
 
+fn utf8(bytes: &[u8]) -> Result<&str, JsonError> {
+    core::str::from_utf8(bytes).map_err(|error| JsonError::Utf8 { at: error.valid_up_to() })
+}
+
 /// One JSON value as canonical text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Canonical(String);
+#[derive(Clone, Debug)]
+pub struct Canonical {
+    text: String,
+    /// Elements, where they were counted already.
+    elements: Option<usize>,
+}
+
+impl PartialEq for Canonical {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Canonical {}
 
 impl Canonical {
     /// Parses a value nested at most [`limits::DATA_DEPTH_MAX`] deep and encodes it canonically.
@@ -174,31 +209,60 @@ impl Canonical {
     pub fn of(value: &Value<'_>) -> Self {
         let mut text = String::new();
         value.write(&mut text);
-        Self(text)
+        let elements = match value {
+            Value::Array(values) => Some(values.len()),
+            Value::Kept(kept) => kept.elements,
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Str(_) | Value::Object(_) => None,
+        };
+        Self { text, elements }
     }
 
     /// Takes text on trust: put together from canonical values, or read back from this node's own
     /// store. What depends on it being canonical checks a hash over it.
     pub fn trusted(text: String) -> Self {
-        Self(text)
+        Self { text, elements: None }
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Elements, if it is an array.
+    pub fn elements(&self) -> Option<usize> {
+        self.elements.or_else(|| count_elements(&self.text))
     }
 
     /// How deep arrays and objects nest: 0 for a scalar, the largest number if deeper than a frame.
     pub fn depth(&self) -> usize {
-        let parsed = Value::parse(self.0.as_bytes(), limits::FRAME_DEPTH_MAX);
+        let parsed = Value::parse(self.text.as_bytes(), limits::FRAME_DEPTH_MAX);
         parsed.map_or(usize::MAX, |value| value.depth())
     }
 }
 
 impl fmt::Display for Canonical {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
+}
+
+/// Elements of a canonical array, found without parsing them: commas at nesting 1 outside strings.
+fn count_elements(array: &str) -> Option<usize> {
+    let inner = array.strip_prefix('[')?.strip_suffix(']')?;
+    let (mut commas, mut nesting, mut in_string, mut escaped) = (0_usize, 0_i32, false, false);
+    for byte in inner.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => nesting = nesting.saturating_add(1),
+            b']' | b'}' => nesting = nesting.saturating_sub(1),
+            b',' if nesting == 0 => commas = commas.saturating_add(1),
+            _ => {}
+        }
+    }
+    Some(if inner.is_empty() { 0 } else { commas.saturating_add(1) })
 }
 
 pub(crate) fn write_int(number: i64, out: &mut String) {

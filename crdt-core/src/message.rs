@@ -215,7 +215,7 @@ impl Received {
         if frame.len() > limits::FRAME_BYTES_MAX {
             return Err(DecodeError::Size);
         }
-        let value = Value::parse(frame, limits::FRAME_DEPTH_MAX)?;
+        let value = Value::parse_keeping(frame, limits::FRAME_DEPTH_MAX, "data")?;
         let kind =
             value.member("type").and_then(Value::as_str).ok_or(DecodeError::Field("type"))?;
         let message = match kind {

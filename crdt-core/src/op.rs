@@ -131,32 +131,13 @@ impl HashedOp {
     fn admit_payload(self) -> Result<Op, Rejection> {
         let mut entries = 0;
         if self.0.head.kind.is_entry() {
-            entries = count_elements(self.0.data.as_str()).ok_or(Rejection::Entry)?;
+            entries = self.0.data.elements().ok_or(Rejection::Entry)?;
             if !(1..=limits::ENTRIES_MAX).contains(&entries) {
                 return Err(Rejection::Entry);
             }
         }
         Ok(Op { raw: self.0, entries })
     }
-}
-
-/// Elements of a canonical array, found without parsing them: commas at nesting 1 outside strings.
-fn count_elements(array: &str) -> Option<usize> {
-    let inner = array.strip_prefix('[')?.strip_suffix(']')?;
-    let (mut commas, mut nesting, mut in_string, mut escaped) = (0_usize, 0_i32, false, false);
-    for byte in inner.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'[' | b'{' => nesting = nesting.saturating_add(1),
-            b']' | b'}' => nesting = nesting.saturating_sub(1),
-            b',' if nesting == 0 => commas = commas.saturating_add(1),
-            _ => {}
-        }
-    }
-    Some(if inner.is_empty() { 0 } else { commas.saturating_add(1) })
 }
 
 /// An op that its author signed. Only [`HashedOp::verify`], [`Draft::sign`] and this node's own

@@ -6,11 +6,17 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
+use super::scan::scan;
 use super::{JsonError, Value};
 use crate::limits;
 
-pub(super) fn parse(text: &str, depth_max: usize) -> Result<Value<'_>, JsonError> {
-    let mut parser = Parser { whole: text.len(), depth_max, rest: text };
+/// The values of members of the name `keep` are kept as text where they are canonical.
+pub(super) fn parse<'a>(
+    text: &'a str,
+    depth_max: usize,
+    keep: Option<&'static str>,
+) -> Result<Value<'a>, JsonError> {
+    let mut parser = Parser { whole: text.len(), depth_max, keep, rest: text };
     let value = parser.value(depth_max)?;
     parser.skip_space();
     if parser.rest.is_empty() { Ok(value) } else { Err(parser.syntax()) }
@@ -24,6 +30,7 @@ fn key_order(a: &str, b: &str) -> Ordering {
 struct Parser<'a> {
     whole: usize,
     depth_max: usize,
+    keep: Option<&'static str>,
     rest: &'a str,
 }
 
@@ -112,7 +119,9 @@ impl<'a> Parser<'a> {
             let key = self.string()?;
             self.skip_space();
             self.require(":")?;
-            members.push((key, self.value(depth_left)?));
+            let kept = if self.keep == Some(&*key) { self.kept(depth_left) } else { None };
+            let value = kept.map_or_else(|| self.value(depth_left), Ok)?;
+            members.push((key, value));
             self.skip_space();
             if self.eat("}") {
                 break;
@@ -127,6 +136,14 @@ impl<'a> Parser<'a> {
             }
         }
         Ok(Value::Object(members))
+    }
+
+    /// A value that is canonical as it stands.
+    fn kept(&mut self, depth_left: usize) -> Option<Value<'a>> {
+        self.skip_space();
+        let scanned = scan(self.rest, depth_left)?;
+        self.rest = self.rest.get(scanned.text.len()..)?;
+        Some(Value::Kept(scanned))
     }
 
     fn int(&mut self) -> Result<i64, JsonError> {
