@@ -50,8 +50,14 @@ pub(crate) fn judge(
     gate: &mut Gate<'_>,
 ) -> Judged {
     let mut judged = Judged::default();
+    let ops: Vec<_> = ops.into_iter().map(|op| op.and_then(RawOp::check_hash)).collect();
+    room.log.look_ahead(
+        ops.iter()
+            .flatten()
+            .filter(|op| gate.refuses(op.head().author, room.log.awaits(op.id())).is_none()),
+    );
     for (index, op) in (0_u64..).zip(ops) {
-        let verdict = match op.and_then(RawOp::check_hash) {
+        let verdict = match op {
             Ok(op) => {
                 let (id, known) = (op.id(), room.log.has(op.id()));
                 let awaited = room.log.awaits(id);

@@ -115,6 +115,21 @@ pub trait CheckSignature: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`KeyError::Signature`].
     fn check(&self, key: &PublicKey, id: OpId, signature: &Signature) -> Result<(), KeyError>;
+
+    /// Says what is likely to be checked next, each id once. Who can do several things at a time may
+    /// check it now; nothing depends on it.
+    fn ahead(&self, _claims: &mut dyn Iterator<Item = Claim>) {}
+}
+
+/// An op's signature, still to be checked.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Whose it claims to be.
+    pub key: PublicKey,
+    /// The op's id.
+    pub id: OpId,
+    /// The signature.
+    pub signature: Signature,
 }
 
 /// Checks every signature when it comes.

@@ -8,7 +8,7 @@ use core::cell::Cell;
 use crate::evidence::Equivocation;
 use crate::graph::{Graph, Obstacle};
 use crate::id::{AuthorId, LogDigest, OpId, Position, RoomId, SetDigest, StoreId};
-use crate::key::{CheckSignature, EachTime, PublicKey};
+use crate::key::{CheckSignature, Claim, EachTime, PublicKey};
 use crate::limits;
 use crate::op::{HashedOp, Op};
 use crate::order;
@@ -133,6 +133,19 @@ impl Log {
     /// Whether a parked op still waits for this one.
     pub fn awaits(&self, id: OpId) -> bool {
         self.parked.awaits(id) && !self.parked.contains(id)
+    }
+
+    /// Says whose signatures will be checked if these ops are received.
+    pub(crate) fn look_ahead<'o>(&self, ops: impl Iterator<Item = &'o HashedOp>) {
+        let mut seen = BTreeSet::new();
+        let unknown = ops.filter(|op| !self.has(op.id()) && !self.rejected.contains(op.id()));
+        let mut claims = unknown.filter(|op| seen.insert(op.id())).filter_map(|op| {
+            let author = op.head().author;
+            let key = self.keys.get(&author).cloned();
+            let key = key.or_else(|| PublicKey::of(author).ok())?;
+            Some(Claim { key, id: op.id(), signature: *op.sig() })
+        });
+        self.signatures.ahead(&mut claims);
     }
 
     /// Takes an op as it came from a peer. What enters the log is appended to `admitted`: this op

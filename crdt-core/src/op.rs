@@ -91,6 +91,11 @@ impl HashedOp {
         &self.0.head
     }
 
+    /// The signature it claims.
+    pub(crate) fn sig(&self) -> &Signature {
+        &self.0.sig
+    }
+
     /// Checks the signature, then the data of a kind this version knows.
     ///
     /// # Errors

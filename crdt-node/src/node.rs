@@ -22,6 +22,7 @@ use crdt_relayer::limits::Limits;
 use crdt_relayer::metrics::Metrics;
 use crdt_relayer::relayer::random;
 use crdt_relayer::server::Server;
+use crdt_relayer::signatures::AllCores;
 use crdt_relayer::store::Store;
 use crdt_relayer::tls::Certificates;
 use tokio::sync::oneshot::error::RecvError;
@@ -177,7 +178,7 @@ impl Node {
             key: config.key.key(),
             seed: random()?,
             allowed: config.allowed,
-            signatures: Arc::new(EachTime),
+            signatures: Arc::new(AllCores::of(EachTime)),
         });
         replica.follow(author);
         store.replay(|record| replica.restore(record).map_err(NodeError::from))?;

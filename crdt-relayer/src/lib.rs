@@ -41,6 +41,7 @@ mod seats;
 pub mod server;
 mod session;
 mod share;
+pub mod signatures;
 mod stall;
 pub mod store;
 pub mod tls;

@@ -26,6 +26,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::peered::Peered;
 use crate::server::Server;
+use crate::signatures::AllCores;
 use crate::store::Store;
 use crate::tls::{Certificates, TlsError};
 
@@ -180,7 +181,7 @@ impl Relayer {
             storage: storage.clone(),
             access: access.clone(),
         };
-        let signatures = Arc::new(metrics.counts.timed());
+        let signatures = Arc::new(AllCores::of(metrics.counts.timed()));
         let anew = replicas(store.id(), random().map_err(RelayerError::Random)?, signatures);
         let mut replica = anew();
         store.replay(|record| replica.restore(record).map_err(RelayerError::from))?;
