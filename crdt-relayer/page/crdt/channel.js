@@ -1,5 +1,6 @@
 // One room on one connection: what its messages do. Source: docs/PROTOCOL.md, "Synchronisation".
 
+import { isById } from "./hash.js";
 import { Fetch } from "./fetch.js";
 import { HEADS_MAX, HEADS_MS, HEADS_QUIET_MS } from "./limits.js";
 import { Stream } from "./stream.js";
@@ -41,7 +42,7 @@ export class Channel {
   #sub(cursor) {
     this.#subscribed = true;
     const { id, name } = this.#room;
-    this.#connection.send({ type: "sub", room: id, name, cursor });
+    this.#connection.send({ type: "sub", room: id, name: isById(name) ? null : name, cursor });
   }
 
   /** @returns {boolean} `false` if the peer subscribed once too often */

@@ -3,7 +3,7 @@
 
 import { Connection } from "./connection.js";
 import { defaultVerifier } from "./ed25519.js";
-import { roomId } from "./hash.js";
+import { idOfRoom } from "./hash.js";
 import * as limits from "./limits.js";
 import { Room } from "./room.js";
 import { MemoryStore } from "./store.js";
@@ -89,13 +89,13 @@ export class Client {
 
   /**
    * Takes part in a room. Also works while there is no connection.
-   * @param {string} name
+   * @param {string} name the room's, or `id:` and the room's id where its name is not known
    * @returns {Promise<Room>} once what the store holds was read and checked
    * @throws {TypeError} if the name is not allowed
    * @throws {Error} for a 65th room, or if the store cannot be read or holds a bad op
    */
   async join(name) {
-    const id = roomId(name);
+    const id = idOfRoom(name);
     if (this.#closed) throw new Error("the client is closed");
     if (!this.#joining.has(id) && this.#joining.size >= limits.ROOMS_MAX) {
       throw new Error(`at most ${limits.ROOMS_MAX} rooms on one connection`);

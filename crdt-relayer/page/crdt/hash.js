@@ -34,6 +34,19 @@ export function roomId(name) {
   return hashed("room", utf8(name));
 }
 
+const BY_ID = /^id:[0-9a-f]{64}$/;
+
+/** Whether a room is named by its id, `id:` and 64 digits: no name has a colon. @param {unknown} room @returns {boolean} */
+export const isById = (room) => typeof room === "string" && BY_ID.test(room);
+
+/**
+ * The id of a room.
+ * @param {string} room its name, or `id:` and its id
+ * @returns {string} hex of 64 digits
+ * @throws {TypeError} if it is neither
+ */
+export const idOfRoom = (room) => (isById(room) ? room.slice(3) : roomId(room));
+
 /** @param {Uint8Array} text canonical text of `data` @returns {string} `dh` */
 export const dataHash = (text) => hashed("data", text);
 

@@ -40,7 +40,7 @@ export class Room {
    *   failed: (error: Error) => void }} options
    */
   constructor(name, id, { key, store, verifier, learnt, changed, failed }) {
-    /** @type {string} */
+    /** Its name, or `id:` and its id where that is not known. @type {string} */
     this.name = name;
     /** Room id, hex of 64 digits. @type {string} */
     this.id = id;

@@ -3,6 +3,7 @@
 
 import { Client } from "../crdt/client.js";
 import { defaultVerifier } from "../crdt/ed25519.js";
+import { idOfRoom } from "../crdt/hash.js";
 import { KeyError, SecretKey } from "../crdt/key.js";
 import { MemoryStore } from "../crdt/store.js";
 import { RoomRecord } from "./record.js";
@@ -90,30 +91,31 @@ export class Session {
     else if (event.type === "disconnected" && this.state !== "failed") {
       [this.state, this.why] = ["lost", reasonOf(event)];
     } else if (event.type === "failed") [this.state, this.why] = ["failed", event.error.message];
-    this.#records.get(event.room)?.event(event);
+    if (event.room !== undefined) this.#records.get(idOfRoom(event.room))?.event(event);
     this.#changed();
   }
 
   /**
    * Opens a room, once.
-   * @param {string} name
+   * @param {string} name the room's, or `id:` and its id
    * @returns {Promise<RoomRecord>}
    */
   open(name) {
-    if (!this.#opening.has(name)) {
+    const id = idOfRoom(name);
+    if (!this.#opening.has(id)) {
       const opening = this.#open(name);
-      this.#opening.set(name, opening);
+      this.#opening.set(id, opening);
       // Whoever asks again gets another try.
-      opening.catch(() => this.#opening.delete(name));
+      opening.catch(() => this.#opening.delete(id));
     }
-    return this.#opening.get(name);
+    return this.#opening.get(id);
   }
 
   async #open(name) {
     this.#client ??= this.#connect();
     const client = await this.#client;
     const record = new RoomRecord();
-    this.#records.set(name, record);
+    this.#records.set(idOfRoom(name), record);
     const room = await client.join(name);
     record.follow(room, () => this.#changed());
     return record;

@@ -122,6 +122,24 @@ test("what others write shows as text, whatever it is", OPTIONS, async (t) => {
   await assert.rejects(tab.value("document.body.insertAdjacentHTML('beforeend', '<b>x</b>')"), /TrustedHTML/);
 });
 
+test("a room whose name nobody has said is opened from the overview", OPTIONS, async (t) => {
+  const { url } = await relayer(t);
+  const id = roomId("secret");
+  const me = new Client(url, { key: await SecretKey.generate() });
+  t.after(() => me.close());
+  await (await me.join(`id:${id}`)).append({ type: "note", text: "in a room without a name" });
+  const tab = await (await browser(t)).open(`${httpOf(url)}/`);
+  await tab.until(includes(`[data-room="${id}"]`, "unnamed"));
+  await tab.click(`[data-room="${id}"] a`);
+  await tab.until("document.querySelectorAll('tr.line').length === 1");
+  assert.match(await tab.value("document.querySelector('h1').textContent"), /^unnamed [0-9a-f]{8}…/);
+  await tab.click(".tabs a:nth-child(4)");
+  await tab.until("document.querySelector('button.primary') && !document.querySelector('button.primary').disabled");
+  await tab.click("button.primary");
+  await tab.until("document.querySelector('.verdict')");
+  assert.deepEqual(tab.problems, []);
+});
+
 /** A lie about an op, and the rule by which it is found out. */
 const LIES = {
   altered: ["data", (op) => ({ ...op, data: ["pay mallory 1000"] })],

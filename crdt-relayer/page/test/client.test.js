@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { Client, createVerifier, exportLines, SecretKey, verifyExport, verifyEvidence, writeEvidence, signOp, roomId } from "../crdt.js";
+import { idOfRoom } from "../crdt/hash.js";
 import { FileStore } from "../crdt/file-store.js";
 import { folder, node, relayer } from "../harness/processes.js";
 
@@ -75,6 +76,20 @@ test("entries of a node and of a client appear on the other side, with the same 
   });
   assert.deepEqual(here, there);
   assert.deepEqual(events.filter(({ type }) => ["strike", "refused", "peer-error", "withheld"].includes(type)), []);
+});
+
+test("a room whose name is not known is joined by its id", DEADLINE, async (t) => {
+  const { url } = await relayer(t);
+  const room = `id:${roomId("nobody-says-its-name")}`;
+  const key = await SecretKey.generate();
+  const { client: me } = client(t, url, { key });
+  await (await me.join(room)).append("first");
+  const { client: other, events } = client(t, url);
+  const joined = await other.join(room);
+  assert.deepEqual(plain((await entries(joined, 1)).map(({ value }) => value)), ["first"]);
+  await joined.synced();
+  assert.ok(events.filter((event) => event.type === "synced").every((event) => event.room === room));
+  assert.throws(() => idOfRoom("id:00"), TypeError);
 });
 
 test("an export of the node is verified here, and one of here by the node, byte for byte", DEADLINE, async (t) => {

@@ -13,7 +13,7 @@ import { glyph, SIDE } from "../page/glyph.js";
 import { layout } from "../page/lanes.js";
 import { PLAIN } from "../page/plain.js";
 import { RoomRecord } from "../page/record.js";
-import { parseRoute, roomLink } from "../page/route.js";
+import { parseRoute, roomLink, roomTitle } from "../page/route.js";
 import { beginning, pieces, short } from "../page/text.js";
 import { verifyFile } from "../page/verification.js";
 import { visibleRows } from "../page/window.js";
@@ -155,6 +155,9 @@ test("an address names a view, and whatever else it says is nothing", () => {
   assert.deepEqual(parseRoute(""), { view: "overview" });
   assert.deepEqual(parseRoute("#/files"), { view: "files" });
   assert.deepEqual(parseRoute(roomLink("main")), { view: "room", room: "main" });
+  assert.deepEqual(parseRoute(roomLink(`id:${id}`, "graph")), { view: "graph", room: `id:${id}` });
+  assert.equal(roomTitle(`id:${id}`), `unnamed ${short(id)}`);
+  assert.equal(roomTitle("main"), "main");
   assert.deepEqual(parseRoute(roomLink("main", "graph")), { view: "graph", room: "main" });
   assert.deepEqual(parseRoute(roomLink("main", "op", id)), { view: "op", room: "main", op: id });
   assert.deepEqual(parseRoute(roomLink("main", "refused", "3")), { view: "refused", room: "main", number: 3 });

@@ -3,6 +3,7 @@
 
 import { isHex } from "../../crdt/bytes.js";
 import { el, replace } from "../dom.js";
+import { roomTitle } from "../route.js";
 import { digest } from "./digest.js";
 import { status } from "./status.js";
 
@@ -21,7 +22,7 @@ export function compareForm(record, session) {
   };
   show();
   const said = el("p", { role: "status" });
-  const name = record.room.name;
+  const name = roomTitle(record.room.name);
   const input = el("input", { name: "digest", required: true, maxlength: 80, autocomplete: "off", spellcheck: "false", placeholder: "64 digits" });
   const submit = (event) => {
     event.preventDefault();

@@ -1,7 +1,7 @@
 // What every view of a room has: its name, its parts, and what this browser holds of it.
 
 import { el, replace } from "../dom.js";
-import { roomLink } from "../route.js";
+import { roomLink, roomTitle } from "../route.js";
 import { counted } from "../text.js";
 import { digest } from "./digest.js";
 import { safe } from "./safe.js";
@@ -22,7 +22,7 @@ export function roomFrame(main, { room, view }, session, fill) {
   const content = el("div", { class: "content" }, el("p", { class: "note" }, "Opening the room …"));
   const tabs = TABS.map(([tab, words]) => el("a", { href: tab === "room" ? roomLink(room) : roomLink(room, tab), "aria-current": tab === view ? "page" : null }, words));
   replace(main,
-    el("header", { class: "title" }, el("p", { class: "crumb" }, el("a", { href: "#/" }, "Rooms"), " / "), el("h1", {}, room)),
+    el("header", { class: "title" }, el("p", { class: "crumb" }, el("a", { href: "#/" }, "Rooms"), " / "), el("h1", {}, roomTitle(room))),
     state, el("nav", { class: "tabs", "aria-label": "Parts of the room" }, tabs), content);
   let ending = [];
   let ended = false;

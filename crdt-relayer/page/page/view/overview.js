@@ -20,14 +20,18 @@ const SIGN = { agree: "good", lagging: "warn", diverging: "bad", empty: "open" }
 
 /** The name of a room, or why it is not believed. */
 function nameOf(item) {
-  if (item.name === null) return el("span", {}, "unnamed ", el("code", {}, short(item.id)));
+  const byId = `id:${item.id}`;
+  if (item.name === null) return el("a", { href: roomLink(byId) }, "unnamed ", el("code", {}, short(item.id)));
   let fits = false;
   try {
     fits = roomId(item.name) === item.id;
   } catch {
     // Not a name at all.
   }
-  if (!fits) return [safe(item.name, 64), " ", status("bad", "this name does not belong to this id")];
+  if (!fits) {
+    const id = el("a", { href: roomLink(byId) }, el("code", {}, short(item.id)));
+    return [safe(item.name, 64), " ", status("bad", "this name does not belong to this id"), " ", id];
+  }
   return el("a", { href: roomLink(item.name) }, item.name);
 }
 

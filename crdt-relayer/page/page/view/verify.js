@@ -34,8 +34,8 @@ export function verifyAll(main, route, session) {
     });
     replace(content, el("section", { class: "card" }, el("h2", {}, "Verify all"),
       el("p", { class: "lead" }, "Writes down every op that this browser holds, and checks the file from its first byte as a node would that has never seen it: each hash, signature, link and rule. Nothing is asked of the relayer."),
-      el("p", { class: "actions" }, start, " ", el("button", { type: "button", click: () => download(`${route.room}.ops`, file()) }, "Download the ops")),
-      el("p", { class: "note" }, "The same numbers come from ", el("code", {}, `crdt-node verify ${route.room}.ops --json`)), place));
+      el("p", { class: "actions" }, start, " ", el("button", { type: "button", click: () => download(`${route.room.replace(":", "-")}.ops`, file()) }, "Download the ops")),
+      el("p", { class: "note" }, "The same numbers come from ", el("code", {}, `crdt-node verify ${route.room.replace(":", "-")}.ops --json`)), place));
     return [session.listen(label), () => stop()];
   });
 }
