@@ -152,6 +152,13 @@ impl Gate<'_> {
         self.lacks.or_else(|| (!awaited && owes()).then_some(Shortage::Rate))
     }
 
+    /// Whether ops of this author will be taken, as far as can be said before those of a message that
+    /// come first are.
+    pub(crate) fn is_open_to(&self, author: AuthorId) -> bool {
+        let owed = self.authors.owes(self.now, self.rates, author).as_ms();
+        self.lacks.is_none() && owed <= self.owed_max.as_ms() / 2
+    }
+
     /// An op was taken, and those that waited for it. Nobody is charged for what others send in its
     /// name: their signatures are good, and they were not here before. Whoever brings an op does not
     /// wait for what others brought earlier.

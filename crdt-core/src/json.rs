@@ -79,7 +79,7 @@ pub enum Value<'a> {
     Object(Vec<(Cow<'a, str>, Value<'a>)>),
     /// Any of these, kept as the text it came as, which is canonical. Only
     /// [`Value::parse_keeping`] makes it.
-    Kept(Scanned<'a>),
+    Verbatim(Scanned<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -91,7 +91,7 @@ impl<'a> Value<'a> {
         parser::parse(utf8(bytes)?, depth_max, None)
     }
 
-    /// The same, but the values of members of this name are [`Value::Kept`] where they came
+    /// The same, but the values of members of this name are [`Value::Verbatim`] where they came
     /// canonical: nothing is built of what is only hashed and kept.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ impl<'a> Value<'a> {
             Self::Bool(false) => out.push_str("false"),
             Self::Int(number) => write_int(*number, out),
             Self::Str(text) => write_string(text, out),
-            Self::Kept(kept) => out.push_str(kept.text),
+            Self::Verbatim(kept) => out.push_str(kept.text),
             Self::Array(values) => {
                 out.push('[');
                 for (index, value) in values.iter().enumerate() {
@@ -142,7 +142,7 @@ impl<'a> Value<'a> {
     pub fn depth(&self) -> usize {
         let deepest = match self {
             Self::Null | Self::Bool(_) | Self::Int(_) | Self::Str(_) => return 0,
-            Self::Kept(kept) => return kept.depth,
+            Self::Verbatim(kept) => return kept.depth,
             Self::Array(values) => values.iter().map(Self::depth).max(),
             Self::Object(members) => members.iter().map(|(_, value)| value.depth()).max(),
         };
@@ -185,7 +185,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, JsonError> {
 pub struct Canonical {
     text: String,
     /// Elements, where they were counted already.
-    elements: Option<usize>,
+    counted: Option<usize>,
 }
 
 impl PartialEq for Canonical {
@@ -209,18 +209,18 @@ impl Canonical {
     pub fn of(value: &Value<'_>) -> Self {
         let mut text = String::new();
         value.write(&mut text);
-        let elements = match value {
+        let counted = match value {
             Value::Array(values) => Some(values.len()),
-            Value::Kept(kept) => kept.elements,
+            Value::Verbatim(kept) => kept.elements,
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Str(_) | Value::Object(_) => None,
         };
-        Self { text, elements }
+        Self { text, counted }
     }
 
     /// Takes text on trust: put together from canonical values, or read back from this node's own
     /// store. What depends on it being canonical checks a hash over it.
     pub fn trusted(text: String) -> Self {
-        Self { text, elements: None }
+        Self { text, counted: None }
     }
 
     /// The text.
@@ -230,7 +230,7 @@ impl Canonical {
 
     /// Elements, if it is an array.
     pub fn elements(&self) -> Option<usize> {
-        self.elements.or_else(|| count_elements(&self.text))
+        self.counted.or_else(|| count_elements(&self.text))
     }
 
     /// How deep arrays and objects nest: 0 for a scalar, the largest number if deeper than a frame.

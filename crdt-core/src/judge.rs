@@ -51,11 +51,7 @@ pub(crate) fn judge(
 ) -> Judged {
     let mut judged = Judged::default();
     let ops: Vec<_> = ops.into_iter().map(|op| op.and_then(RawOp::check_hash)).collect();
-    room.log.look_ahead(
-        ops.iter()
-            .flatten()
-            .filter(|op| gate.refuses(op.head().author, room.log.awaits(op.id())).is_none()),
-    );
+    room.log.look_ahead(ops.iter().flatten().filter(|op| gate.is_open_to(op.head().author)));
     for (index, op) in (0_u64..).zip(ops) {
         let verdict = match op {
             Ok(op) => {

@@ -140,9 +140,8 @@ impl Log {
         let mut seen = BTreeSet::new();
         let unknown = ops.filter(|op| !self.has(op.id()) && !self.rejected.contains(op.id()));
         let mut claims = unknown.filter(|op| seen.insert(op.id())).filter_map(|op| {
-            let author = op.head().author;
-            let key = self.keys.get(&author).cloned();
-            let key = key.or_else(|| PublicKey::of(author).ok())?;
+            // The key of an author who is new here is read when its first op's turn comes.
+            let key = self.keys.get(&op.head().author).cloned()?;
             Some(Claim { key, id: op.id(), signature: *op.sig() })
         });
         self.signatures.ahead(&mut claims);

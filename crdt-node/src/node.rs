@@ -314,7 +314,7 @@ impl Node {
         self.links.try_recv().ok()
     }
 
-    /// Finishes what is at hand and ends. Events that are still to come are dropped. Returns how it
+    /// Finishes what its user asked for and ends. Events that are still to come are dropped. Returns how it
     /// ended, and the transactions that could not be signed.
     pub async fn stop(self) -> (Result<(), NodeError>, Vec<Unsigned>) {
         let Self { driver, ended, outcome, mut events, door, mut marks, author, .. } = self;

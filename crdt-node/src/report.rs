@@ -250,7 +250,7 @@ pub fn export(store: &Store, room: RoomId, out: &mut impl Write) -> Result<u64, 
     Ok(ops)
 }
 
-/// Writes them to a new file.
+/// Writes them to a new file, or none if that fails.
 ///
 /// # Errors
 /// The store cannot be read, or the file exists or cannot be written.
@@ -258,5 +258,9 @@ pub fn export_to(store: &Store, room: RoomId, path: &Path) -> Result<u64, NodeEr
     let failed = |source: std::io::Error| NodeError::file(path, source);
     let mut out = BufWriter::new(File::create_new(path).map_err(failed)?);
     let written = export(store, room, &mut out);
+    if written.is_err() {
+        // If it stays, it is the error below that counts.
+        let _stays = std::fs::remove_file(path);
+    }
     if let Err(NodeError::Stdio(source)) = written { Err(failed(source)) } else { written }
 }

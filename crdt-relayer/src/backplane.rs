@@ -93,7 +93,7 @@ async fn serve<E: Engine>(
     state.careful = false;
     let mut up = Some(up);
     loop {
-        let Ok(local) = LocalPeer::connect(driver, Link::PEERED).await else {
+        let Ok(local) = LocalPeer::connect(driver, Link::PEERED, None).await else {
             return "stopping".to_owned();
         };
         if let Some(up) = up.take()

@@ -206,9 +206,8 @@ impl Inlet {
     /// # Errors
     /// [`Stopped`].
     pub(crate) async fn received(&self, frame: Vec<u8>) -> Result<(), Stopped> {
-        let taken = self.share.take(frame.len()).await.map_err(|_| Stopped)?;
-        let request = Request::Input(Input::Received(self.peer, frame), Some(taken));
-        self.driver.send(Sent { lane: self.lane, request, _place: None })
+        let bytes = frame.len();
+        self.frame(bytes, Input::Received(self.peer, frame)).await
     }
 
     /// A binary frame came.
@@ -216,7 +215,13 @@ impl Inlet {
     /// # Errors
     /// [`Stopped`].
     pub(crate) async fn received_binary(&self) -> Result<(), Stopped> {
-        self.request(Input::ReceivedBinary(self.peer)).await
+        self.frame(0, Input::ReceivedBinary(self.peer)).await
+    }
+
+    async fn frame(&self, bytes: usize, input: Input) -> Result<(), Stopped> {
+        let taken = self.share.take(bytes).await.map_err(|_| Stopped)?;
+        let request = Request::Input(input, Some(taken));
+        self.driver.send(Sent { lane: self.lane, request, _place: None })
     }
 
     /// The connection is gone.
@@ -224,10 +229,7 @@ impl Inlet {
     /// # Errors
     /// [`Stopped`].
     pub(crate) async fn disconnected(&self) -> Result<(), Stopped> {
-        self.request(Input::PeerDown(self.peer)).await
-    }
-
-    async fn request(&self, input: Input) -> Result<(), Stopped> {
-        self.driver.request(self.lane, Request::Input(input, None)).await
+        let request = Request::Input(Input::PeerDown(self.peer), None);
+        self.driver.request(self.lane, request).await
     }
 }

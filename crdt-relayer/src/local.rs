@@ -1,6 +1,7 @@
 //! A peer in this process: it speaks the protocol to the replica without a websocket. What reads a
 //! file or a message bus into a room is such a peer, so everything it brings is checked like the rest.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crdt_core::effect::{Link, PeerId};
@@ -22,14 +23,18 @@ pub struct LocalPeer {
 }
 
 impl LocalPeer {
-    /// Connects. The replica speaks first, with its `hello`.
+    /// Connects, on behalf of an address if that counts. The replica speaks first, with its `hello`.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn connect(driver: &Driver, link: Link) -> Result<Self, Stopped> {
+    pub async fn connect(
+        driver: &Driver,
+        link: Link,
+        address: Option<IpAddr>,
+    ) -> Result<Self, Stopped> {
         let (outbound, outgoing, backlog) = Outbound::new(Pace::default());
         let peer = driver.next_peer();
-        let inlet = driver.connected((peer, None), link, outbound).await?;
+        let inlet = driver.connected((peer, address), link, outbound).await?;
         Ok(Self { peer, inlet, outgoing, backlog })
     }
 

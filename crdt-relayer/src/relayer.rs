@@ -263,7 +263,7 @@ impl Relayer {
         Ok((&mut self.ended).await.map_err(|_| Stopped)??)
     }
 
-    /// Stops accepting, finishes what is at hand, tells the members to come back later, and ends.
+    /// Stops accepting, finishes the batch at hand, tells the members to come back later, and ends.
     ///
     /// # Errors
     /// Why the store failed, if it did.

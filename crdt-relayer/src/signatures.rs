@@ -56,17 +56,19 @@ impl<C: CheckSignature> CheckSignature for AllCores<C> {
             return;
         }
         let claims: Vec<Claim> = claims.collect();
-        let for_a_core = claims.len().div_ceil(self.cores);
-        if for_a_core < CLAIMS_FOR_A_CORE_MIN {
+        let cores = self.cores.min(claims.len() / CLAIMS_FOR_A_CORE_MIN);
+        if cores < 2 {
             return;
         }
         thread::scope(|scope| {
-            let mut shares = claims.chunks(for_a_core);
+            let mut shares = claims.chunks(claims.len().div_ceil(cores));
             let own = shares.next().unwrap_or_default();
-            let others: Vec<_> =
-                shares.map(|share| scope.spawn(|| self.check_all(share))).collect();
+            // What a thread that cannot be started, or panics, does not check is checked when its turn
+            // comes.
+            let start =
+                |share| thread::Builder::new().spawn_scoped(scope, move || self.check_all(share));
+            let others: Vec<_> = shares.filter_map(|share| start(share).ok()).collect();
             checked.extend(self.check_all(own));
-            // What a thread that panicked did not check is checked when its turn comes.
             checked.extend(others.into_iter().filter_map(|other| other.join().ok()).flatten());
         });
     }
@@ -112,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_was_checked_ahead_is_what_a_check_says_and_each_is_checked_once() {
-        for cores in [1, 2, 3, 8] {
+        for cores in [1, 2, 3, 8, 64] {
             let all = of_cores(cores);
             let claims = claims(200);
             all.ahead(&mut claims.iter().cloned());
@@ -141,6 +143,9 @@ mod tests {
         let all = of_cores(2);
         all.ahead(&mut claims(20).into_iter());
         assert_eq!(all.each.0.load(Ordering::Relaxed), 0);
+        let many = of_cores(64);
+        many.ahead(&mut claims(100).into_iter());
+        assert_eq!(many.each.0.load(Ordering::Relaxed), 100);
         all.ahead(&mut claims(200).into_iter());
         assert_eq!(all.checked.lock().unwrap().len(), 200);
         all.ahead(&mut claims(1).into_iter());

@@ -60,6 +60,10 @@ fn an_altered_export_is_noticed() {
     assert_fails(&verify(&export.replace("two", "twa")), 5, "the data does not match");
     let twice = cluster.command("export", "alice", &["-o", file.to_str().unwrap()]);
     assert_fails(&twice, 3, "exists already; it was kept");
+    let nothing = cluster.path().join("nothing.jsonl");
+    let unknown = ["--room", "nope", "-o", nothing.to_str().unwrap()];
+    assert_fails(&cluster.command("export", "alice", &unknown), 3, "nope");
+    assert!(!nothing.exists());
     let backwards: Vec<&str> = export.lines().rev().collect();
     assert_fails(&verify(&backwards.join("\n")), 5, "a dependency does not come before it");
     assert_fails(&verify(export.lines().next_back().unwrap()), 5, "a dependency does not come");

@@ -119,8 +119,8 @@ impl<'a> Parser<'a> {
             let key = self.string()?;
             self.skip_space();
             self.require(":")?;
-            let kept = if self.keep == Some(&*key) { self.kept(depth_left) } else { None };
-            let value = kept.map_or_else(|| self.value(depth_left), Ok)?;
+            let is_kept = self.keep == Some(&*key);
+            let value = if is_kept { self.kept(depth_left) } else { self.value(depth_left) }?;
             members.push((key, value));
             self.skip_space();
             if self.eat("}") {
@@ -138,12 +138,20 @@ impl<'a> Parser<'a> {
         Ok(Value::Object(members))
     }
 
-    /// A value that is canonical as it stands.
-    fn kept(&mut self, depth_left: usize) -> Option<Value<'a>> {
+    /// A value that is kept as text if it is canonical as it stands.
+    fn kept(&mut self, depth_left: usize) -> Result<Value<'a>, JsonError> {
         self.skip_space();
-        let scanned = scan(self.rest, depth_left)?;
-        self.rest = self.rest.get(scanned.text.len()..)?;
-        Some(Value::Kept(scanned))
+        let scanned = scan(self.rest, depth_left);
+        let rest = scanned.and_then(|scanned| self.rest.get(scanned.text.len()..));
+        if let (Some(scanned), Some(rest)) = (scanned, rest) {
+            self.rest = rest;
+            return Ok(Value::Verbatim(scanned));
+        }
+        // Nothing in it is scanned once more, or it would be at each level.
+        let keep = self.keep.take();
+        let value = self.value(depth_left);
+        self.keep = keep;
+        value
     }
 
     fn int(&mut self) -> Result<i64, JsonError> {

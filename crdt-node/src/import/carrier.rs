@@ -29,7 +29,7 @@ impl<'d> Carrier<'d> {
     /// Connects as a store that nobody has met.
     async fn introduced(driver: &Driver) -> Result<LocalPeer, NodeError> {
         // The user chose what it brings: it need not prove a key, as those who connect may have to.
-        let peer = LocalPeer::connect(driver, Link::DIALLED).await?;
+        let peer = LocalPeer::connect(driver, Link::DIALLED, None).await?;
         let store = StoreId::from_bytes(random()?);
         let agent = concat!("crdt-node/", env!("CARGO_PKG_VERSION"), " import");
         peer.send(&Message::Hello(Hello::new(agent, store, WINDOW_BYTES)).encode()).await?;

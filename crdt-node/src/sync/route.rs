@@ -77,7 +77,7 @@ impl Route {
     ) -> Result<&'static str, String> {
         let mut socket = self.dialer.connect(&self.url).await.map_err(|ended| ended.why)?;
         let stopped = |_| "this node stopped".to_owned();
-        let mut peer = LocalPeer::connect(driver, Link::DIALLED).await.map_err(stopped)?;
+        let mut peer = LocalPeer::connect(driver, Link::DIALLED, None).await.map_err(stopped)?;
         // Before the other side is heard, so that it is known whose words are told.
         if happened.send(Happened::Up(self.number, peer.id())).await.is_err() {
             return Ok("this node stopped");

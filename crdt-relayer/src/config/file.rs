@@ -58,7 +58,7 @@ fn value_of(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<Value, St
     let kind = setting.kind;
     let word = |value: &Spanned<DeValue<'_>>| {
         let value = value.get_ref();
-        let wrong = || format!("a {} where words are expected", value.type_str());
+        let wrong = || format!("{} where words are expected", with_article(value.type_str()));
         value.as_str().map(str::to_owned).ok_or_else(wrong)
     };
     match (kind, value.get_ref()) {
@@ -71,8 +71,14 @@ fn value_of(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<Value, St
         }
         (Kind::Switch | Kind::Count, DeValue::String(text)) => Err(quoted(text)),
         (_, DeValue::String(text)) => setting.parse(text),
-        (_, other) => Err(format!("a {} is not expected here", other.type_str())),
+        (_, other) => Err(format!("{} is not expected here", with_article(other.type_str()))),
     }
+}
+
+/// The name of a kind of TOML value, as it stands in a sentence.
+fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {kind}")
 }
 
 fn quoted(text: &DeString<'_>) -> String {

@@ -70,11 +70,11 @@ fn a_value_that_cannot_be_is_refused_with_what_is_expected() {
     for (text, problem) in [
         ("[limits]\nconnections = \"many\"", "write many without the quotes"),
         ("[limits]\nconnections = -1", "is not a number"),
-        ("[limits]\nheader_time = 5", "a integer is not expected here"),
+        ("[limits]\nheader_time = 5", "an integer is not expected here"),
         ("[limits]\nheader_time = \"soon\"", "is not a time, as 30s"),
         ("[limits]\nheader_bytes = \"big\"", "is not a number of bytes"),
         ("[server]\nlisten = \"here:80\"", "is not an IP address with a port"),
-        ("[server]\norigins = [1]", "a integer where words are expected"),
+        ("[server]\norigins = [1]", "an integer where words are expected"),
         ("[cluster]\nbackplane = \"kafka\"", "is not one of none, nats"),
         ("[limits\n", "relayer.toml, line 1"),
     ] {
@@ -217,6 +217,8 @@ fn what_is_secret_is_not_shown() {
     assert!(shown.into_iter().all(|shown| !shown.contains("hunter2")));
     assert_eq!(Config::of(&settings).unwrap().nats.unwrap().url, "nats://u:hunter2@bus");
     let peers = from_file("[cluster]\npeers = [\"wss://u:hunter2@r.example/\"]\n").unwrap();
+    let shown: Vec<_> = peers.iter().map(|(s, value, _)| s.kind.show(value).to_string()).collect();
+    assert!(shown.contains(&"(not shown)".into()) && !shown.join(" ").contains("hunter2"));
     let refused = Config::of(&peers).unwrap_err().to_string();
     assert!(refused.contains("a name or password") && !refused.contains("hunter2"), "{refused}");
 }

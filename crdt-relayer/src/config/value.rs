@@ -7,6 +7,8 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use jiff::SignedDuration;
 
+use crate::address::holds_credentials;
+
 /// What an address to listen on is.
 const ADDRESS: &str = "an IP address with a port, as 127.0.0.1:8080; names are not looked up";
 
@@ -108,6 +110,9 @@ impl Kind {
     }
 }
 
+/// What stands for a value that is secret.
+const NOT_SHOWN: &str = "(not shown)";
+
 /// A value that can be shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'v> {
@@ -119,11 +124,15 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.value {
             Value::None => f.write_str("-"),
-            Value::Text(_) if self.kind == Kind::Secret => f.write_str("(not shown)"),
+            Value::Text(_) if self.kind == Kind::Secret => f.write_str(NOT_SHOWN),
             Value::Text(text) => f.write_str(text),
             Value::Address(address) => write!(f, "{address}"),
             Value::List(words) if words.is_empty() => f.write_str("-"),
-            Value::List(words) => f.write_str(&words.join(",")),
+            Value::List(words) => {
+                let shown =
+                    words.iter().map(|word| if holds_credentials(word) { NOT_SHOWN } else { word });
+                f.write_str(&shown.collect::<Vec<_>>().join(","))
+            }
             Value::Switch(on) => write!(f, "{on}"),
             Value::Number(number) => match self.kind {
                 Kind::Bytes => write!(f, "{}", ByteSize(*number).display().iec()),

@@ -192,7 +192,7 @@ impl Task {
                 Some(Request::Query(look)) => self.looks.push(look),
                 Some(Request::Stop) => stop = true,
             }
-            // A request taken from the inbox is carried out: none is taken after the last turn.
+            // A request that was taken is carried out: none is taken after the last.
             let full = bytes >= BATCH_BYTES_MAX || started.elapsed() >= self.batch_time;
             let more = !stop && !full && taken < BATCH_INPUTS_MAX;
             request = if more { self.at_hand() } else { None };

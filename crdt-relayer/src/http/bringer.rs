@@ -1,5 +1,7 @@
 //! A peer in this process that brings ops and asks for nothing.
 
+use std::net::IpAddr;
+
 use crdt_core::effect::Link;
 use crdt_core::id::{Position, RoomId, RoomName, StoreId};
 use crdt_core::intake::Shortage;
@@ -46,8 +48,12 @@ pub(crate) struct Bringer {
 impl Bringer {
     /// Connects. All that comes over HTTP is from one store, so that it shares one part of the room
     /// there is for ops that wait.
-    pub(crate) async fn connect(driver: &Driver, store: StoreId) -> Result<Self, Stopped> {
-        let peer = LocalPeer::connect(driver, Link::BROUGHT).await?;
+    pub(crate) async fn connect(
+        driver: &Driver,
+        store: StoreId,
+        asker: Option<IpAddr>,
+    ) -> Result<Self, Stopped> {
+        let peer = LocalPeer::connect(driver, Link::BROUGHT, asker).await?;
         let agent = concat!("crdt-relayer/", env!("CARGO_PKG_VERSION"), " http");
         peer.send(&Message::Hello(Hello::new(agent, store, WINDOW_BYTES)).encode()).await?;
         Ok(Self { peer })

@@ -3,6 +3,7 @@
 //! Source: `docs/PROTOCOL.md`, "Acknowledgement".
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,7 +106,7 @@ pub(crate) async fn submit(
 ) -> Result<Json<Verdicts>, Problem> {
     let (parts, body) = request.into_parts();
     let spelling = spelling(&parts.headers)?;
-    let address = seat.pace();
+    let (address, from) = (seat.pace(), seat.address());
     if let Some(wait) = address.wait() {
         return Err(Problem::too_fast(Refused::RateOfAddress.sentence(), wait));
     }
@@ -116,7 +117,7 @@ pub(crate) async fn submit(
     address.took_ops(offered.len() as u64);
     // A client that leaves meanwhile leaves nothing half done, and takes up its place until then.
     let carried = tokio::spawn(async move {
-        let verdicts = carry(&api, &room, &offered).await;
+        let verdicts = carry(&api, &room, (&offered, from)).await;
         drop(place);
         verdicts
     });
@@ -166,7 +167,7 @@ async fn whole(body: Body) -> Result<Vec<u8>, Problem> {
 async fn carry(
     api: &Api,
     room: &RoomAsked,
-    offered: &[Offered],
+    (offered, from): (&[Offered], Option<IpAddr>),
 ) -> Result<Vec<VerdictBody>, Problem> {
     let sound = offered.iter().enumerate();
     let sound = sound.filter_map(|(at, op)| Some((op.depth, at, op.text.as_deref().ok()?)));
@@ -174,7 +175,8 @@ async fn carry(
     // What others depend on is less deep: so none waits for one that comes after it.
     sound.sort_by_key(|(depth, ..)| *depth);
     let texts: Vec<&str> = sound.iter().map(|(.., text)| *text).collect();
-    let brought = if texts.is_empty() { Vec::new() } else { bring(api, room, &texts).await? };
+    let brought =
+        if texts.is_empty() { Vec::new() } else { bring(api, room, (&texts, from)).await? };
     let places = sound.iter().map(|(_, at, _)| *at);
     let mut verdicts: BTreeMap<usize, Verdict> = places.zip(brought).collect();
     let verdict = |(at, op): (usize, &Offered)| match &op.text {
@@ -184,9 +186,13 @@ async fn carry(
     Ok(offered.iter().enumerate().map(verdict).collect())
 }
 
-async fn bring(api: &Api, room: &RoomAsked, ops: &[&str]) -> Result<Vec<Verdict>, Problem> {
+async fn bring(
+    api: &Api,
+    room: &RoomAsked,
+    (ops, from): (&[&str], Option<IpAddr>),
+) -> Result<Vec<Verdict>, Problem> {
     let turn = api.bringing.acquire().await.map_err(|_| Stopped)?;
-    let mut bringer = Bringer::connect(&api.driver, api.bringer).await?;
+    let mut bringer = Bringer::connect(&api.driver, api.bringer, from).await?;
     let brought = bringer.bring(room.id, ops).await;
     let stored = brought.iter().flatten().any(|verdict| *verdict == Verdict::Stored);
     let named = if stored { name(api, room, &bringer).await } else { Ok(()) };

@@ -149,7 +149,7 @@ fn set(counter: &Counter, count: u64) {
     counter.inner().store(count, Ordering::Relaxed);
 }
 
-/// Checks every signature when it comes, and times it.
+/// Checks every signature, and times it.
 #[derive(Clone, Debug)]
 pub struct Timed(Histogram);
 

@@ -4,23 +4,30 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crdt_core::id::{AuthorId, OpId};
-use crdt_core::key::{CheckSignature, EachTime, KeyError, PublicKey, Signature};
+use crdt_core::key::{CheckSignature, Claim, EachTime, KeyError, PublicKey, Signature};
 
 /// One seed in so many checks every signature whenever it comes.
 const EACH_TIME_EVERY: u64 = 100;
 
 /// What is known of signatures.
 #[derive(Debug, Default)]
-struct Remembered(Mutex<HashMap<Claim, Result<(), KeyError>>>);
+struct Remembered(Mutex<HashMap<Claimed, Result<(), KeyError>>>);
 
 /// Whose, over what, and all of the signature.
-type Claim = (AuthorId, OpId, [u8; 64]);
+type Claimed = (AuthorId, OpId, [u8; 64]);
 
 impl CheckSignature for Remembered {
     fn check(&self, key: &PublicKey, id: OpId, signature: &Signature) -> Result<(), KeyError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let claim = (key.author(), id, *signature.as_bytes());
         *known.entry(claim).or_insert_with(|| key.verify(id, signature))
+    }
+
+    fn ahead(&self, claims: &mut dyn Iterator<Item = Claim>) {
+        for Claim { key, id, signature } in claims {
+            // It is remembered.
+            let _verdict = self.check(&key, id, &signature);
+        }
     }
 }
 
