@@ -42,14 +42,13 @@ pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError>
     }
 }
 
-pub(crate) fn push_hex(bytes: &[u8], out: &mut String) {
+pub(crate) fn push_hex<const N: usize>(bytes: &[u8; N], out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 0x0f] {
-            let digit = DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
-            out.push(char::from(digit));
-        }
-    }
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+    let pairs = bytes.map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]);
+    let digits = core::str::from_utf8(pairs.as_flattened());
+    debug_assert!(digits.is_ok(), "digits are ASCII");
+    out.push_str(digits.unwrap_or_default());
 }
 
 macro_rules! id32 {
