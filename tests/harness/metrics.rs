@@ -1,10 +1,15 @@
 //! The numbers of a relayer, as Prometheus reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::interval;
 
 use crate::http::Server;
 use crate::process::WAIT_MAX;
+
+/// Time from one question to the next: a relayer takes so many connections a second, no more.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a relayer counted, by series: the name with its labels.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +34,9 @@ impl Metrics {
     /// Asks a relayer again and again until a series has a value, and returns all as it is then.
     pub async fn once(server: &Server, series: &str, value: u64) -> Self {
         let start = Instant::now();
+        let mut due = interval(ASK_EVERY);
         loop {
+            due.tick().await;
             let metrics = Self::of(server).await;
             if metrics.series.get(series).map(|found| whole(found)) == Some(value) {
                 return metrics;
