@@ -78,7 +78,8 @@ pub enum Value<'a> {
     /// An object: its members in canonical order, no key twice.
     Object(Vec<(Cow<'a, str>, Value<'a>)>),
     /// Any of these, kept as the text it came as, which is canonical. Only
-    /// [`Value::parse_keeping`] makes it.
+    /// [`Value::parse_keeping`] makes it. It can be written; what looks into a value
+    /// ([`Value::as_str`], [`Value::as_array`] and so on) finds nothing in it.
     Verbatim(Scanned<'a>),
 }
 
@@ -392,6 +393,16 @@ mod tests {
         ] {
             assert!(matches!(canonical(bad), Err(JsonError::Syntax { .. })), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_canonical_is_looked_through_once_and_kept_at_no_level() {
+        let text = br#"{"data":{"data":[1],"x": 1},"more":{"data":[1]}}"#;
+        let value = Value::parse_keeping(text, 9, "data").unwrap();
+        let data = value.member("data").unwrap();
+        assert!(matches!(data.member("data"), Some(Value::Array(_))));
+        let more = value.member("more").unwrap();
+        assert!(matches!(more.member("data"), Some(Value::Verbatim(_))));
     }
 
     #[test]

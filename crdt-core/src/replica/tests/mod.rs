@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod ahead;
 mod bounds;
 mod client;
 mod exchange;
