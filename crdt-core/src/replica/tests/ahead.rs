@@ -1,0 +1,142 @@
+//! Which signatures whoever checks them is told of beforehand: those that will be checked.
+
+extern crate std;
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use std::sync::Mutex;
+
+use super::client::*;
+use super::net::MAIN;
+use crate::effect::{Input, Link};
+use crate::fixtures::{Author, entry, room};
+use crate::id::{Depth, OpId};
+use crate::intake::Intake;
+use crate::key::{CheckSignature, Claim, KeyError, PublicKey, Signature};
+use crate::message::encode_ops;
+use crate::op::Op;
+use crate::rates::{KeyRates, Rate};
+use crate::time::{Span, Timestamp};
+
+/// Checks, and notes what it is told of beforehand and what it checks.
+#[derive(Debug, Default)]
+struct Noting {
+    ahead: Mutex<Vec<OpId>>,
+    checked: Mutex<Vec<OpId>>,
+}
+
+impl CheckSignature for Noting {
+    fn check(&self, key: &PublicKey, id: OpId, signature: &Signature) -> Result<(), KeyError> {
+        self.checked.lock().unwrap().push(id);
+        key.verify(id, signature)
+    }
+
+    fn ahead(&self, claims: &mut dyn Iterator<Item = Claim>) {
+        let claims: Vec<Claim> = claims.collect();
+        for claim in &claims {
+            claim.key.verify(claim.id, &claim.signature).unwrap();
+        }
+        self.ahead.lock().unwrap().extend(claims.iter().map(|claim| claim.id));
+    }
+}
+
+impl Noting {
+    /// What it was told of and what it has checked since it was asked last.
+    fn noted(&self) -> (Vec<OpId>, Vec<OpId>) {
+        let take = |ids: &Mutex<Vec<OpId>>| core::mem::take(&mut *ids.lock().unwrap());
+        (take(&self.ahead), take(&self.checked))
+    }
+}
+
+/// A client whose relayer checks so.
+fn noting() -> (Client, Arc<Noting>) {
+    let noting = Arc::new(Noting::default());
+    let mut client = Client::unknown();
+    client.replica.config.signatures = Arc::clone(&noting) as Arc<dyn CheckSignature>;
+    client.as_another(2, Link::ACCEPTED);
+    (client, noting)
+}
+
+fn ids(ops: &[&Op]) -> Vec<OpId> {
+    ops.iter().map(|op| op.id()).collect()
+}
+
+/// An author's ops, one after the other.
+fn chain(author: u8, len: usize) -> Vec<Op> {
+    let author = Author::new(author);
+    let mut chain = alloc::vec![entry(&author, &[], "0")];
+    for number in 1..len {
+        chain.push(author.after(&chain[number - 1], &[], &format!("{number}")));
+    }
+    chain
+}
+
+#[test]
+fn each_new_op_of_an_author_whose_key_is_known_once() {
+    let (mut client, noting) = noting();
+    let [alice, bob] = [chain(1, 4), chain(2, 1)];
+    client.say(&ops(&[&alice[0]]));
+    assert_eq!(
+        noting.noted(),
+        (Vec::new(), ids(&[&alice[0]])),
+        "her key is read with her first op"
+    );
+    client.say(&ops(&[&alice[0], &alice[1], &bob[0], &alice[1], &alice[2]]));
+    let new = [&alice[1], &bob[0], &alice[2]];
+    assert_eq!(noting.noted(), (ids(&[&alice[1], &alice[2]]), ids(&new)));
+    // What is parked is known too.
+    let last = chain(1, 6).pop().unwrap();
+    client.say(&ops(&[&last]));
+    assert_eq!(noting.noted().0, ids(&[&last]));
+    client.say(&ops(&[&last, &alice[3]]));
+    assert_eq!(noting.noted().0, ids(&[&alice[3]]));
+}
+
+#[test]
+fn an_op_that_was_rejected_is_not_checked_again() {
+    let (mut client, noting) = noting();
+    let alice = Author::new(1);
+    let first = entry(&alice, &[], "0");
+    let bad = alice.with(|head| head.depth = Depth::new(7).unwrap());
+    client.say(&ops(&[&first, &bad]));
+    noting.noted();
+    client.say(&ops(&[&bad]));
+    assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn ops_that_will_be_put_off_are_not_checked_ahead() {
+    let (mut client, noting) = noting();
+    let ops = Some(Rate { per_second: 100, burst: Span::from_ms(2_000) });
+    let rates = KeyRates { ops, bytes: None };
+    client.input(Input::Intake(Intake { rates, ..Intake::default() }));
+    let alice = chain(1, 1_702);
+    let now = Timestamp::from_ms(10_000);
+    let mut noted_of = |ops: &[Op]| {
+        client.say_at(now, &encode_ops(room(MAIN), ops, None, &[]));
+        noting.noted()
+    };
+    // Up to half of what an author may owe, 30 s at its rate, besides the burst.
+    noted_of(&alice[..1]);
+    for part in alice[1..1_700].chunks(100) {
+        let (ahead, checked) = noted_of(part);
+        assert_eq!(ahead, checked);
+        assert_eq!(checked.len(), part.len());
+    }
+    let (ahead, checked) = noted_of(&alice[1_700..1_701]);
+    assert_eq!((ahead.len(), checked.len()), (1, 1), "exactly half");
+    let (ahead, checked) = noted_of(&alice[1_701..]);
+    assert_eq!((ahead.len(), checked.len()), (0, 1), "taken, though it might not be");
+}
+
+#[test]
+fn nothing_is_checked_ahead_while_nothing_is_taken() {
+    let (mut client, noting) = noting();
+    let alice = chain(1, 2);
+    client.say(&ops(&[&alice[0]]));
+    noting.noted();
+    client.input(Input::Intake(Intake { disk_full: true, ..Intake::default() }));
+    client.say(&ops(&[&alice[1]]));
+    assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
+}
