@@ -3,6 +3,8 @@
 //! Source: `docs/ARCHITECTURE.md`, "The driver".
 
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -183,8 +185,8 @@ impl Driver {
         self.changes.follow(room)
     }
 
-    /// Finishes what this process asked for before, says goodbye to all peers and ends. Frames that wait
-    /// are not taken: nobody was told that they were.
+    /// Finishes what this process asked for before, says goodbye to all peers and ends. Frames that
+    /// wait are not taken: nobody was told that they were.
     pub async fn stop(&self) {
         // If it has stopped already there is nothing to do.
         let _already_stopped = self.request(Lane::Own, Request::Stop).await;

@@ -90,7 +90,8 @@ fn the_core_names_no_std() {
 fn every_section_the_code_names_is_in_the_protocol() {
     let protocol = fs::read_to_string(root().join("docs/PROTOCOL.md")).unwrap();
     for (path, text) in sources() {
-        let one_line = text.replace("\n//!", " ").replace("\n///", " ").replace("\n    ///", " ");
+        let words = text.split_whitespace().filter(|word| !["//!", "///", "//"].contains(word));
+        let one_line = words.collect::<Vec<_>>().join(" ");
         for reference in one_line.split("`docs/PROTOCOL.md`,").skip(1) {
             let until_end = reference.split('.').next().unwrap();
             for section in until_end.split('"').skip(1).step_by(2) {

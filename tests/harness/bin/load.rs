@@ -3,7 +3,6 @@
 #![expect(clippy::print_stdout, reason = "a program that reports")]
 
 use std::io;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use crdt_tests::load::{Kind, bare, idle, raise_files, room, siege, weather};
@@ -48,7 +47,7 @@ enum Command {
     /// The server that only passes on
     #[command(hide = true)]
     Bare,
-    /// The attackers
+    /// The attackers, until nothing more can come to their input
     #[command(hide = true)]
     Besiege {
         /// The server
@@ -57,8 +56,6 @@ enum Command {
         room: String,
         /// Attackers from each address
         attackers: u32,
-        /// For so long
-        seconds: u64,
         /// Attacks to leave out
         without: Vec<String>,
     },
@@ -69,11 +66,13 @@ async fn main() -> io::Result<()> {
     let args = Args::parse();
     match &args.command {
         Some(Command::Bare) => return bare::serve(|ready| println!("{ready}")).await,
-        Some(Command::Besiege { server, room, attackers, seconds, without }) => {
+        Some(Command::Besiege { server, room, attackers, without }) => {
             let mut attacks = siege::Attack::ALL.to_vec();
             attacks.retain(|attack| !without.iter().any(|word| word == attack.word()));
             let siege = siege::begin(*server, room, &attacks, *attackers);
-            tokio::time::sleep(Duration::from_secs(*seconds)).await;
+            // Whoever started this ends it.
+            let told = || io::copy(&mut io::stdin().lock(), &mut io::sink());
+            tokio::task::spawn_blocking(told).await??;
             let rows = siege.end().await.all();
             let rows: Vec<Value> = rows.into_iter().map(|row| json!(row)).collect();
             println!("{}", json!({"event": "besieged", "ends": rows}));

@@ -1,7 +1,7 @@
 //! Members of a relayer before and during a siege.
 
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crdt_core::op::Op;
@@ -84,18 +84,19 @@ pub async fn besieged(attackers: u32, without: &[String], seconds: u32) -> io::R
     writer.say(&hello(u32::MAX)).await?;
     let mut honest = Honest { writer, members, clock, chain, written: 0 };
     let before = honest.phase(&server, ops(BEFORE_S)).await?;
-    let besieging = besiege(&other, (attackers, without), seconds)?;
+    let besieging = besiege(&other, (attackers, without))?;
     let beside = honest.phase(&server, ops(seconds)).await?;
     ends(besieging).await?;
     drop(other);
-    let besieging = besiege(&server, (attackers, without), seconds)?;
+    let besieging = besiege(&server, (attackers, without))?;
     let during = honest.phase(&server, ops(seconds)).await?;
     let ends = ends(besieging).await?;
     Ok(Outcome { before, beside, during, counted: counted(&server).await, ends })
 }
 
-/// What attackers met, when they have ended.
-async fn ends(besieging: std::process::Child) -> io::Result<Value> {
+/// Ends the attackers. Returns what they met.
+async fn ends(besieging: Child) -> io::Result<Value> {
+    // Its input is closed.
     let output = tokio::task::spawn_blocking(|| besieging.wait_with_output()).await??;
     let ends: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     Ok(ends["ends"].clone())
@@ -103,17 +104,14 @@ async fn ends(besieging: std::process::Child) -> io::Result<Value> {
 
 /// Attackers in a process of their own, which gives way to the others where they share a processor:
 /// what they spend themselves is not what they cost a relayer.
-fn besiege(
-    server: &Running,
-    (attackers, without): (u32, &[String]),
-    seconds: u32,
-) -> io::Result<std::process::Child> {
+fn besiege(server: &Running, (attackers, without): (u32, &[String])) -> io::Result<Child> {
     let address = server.address.to_string();
     Command::new("nice")
         .args(["-n", "19"])
         .arg(std::env::current_exe()?)
-        .args(["besiege", &address, ROOM, &attackers.to_string(), &seconds.to_string()])
+        .args(["besiege", &address, ROOM, &attackers.to_string()])
         .args(without)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
 }

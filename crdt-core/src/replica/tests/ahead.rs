@@ -1,11 +1,9 @@
 //! Which signatures whoever checks them is told of beforehand: those that will be checked.
 
-extern crate std;
-
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use std::sync::Mutex;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::client::*;
 use super::net::MAIN;
@@ -19,47 +17,72 @@ use crate::op::Op;
 use crate::rates::{KeyRates, Rate};
 use crate::time::{Span, Timestamp};
 
+/// Ids, by their first bytes.
+#[derive(Debug)]
+struct Notes {
+    ids: Vec<AtomicU64>,
+    len: AtomicUsize,
+}
+
+impl Notes {
+    fn new() -> Self {
+        Self { ids: (0..256).map(|_| AtomicU64::new(0)).collect(), len: AtomicUsize::new(0) }
+    }
+
+    fn add(&self, id: OpId) {
+        let place = self.len.fetch_add(1, Ordering::Relaxed);
+        self.ids[place].store(first_bytes(id), Ordering::Relaxed);
+    }
+
+    fn take(&self) -> Vec<u64> {
+        let len = self.len.swap(0, Ordering::Relaxed);
+        self.ids[..len].iter().map(|id| id.load(Ordering::Relaxed)).collect()
+    }
+}
+
+fn first_bytes(id: OpId) -> u64 {
+    u64::from_be_bytes(*id.as_bytes().first_chunk().unwrap())
+}
+
 /// Checks, and notes what it is told of beforehand and what it checks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Noting {
-    ahead: Mutex<Vec<OpId>>,
-    checked: Mutex<Vec<OpId>>,
+    ahead: Notes,
+    checked: Notes,
 }
 
 impl CheckSignature for Noting {
     fn check(&self, key: &PublicKey, id: OpId, signature: &Signature) -> Result<(), KeyError> {
-        self.checked.lock().unwrap().push(id);
+        self.checked.add(id);
         key.verify(id, signature)
     }
 
     fn ahead(&self, claims: &mut dyn Iterator<Item = Claim>) {
-        let claims: Vec<Claim> = claims.collect();
-        for claim in &claims {
+        for claim in claims {
             claim.key.verify(claim.id, &claim.signature).unwrap();
+            self.ahead.add(claim.id);
         }
-        self.ahead.lock().unwrap().extend(claims.iter().map(|claim| claim.id));
     }
 }
 
 impl Noting {
     /// What it was told of and what it has checked since it was asked last.
-    fn noted(&self) -> (Vec<OpId>, Vec<OpId>) {
-        let take = |ids: &Mutex<Vec<OpId>>| core::mem::take(&mut *ids.lock().unwrap());
-        (take(&self.ahead), take(&self.checked))
+    fn noted(&self) -> (Vec<u64>, Vec<u64>) {
+        (self.ahead.take(), self.checked.take())
     }
 }
 
 /// A client whose relayer checks so.
 fn noting() -> (Client, Arc<Noting>) {
-    let noting = Arc::new(Noting::default());
+    let noting = Arc::new(Noting { ahead: Notes::new(), checked: Notes::new() });
     let mut client = Client::unknown();
     client.replica.config.signatures = Arc::clone(&noting) as Arc<dyn CheckSignature>;
     client.as_another(2, Link::ACCEPTED);
     (client, noting)
 }
 
-fn ids(ops: &[&Op]) -> Vec<OpId> {
-    ops.iter().map(|op| op.id()).collect()
+fn ids(ops: &[&Op]) -> Vec<u64> {
+    ops.iter().map(|op| first_bytes(op.id())).collect()
 }
 
 /// An author's ops, one after the other.

@@ -1,0 +1,113 @@
+//! A driver among those who send it much.
+
+use std::net::IpAddr;
+use std::sync::{Arc, mpsc};
+
+use crdt_core::effect::Link;
+use crdt_core::head::Kind;
+use crdt_core::id::{Depth, RoomId, RoomName, StoreId};
+use crdt_core::json::Canonical;
+use crdt_core::key::{EachTime, SecretKey};
+use crdt_core::message::{Hello, Message, encode_ops};
+use crdt_core::op::{Draft, Op};
+use crdt_core::replica::{Config, Rooms};
+use crdt_core::time::Timestamp;
+use futures_util::future::{join, join_all};
+use tempfile::TempDir;
+
+use super::*;
+use crate::local::LocalPeer;
+
+/// Addresses that flood.
+const FLOODING: u8 = 8;
+
+/// Frames that each of them sends at once: fewer than its share holds, and together several batches.
+const FRAMES: usize = 190;
+
+fn room() -> RoomId {
+    RoomName::parse("main").unwrap().id()
+}
+
+/// An author's first op, as a frame.
+fn first_op(author: u8) -> String {
+    let draft = Draft {
+        room: room(),
+        tip: None,
+        preds: Vec::new(),
+        refs: Vec::new(),
+        depth: Depth::FIRST,
+        ts: Timestamp::from_ms(0),
+        kind: Kind::entry(),
+        data: Canonical::parse(b"[1]").unwrap(),
+    };
+    let op: Op = draft.sign(&SecretKey::from_seed(&[author; 32])).unwrap();
+    encode_ops(room(), [&op], None, &[]).to_string()
+}
+
+fn driver(folder: &TempDir) -> (Driver, End) {
+    let id = StoreId::from_bytes([9; 32]);
+    let store = Store::open(&folder.path().join("log.sqlite"), id).unwrap();
+    let replica = Replica::new(Config {
+        store: id,
+        agent: "test".into(),
+        rooms: Rooms::OnDemand,
+        key: None,
+        seed: [0; 32],
+        allowed: None,
+        signatures: Arc::new(EachTime),
+    });
+    Driver::spawn(replica, store, None)
+}
+
+/// A connection from an address of its own.
+async fn peer(driver: &Driver, last: u8) -> LocalPeer {
+    let address = IpAddr::from([192, 0, 2, last]);
+    let peer = LocalPeer::connect(driver, Link::ACCEPTED, Some(address)).await.unwrap();
+    let hello =
+        Hello::new("test", StoreId::from_bytes([last; 32]), crdt_core::limits::WINDOW_BYTES);
+    peer.send(&Message::Hello(hello).encode()).await.unwrap();
+    peer
+}
+
+#[tokio::test]
+async fn who_sends_little_is_heard_before_all_of_what_others_flood_with() {
+    let folder = TempDir::new().unwrap();
+    let (driver, end) = driver(&folder);
+    let flooding = join_all((1..=FLOODING).map(|last| peer(&driver, last))).await;
+    let quiet = peer(&driver, 100).await;
+    let known = first_op(1);
+    flooding[0].send(&known).await.unwrap();
+    assert_eq!(driver.query(|replica| replica.tally().stored).await, Ok(1));
+
+    // The thread is kept busy until everything waits for it.
+    let (go_on, waiting) = mpsc::channel::<()>();
+    let (busy, is_busy) = oneshot::channel();
+    let asking = driver.clone();
+    let blocking = tokio::spawn(async move {
+        let wait = move |_: &Replica| {
+            busy.send(()).unwrap();
+            waiting.recv().unwrap();
+        };
+        asking.query(wait).await
+    });
+    is_busy.await.unwrap();
+    for peer in &flooding {
+        for _ in 0..FRAMES {
+            peer.send(&known).await.unwrap();
+        }
+    }
+    quiet.send(&first_op(2)).await.unwrap();
+    let look = |replica: &Replica| (replica.tally().stored, replica.tally().known);
+    // The query is polled first, so it waits behind the op before the thread goes on.
+    let (looked, sent) = join(driver.query(look), async { go_on.send(()) }).await;
+    sent.unwrap();
+    blocking.await.unwrap().unwrap();
+
+    let (stored, known) = looked.unwrap();
+    let sent = u64::from(FLOODING) * FRAMES as u64;
+    assert_eq!(stored, 2, "the op of whoever sends little is there");
+    assert!(known < sent, "and {known} of the {sent} frames of the others are not before it");
+    drop((flooding, quiet));
+    driver.stop().await;
+    end.await.unwrap().unwrap();
+}
