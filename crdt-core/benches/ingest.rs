@@ -1,8 +1,8 @@
 //! Ops admitted per second from wire frames, next to the rate of signature checks alone.
 //!
 //! `cargo bench -p crdt-core --bench ingest -- --n 1000000` prints the tables of
-//! `docs/PERFORMANCE.md`. The two rates are taken in turns, frame by frame, on one thread: what else
-//! the machine does slows both alike, so their ratio is steadier than either.
+//! `docs/PERFORMANCE.md`. The two rates are taken in turns, frame by frame, on one thread: what
+//! else the machine does slows both alike, so their ratio is steadier than either.
 #![expect(clippy::print_stdout, reason = "a bench prints its tables")]
 
 use std::error::Error;

@@ -85,7 +85,8 @@ impl Conduct {
         }
     }
 
-    /// It says that it does not hold an op. `true` if it named it before, and that is the first time.
+    /// It says that it does not hold an op. `true` if it named it before, and that is the first
+    /// time.
     pub(crate) fn denied(&mut self, now: Timestamp, op: OpId) -> bool {
         let named = self.owed.remove(&op);
         let news = named.is_some() && self.withheld.is_none();
@@ -114,8 +115,8 @@ impl Conduct {
         self.pushed = None;
     }
 
-    /// Both hold the same, as it announces `now_announced` or announced before. Returns an op that it
-    /// named and does not hold, if that is news.
+    /// Both hold the same, as it announces `now_announced` or announced before. Returns an op that
+    /// it named and does not hold, if that is news.
     pub(crate) fn agreed(
         &mut self,
         now: Timestamp,

@@ -36,8 +36,8 @@ pub enum Side {
 /// Which rooms a replica asks a peer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Those it takes part in by its user's choice; of those that exist on demand, the ones that the
-    /// peer asks for.
+    /// Those it takes part in by its user's choice; of those that exist on demand, the ones that
+    /// the peer asks for.
     Own,
     /// All it has, and each that comes into being: the peer is another relayer of the same service.
     Every,
@@ -95,7 +95,8 @@ pub enum Command {
         /// The transaction.
         entry: Canonical,
     },
-    /// Give back, as [`Event::Withdrawn`], what cannot be signed because the own chain is not known.
+    /// Give back, as [`Event::Withdrawn`], what cannot be signed because the own chain is not
+    /// known.
     Withdraw,
 }
 

@@ -93,8 +93,8 @@ impl Fetch {
         self.wants.is_empty()
     }
 
-    /// Whether what was given up or evicted may be asked for again: when nothing else is wanted, and
-    /// from time to time though somebody keeps naming ops that do not exist.
+    /// Whether what was given up or evicted may be asked for again: when nothing else is wanted,
+    /// and from time to time though somebody keeps naming ops that do not exist.
     pub(crate) fn may_ask_again(&mut self, now: Timestamp) -> bool {
         let may = self.is_idle() || now >= self.again;
         if may {

@@ -124,8 +124,8 @@ id32! {
     DataHash
 }
 id32! {
-    /// The point at which an author's chain forks: SHA-256 over room, grant, author and previous op.
-    /// Source: `docs/PROTOCOL.md`, "Equivocation".
+    /// The point at which an author's chain forks: SHA-256 over room, grant, author and previous
+    /// op. Source: `docs/PROTOCOL.md`, "Equivocation".
     ForkId
 }
 id32! {

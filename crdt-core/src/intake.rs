@@ -1,6 +1,6 @@
-//! What this side takes of ops that nothing is wrong with: as much as it has room for. Whether an op
-//! is valid does not depend on it, so what is put off here is taken as soon as there is room again.
-//! Source: `docs/PROTOCOL.md`, "Put off".
+//! What this side takes of ops that nothing is wrong with: as much as it has room for. Whether an
+//! op is valid does not depend on it, so what is put off here is taken as soon as there is room
+//! again. Source: `docs/PROTOCOL.md`, "Put off".
 
 use alloc::collections::BTreeSet;
 
@@ -39,7 +39,8 @@ impl Shortage {
         [Self::Disk, Self::Quota, Self::Rate].into_iter().find(|shortage| shortage.code() == code)
     }
 
-    /// The longest pause before it is tried again. One author in debt does not hold up others for long.
+    /// The longest pause before it is tried again. One author in debt does not hold up others for
+    /// long.
     pub(crate) const fn pause_max(self) -> Span {
         match self {
             Self::Disk | Self::Quota => limits::PUT_OFF_WAIT_MAX,
@@ -145,23 +146,23 @@ impl Taking {
 }
 
 impl Gate<'_> {
-    /// Why a new op of this author is not taken. One that others wait for is not kept from them: its
-    /// author pays for it later.
+    /// Why a new op of this author is not taken. One that others wait for is not kept from them:
+    /// its author pays for it later.
     pub(crate) fn refuses(&self, author: AuthorId, awaited: bool) -> Option<Shortage> {
         let owes = || self.authors.owes(self.now, self.rates, author) > self.owed_max;
         self.lacks.or_else(|| (!awaited && owes()).then_some(Shortage::Rate))
     }
 
-    /// Whether ops of this author will be taken, as far as can be said before those of a message that
-    /// come first are.
+    /// Whether ops of this author will be taken, as far as can be said before those of a message
+    /// that come first are.
     pub(crate) fn is_open_to(&self, author: AuthorId) -> bool {
         let owed = self.authors.owes(self.now, self.rates, author).as_ms();
         self.lacks.is_none() && owed <= self.owed_max.as_ms() / 2
     }
 
     /// An op was taken, and those that waited for it. Nobody is charged for what others send in its
-    /// name: their signatures are good, and they were not here before. Whoever brings an op does not
-    /// wait for what others brought earlier.
+    /// name: their signatures are good, and they were not here before. Whoever brings an op does
+    /// not wait for what others brought earlier.
     pub(crate) fn took(&mut self, admitted: &[Admitted]) {
         for (index, entered) in admitted.iter().enumerate() {
             let (author, bytes) = (entered.op.head().author, entered.op.weight() as u64);

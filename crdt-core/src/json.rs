@@ -1,8 +1,8 @@
 //! Canonical JSON: a strict parser and one encoding per value.
 //!
 //! The profile is RFC 8785 with integers only. This parser decides which bytes are an op, so it is
-//! part of the protocol: it must not change when a library does (`docs/adr/0003-canonical-json.md`).
-//! Source: `docs/PROTOCOL.md`, "Canonical JSON".
+//! part of the protocol: it must not change when a library does
+//! (`docs/adr/0003-canonical-json.md`). Source: `docs/PROTOCOL.md`, "Canonical JSON".
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 mod parser;

@@ -116,8 +116,8 @@ pub trait CheckSignature: fmt::Debug + Send + Sync {
     /// [`KeyError::Signature`].
     fn check(&self, key: &PublicKey, id: OpId, signature: &Signature) -> Result<(), KeyError>;
 
-    /// Says what is likely to be checked next, each id once. Who can do several things at a time may
-    /// check it now; nothing depends on it.
+    /// Says what is likely to be checked next, each id once. Who can do several things at a time
+    /// may check it now; nothing depends on it.
     fn ahead(&self, _claims: &mut dyn Iterator<Item = Claim>) {}
 }
 

@@ -60,7 +60,8 @@ pub const GRANT_BYTES: u64 = WINDOW_BYTES / 8;
 /// Largest window accepted from a peer: memory one slow reader can make us queue.
 pub const WINDOW_BYTES_MAX: u64 = WINDOW_BYTES;
 
-/// `ops` messages that may be unacknowledged: a peer that grants and never acknowledges gets no more.
+/// `ops` messages that may be unacknowledged: a peer that grants and never acknowledges gets no
+/// more.
 pub const UNACKED_MAX: usize = 16_384;
 
 /// Ids in one `get` message: so many that what a comparison found is asked for in few messages, and
@@ -74,8 +75,8 @@ pub const MISSING_TOLD_MAX: usize = 1_024;
 /// Ops that one peer asked for, or is known to lack, and that wait to be sent to it.
 pub const SERVED_MAX: usize = 32_768;
 
-/// Bytes of one message of a comparison of sets, before it is written as text: as text it fits into a
-/// frame.
+/// Bytes of one message of a comparison of sets, before it is written as text: as text it fits into
+/// a frame.
 pub const RECONCILE_BYTES_MAX: usize = 512 * 1024;
 
 /// Messages of one comparison after which what it found is moved, and the rest compared again: one
@@ -99,7 +100,8 @@ pub const OWED_MAX: usize = 64;
 /// Time after which a peer withholds what it named and was asked for: many round trips.
 pub const OWED_WAIT: Span = Span::from_ms(20_000);
 
-/// The same while it sends ops that it was not asked for: a full window takes its time on a slow link.
+/// The same while it sends ops that it was not asked for: a full window takes its time on a slow
+/// link.
 pub const OWED_WAIT_MAX: Span = Span::from_ms(45_000);
 
 /// Time after which a peer withholds everything: it announces its heads more often if it is honest.

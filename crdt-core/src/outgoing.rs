@@ -1,6 +1,7 @@
-//! The stream of this side's ops to one peer, and how it waits where the peer takes no more of it: it
-//! goes back to the first message of which something was put off, and on from there after a pause
-//! that grows while nothing is taken. Source: `docs/PROTOCOL.md`, "Synchronisation" and "Put off".
+//! The stream of this side's ops to one peer, and how it waits where the peer takes no more of it:
+//! it goes back to the first message of which something was put off, and on from there after a
+//! pause that grows while nothing is taken. Source: `docs/PROTOCOL.md`, "Synchronisation" and "Put
+//! off".
 
 use crate::id::Position;
 use crate::limits;
@@ -78,7 +79,8 @@ impl Outgoing {
         self.sent == end && self.loading.is_none() && moves
     }
 
-    /// The stream that takes the place of this one: what was in doubt stays so, and a pause goes on.
+    /// The stream that takes the place of this one: what was in doubt stays so, and a pause goes
+    /// on.
     pub(crate) fn again_from(&mut self, cursor: Position) -> Self {
         let hold = core::mem::take(&mut self.hold);
         Self { doubtful: self.doubtful, hold, ..Self::from(cursor) }
@@ -100,8 +102,8 @@ impl Outgoing {
         }
     }
 
-    /// Stops until later, for `most` at the longest. Acknowledgements of what was sent meanwhile prove
-    /// nothing.
+    /// Stops until later, for `most` at the longest. Acknowledgements of what was sent meanwhile
+    /// prove nothing.
     pub(crate) fn hold(&mut self, now: Timestamp, most: Span) -> Timestamp {
         if let Some((until, _)) = self.hold.waits {
             return until;
@@ -113,8 +115,8 @@ impl Outgoing {
         until
     }
 
-    /// The peer answered a message of the stream and put nothing of it off. What it parked or refused
-    /// is found when sets are compared.
+    /// The peer answered a message of the stream and put nothing of it off. What it parked or
+    /// refused is found when sets are compared.
     pub(crate) fn answered(&mut self, cursor: Position) {
         if !self.hold.is_on() && cursor > self.answered {
             self.answered = cursor;

@@ -1,5 +1,5 @@
-//! How fast something is taken: so much a second, and a burst at once. What was taken beyond that is
-//! owed, and paid by waiting. Source: `docs/PROTOCOL.md`, "Put off".
+//! How fast something is taken: so much a second, and a burst at once. What was taken beyond that
+//! is owed, and paid by waiting. Source: `docs/PROTOCOL.md`, "Put off".
 
 use alloc::collections::BTreeMap;
 

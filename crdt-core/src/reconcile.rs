@@ -1,6 +1,7 @@
 //! Finds what two replicas' sets of ops differ in, by comparing fingerprints of ranges over (depth,
 //! id) and splitting those that differ: negentropy, version 1.
-//! Source: `docs/PROTOCOL.md`, "Reconciliation"; A. Meyer, Range-Based Set Reconciliation, SRDS 2023.
+//! Source: `docs/PROTOCOL.md`, "Reconciliation"; A. Meyer, Range-Based Set Reconciliation, SRDS
+//! 2023.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -81,8 +82,8 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Whether the peer said so of some ops more than once: of more than there are. An honest one does
-    /// where its answers are cut short, and each time costs a pass over all that is here.
+    /// Whether the peer said so of some ops more than once: of more than there are. An honest one
+    /// does where its answers are cut short, and each time costs a pass over all that is here.
     pub fn repeats(&self, items: &Items) -> bool {
         self.reported > items.sorted.len()
     }
@@ -212,7 +213,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Whatever two replicas hold, each finds what it has and what it needs, no more and no less.
+        /// Whatever two replicas hold, each finds what it has and what it needs, no more and no
+        /// less.
         #[test]
         fn any_difference_is_found(
             all in prop::collection::btree_set(0_u64..5_000, 0..600),

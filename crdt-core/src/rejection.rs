@@ -1,7 +1,8 @@
 //! Why an op is refused: one code per rule.
 
-/// Why an op is refused. Whether it is depends on the op and its causal past only, so it is the same
-/// on every node and for ever; which of several broken rules is named may differ. Source: `docs/PROTOCOL.md`, "Validity".
+/// Why an op is refused. Whether it is depends on the op and its causal past only, so it is the
+/// same on every node and for ever; which of several broken rules is named may differ. Source:
+/// `docs/PROTOCOL.md`, "Validity".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// A field is missing, has the wrong type, or is not known.

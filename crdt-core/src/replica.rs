@@ -57,7 +57,8 @@ pub struct Config {
     pub key: Option<SecretKey>,
     /// Secret and random, new at each start: hash tables and nonces come from it.
     pub seed: [u8; 32],
-    /// If only some may connect: their keys. Whom this replica connects to itself need not prove one.
+    /// If only some may connect: their keys. Whom this replica connects to itself need not prove
+    /// one.
     pub allowed: Option<Allowed>,
     /// Says which signatures are good: [`EachTime`](crate::key::EachTime), as a rule.
     pub signatures: Arc<dyn CheckSignature>,
@@ -114,8 +115,9 @@ impl Replica {
         }
     }
 
-    /// Takes the chain of this author for the own one though there is no key to continue it: nothing
-    /// is signed, and what is signed and what others have of it is accounted for as if it were.
+    /// Takes the chain of this author for the own one though there is no key to continue it:
+    /// nothing is signed, and what is signed and what others have of it is accounted for as if it
+    /// were.
     ///
     /// Call it before the first [`Replica::restore`].
     pub fn follow(&mut self, author: AuthorId) {

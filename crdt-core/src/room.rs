@@ -206,9 +206,9 @@ impl Room {
         known.or_else(|| (self.log.graph().end() == Position::START).then_some(Position::START))
     }
 
-    /// Notes how far the room was pulled. Where too many stores are remembered, the one noted longest
-    /// ago is forgotten: it is pulled from the start next time. A room without ops has nothing to
-    /// remember.
+    /// Notes how far the room was pulled. Where too many stores are remembered, the one noted
+    /// longest ago is forgotten: it is pulled from the start next time. A room without ops has
+    /// nothing to remember.
     pub(crate) fn set_pulled(
         &mut self,
         store: StoreId,
@@ -279,8 +279,8 @@ impl Room {
         }
     }
 
-    /// Looks whether the own chain is known by now. `all_complete` if no connected peer has anything
-    /// more to tell.
+    /// Looks whether the own chain is known by now. `all_complete` if no connected peer has
+    /// anything more to tell.
     pub(crate) fn learn(&mut self, now: Timestamp, all_complete: bool, effects: &mut Vec<Effect>) {
         let (room, signed) = (self.id(), self.own_ops());
         if self.own.as_mut().is_some_and(|own| own.is_learnt(now, signed, all_complete)) {

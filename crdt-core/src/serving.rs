@@ -1,6 +1,6 @@
-//! Ops that a peer asked for by id, or is known to lack: read from the store and sent in the order of
-//! arrival, whatever the order of asking, so that dependencies come first.
-//! Source: `docs/PROTOCOL.md`, "Fetching".
+//! Ops that a peer asked for by id, or is known to lack: read from the store and sent in the order
+//! of arrival, whatever the order of asking, so that dependencies come first. Source:
+//! `docs/PROTOCOL.md`, "Fetching".
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

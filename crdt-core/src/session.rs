@@ -22,7 +22,8 @@ use crate::time::{Span, Timestamp};
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) link: Link,
-    /// The user chose the peer: it was dialled, also if this is the connection that is kept instead.
+    /// The user chose the peer: it was dialled, also if this is the connection that is kept
+    /// instead.
     pub(crate) chosen: bool,
     /// What this side said in its `hello`, and the peer in its own.
     pub(crate) nonce: Nonce,
@@ -105,11 +106,11 @@ pub(crate) struct Incoming {
     pub(crate) complete: bool,
     /// The peer was asked for everything once more.
     pub(crate) again: bool,
-    /// The first cursor of a message of which something was put off: until both hold the same none is
-    /// taken from there on.
+    /// The first cursor of a message of which something was put off: until both hold the same none
+    /// is taken from there on.
     pub(crate) gap: Option<Position>,
-    /// Asked for without a cursor: ops of before are not known to have come. Where the stream stands
-    /// meanwhile.
+    /// Asked for without a cursor: ops of before are not known to have come. Where the stream
+    /// stands meanwhile.
     pub(crate) unsettled: Option<Position>,
 }
 
@@ -174,8 +175,8 @@ impl Session {
         }
     }
 
-    /// Rooms that may pass over this connection: `most`, or as many as there are if its user chose the
-    /// peer to keep the same rooms.
+    /// Rooms that may pass over this connection: `most`, or as many as there are if its user chose
+    /// the peer to keep the same rooms.
     pub(crate) fn rooms_max(&self, most: usize) -> usize {
         match self.link.scope {
             Scope::Own | Scope::None => limits::SUBSCRIPTIONS_MAX.min(most),
@@ -183,9 +184,9 @@ impl Session {
         }
     }
 
-    /// How fast ops of one author are taken of this peer, and what an author may owe. Whom this side
-    /// chose, as relayers that keep the same rooms do, brings history as fast as it comes; who brings
-    /// ops of a request cannot wait.
+    /// How fast ops of one author are taken of this peer, and what an author may owe. Whom this
+    /// side chose, as relayers that keep the same rooms do, brings history as fast as it comes; who
+    /// brings ops of a request cannot wait.
     pub(crate) fn paced(&self, rates: KeyRates) -> (KeyRates, Span) {
         match (self.link.side, self.link.scope) {
             (Side::Dialled, _) | (_, Scope::Every) => (KeyRates::default(), limits::RATE_OWED_MAX),
@@ -250,8 +251,9 @@ impl Session {
         true
     }
 
-    /// The peer acknowledged the oldest `ops` message: where the stream stood after it, or the start
-    /// if it was no part of the stream. `None` if none is unacknowledged or it was for another room.
+    /// The peer acknowledged the oldest `ops` message: where the stream stood after it, or the
+    /// start if it was no part of the stream. `None` if none is unacknowledged or it was for
+    /// another room.
     pub(crate) fn acked(&mut self, room: RoomId) -> Option<Position> {
         self.waits_since = self.now;
         self.acks += u64::from(!self.unacked.is_empty());

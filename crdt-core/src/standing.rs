@@ -54,8 +54,8 @@ pub enum Standing {
     Live,
     /// It does not acknowledge, or has not held the same for long.
     Lagging,
-    /// It named ops and does not send them, says that it stored ops and announces a set without them,
-    /// or announces nothing at all.
+    /// It named ops and does not send them, says that it stored ops and announces a set without
+    /// them, or announces nothing at all.
     Withholding {
         /// One of the ops, if any was named.
         op: Option<OpId>,

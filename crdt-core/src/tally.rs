@@ -24,7 +24,8 @@ impl Tally {
         *count = count.saturating_add(ops);
     }
 
-    /// Ops that were rejected, by the code of [`Rejection::code`]: no more kinds than there are rules.
+    /// Ops that were rejected, by the code of [`Rejection::code`]: no more kinds than there are
+    /// rules.
     pub fn rejections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.rejected.iter().map(|(code, count)| (*code, *count))
     }

@@ -62,13 +62,13 @@ pub(crate) enum Command {
     Export(Export),
     /// Look for what would keep a node from working; works beside a running node.
     Doctor(Doctor),
-    /// Take the ops of a file into the log, each checked like one from a peer; works beside a running
-    /// node, which passes them on at once.
+    /// Take the ops of a file into the log, each checked like one from a peer; works beside a
+    /// running node, which passes them on at once.
     ///
     /// The file is what `export` of any node wrote. Taking it again changes nothing. Lines that are
-    /// damaged or forged are named and left out, and so are ops of rooms that the node does not take
-    /// part in, unless --room names them. Ops that depend on some that are neither in the log nor in
-    /// the file wait in a running node until it stops, else they are left out.
+    /// damaged or forged are named and left out, and so are ops of rooms that the node does not
+    /// take part in, unless --room names them. Ops that depend on some that are neither in the log
+    /// nor in the file wait in a running node until it stops, else they are left out.
     Import(Import),
     /// Connect to one or two relays or nodes, exchange ops until all hold the same, and end.
     ///
@@ -194,8 +194,8 @@ pub(crate) struct Connection {
     /// Read the key's passphrase from the first line of a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// Sign at once, even if the store may be older than what the key has signed. If it is, everybody
-    /// can prove that you signed two different ops.
+    /// Sign at once, even if the store may be older than what the key has signed. If it is,
+    /// everybody can prove that you signed two different ops.
     #[arg(long)]
     pub(crate) trust_store: bool,
     /// Seconds to wait, at the end of input, for relays and peers.

@@ -1,9 +1,9 @@
-//! A running node answers other commands: `status` and `peers` ask it what only a running node knows,
-//! such as what is missing, whether it may sign, and how its links are; `import` hands it ops. A
-//! socket in the home, which only its owner can open.
+//! A running node answers other commands: `status` and `peers` ask it what only a running node
+//! knows, such as what is missing, whether it may sign, and how its links are; `import` hands it
+//! ops. A socket in the home, which only its owner can open.
 //!
-//! A question is one line of words. The bytes of an `import` follow it, up to the end of that half of
-//! the connection. The answer ends the connection.
+//! A question is one line of words. The bytes of an `import` follow it, up to the end of that half
+//! of the connection. The answer ends the connection.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;

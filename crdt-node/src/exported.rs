@@ -10,8 +10,8 @@ use crdt_core::op::{HashedOp, RawOp};
 /// Bytes of a line with its end. The largest envelope is smaller.
 const LINE_BYTES_MAX: usize = 128 * 1024;
 
-/// Reads the next line into `line`, of a longer one only as much as shows that it is; `false` at the
-/// end.
+/// Reads the next line into `line`, of a longer one only as much as shows that it is; `false` at
+/// the end.
 ///
 /// # Errors
 /// The input cannot be read.

@@ -1,6 +1,6 @@
-//! Takes the ops of a file into a log: a peer in this process brings them, so that they are checked,
-//! kept and passed on like those that come over a connection.
-//! Source: `docs/PROTOCOL.md`, "Exported files".
+//! Takes the ops of a file into a log: a peer in this process brings them, so that they are
+//! checked, kept and passed on like those that come over a connection. Source: `docs/PROTOCOL.md`,
+//! "Exported files".
 
 mod carrier;
 mod lines;
@@ -21,12 +21,12 @@ use lines::{Batch, Found};
 pub use report::{NotJoined, Problem, Report};
 pub use source::{Bytes, Source};
 
-/// Ops that came before one they depend on, of which it is looked at the end whether they got in. As
-/// many as a room parks: what is beyond was let go of and must be read again.
+/// Ops that came before one they depend on, of which it is looked at the end whether they got in.
+/// As many as a room parks: what is beyond was let go of and must be read again.
 const WAITING_MAX: usize = crdt_core::limits::PARKED_OPS_MAX;
 
-/// The readings of one source: it is read again as long as that helps, because an op can stand in it
-/// so long before one it depends on that it was let go of meanwhile.
+/// The readings of one source: it is read again as long as that helps, because an op can stand in
+/// it so long before one it depends on that it was let go of meanwhile.
 #[derive(Debug)]
 pub struct Readings {
     source: Source,

@@ -1,5 +1,5 @@
-//! A node that signs nothing, and needs no key: it takes ops into a home and gives them to others, as
-//! one command wants it, where no node runs.
+//! A node that signs nothing, and needs no key: it takes ops into a home and gives them to others,
+//! as one command wants it, where no node runs.
 
 use crdt_core::effect::Event;
 use crdt_core::id::RoomName;
@@ -18,7 +18,8 @@ pub struct Keyless {
 }
 
 impl Keyless {
-    /// Starts it. It takes part in the rooms that are kept or configured, and from now on in `rooms`.
+    /// Starts it. It takes part in the rooms that are kept or configured, and from now on in
+    /// `rooms`.
     /// `relays` is how many peers it will be connected to.
     ///
     /// # Errors

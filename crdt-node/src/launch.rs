@@ -64,8 +64,8 @@ fn configured(
     Ok((home, RunConfig { node, dialled, until }))
 }
 
-/// What is encrypted with on the address that others connect to: the files of the flags, or else those
-/// of the configuration.
+/// What is encrypted with on the address that others connect to: the files of the flags, or else
+/// those of the configuration.
 fn tls_files(
     home: &Home,
     settings: &Settings,

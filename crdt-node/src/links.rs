@@ -1,4 +1,5 @@
-//! What is known of each link of a running node: where it leads, whether it is connected, and why not.
+//! What is known of each link of a running node: where it leads, whether it is connected, and why
+//! not.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -131,8 +132,8 @@ fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// A link by the name it is shown by: the address that was dialled, or software and store of whoever
-/// connected.
+/// A link by the name it is shown by: the address that was dialled, or software and store of
+/// whoever connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// What it leads to.

@@ -27,8 +27,8 @@ struct Kept {
     rooms: BTreeMap<String, u64>,
 }
 
-/// The high-water marks of one key. While they are held, no other process of this machine signs with
-/// the key, wherever its home is.
+/// The high-water marks of one key. While they are held, no other process of this machine signs
+/// with the key, wherever its home is.
 #[derive(Debug)]
 pub struct Marks {
     folder: PathBuf,
@@ -82,8 +82,8 @@ impl Kept {
 }
 
 impl Marks {
-    /// Opens the marks of a key. If there are none, or they cannot be read, nothing is known of what
-    /// it has signed.
+    /// Opens the marks of a key. If there are none, or they cannot be read, nothing is known of
+    /// what it has signed.
     ///
     /// # Errors
     /// Another process signs with this key, or the folder cannot be used.
@@ -125,8 +125,8 @@ impl Marks {
         self.kept.signed(peers)
     }
 
-    /// Notes that an op of the key is known, so that it has signed so many in a room. Where nothing is
-    /// known yet, one op says nothing of how many there are: then this changes nothing.
+    /// Notes that an op of the key is known, so that it has signed so many in a room. Where nothing
+    /// is known yet, one op says nothing of how many there are: then this changes nothing.
     ///
     /// # Errors
     /// The marks cannot be written.

@@ -152,8 +152,8 @@ struct Door {
 }
 
 impl Node {
-    /// Starts a node: takes the lock and the address to listen on, loads everything the store holds,
-    /// and only then accepts transactions. It connects nowhere yet, and lets nobody in.
+    /// Starts a node: takes the lock and the address to listen on, loads everything the store
+    /// holds, and only then accepts transactions. It connects nowhere yet, and lets nobody in.
     ///
     /// # Errors
     /// The home or the address is in use, or its store cannot be read.
@@ -224,8 +224,8 @@ impl Node {
         })
     }
 
-    /// Lets others in from now on, if it was given an address to listen on. Returns where it listens,
-    /// the first time.
+    /// Lets others in from now on, if it was given an address to listen on. Returns where it
+    /// listens, the first time.
     pub fn listen(&mut self) -> Option<(SocketAddr, String)> {
         let server = self.door.server.take()?;
         let (address, url) = (server.address(), server.url());
@@ -314,8 +314,8 @@ impl Node {
         self.links.try_recv().ok()
     }
 
-    /// Finishes what its user asked for and ends. Events that are still to come are dropped. Returns how it
-    /// ended, and the transactions that could not be signed.
+    /// Finishes what its user asked for and ends. Events that are still to come are dropped.
+    /// Returns how it ended, and the transactions that could not be signed.
     pub async fn stop(self) -> (Result<(), NodeError>, Vec<Unsigned>) {
         let Self { driver, ended, outcome, mut events, door, mut marks, author, .. } = self;
         let (mut links, mut left) = (self.links, self.left);

@@ -90,8 +90,8 @@ impl Progress {
         }
     }
 
-    /// A link's other side has acknowledged own ops. Returns those it had not before. `links` is how
-    /// many links there are: an op that all have acknowledged is forgotten.
+    /// A link's other side has acknowledged own ops. Returns those it had not before. `links` is
+    /// how many links there are: an op that all have acknowledged is forgotten.
     pub fn acked(
         &mut self,
         room: RoomId,

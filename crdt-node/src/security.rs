@@ -43,7 +43,8 @@ impl Security {
     /// What is served on an address is encrypted with, if anything.
     ///
     /// # Errors
-    /// The files cannot be used, or there are none and the address is one that other machines reach.
+    /// The files cannot be used, or there are none and the address is one that other machines
+    /// reach.
     pub fn certificates(
         &self,
         listen: Option<SocketAddr>,

@@ -1,6 +1,5 @@
-//! How each link of a running node stands, for people and programs: whether it is connected, and what
-//! the other side holds, sends and takes in each room.
-//! Source: `docs/ARCHITECTURE.md`, "Node".
+//! How each link of a running node stands, for people and programs: whether it is connected, and
+//! what the other side holds, sends and takes in each room. Source: `docs/ARCHITECTURE.md`, "Node".
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

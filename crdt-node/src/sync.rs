@@ -1,5 +1,5 @@
-//! One synchronisation from end to end: connects to one or two relays or nodes, and ends once each has
-//! announced what this node holds. Source: `docs/PROTOCOL.md`, "Heads".
+//! One synchronisation from end to end: connects to one or two relays or nodes, and ends once each
+//! has announced what this node holds. Source: `docs/PROTOCOL.md`, "Heads".
 
 mod dry;
 mod report;
@@ -57,8 +57,8 @@ struct Watched {
 /// Synchronises the node of a home that does not run.
 ///
 /// # Errors
-/// The home is in use or cannot be used. That a route cannot be reached or does not agree is part of
-/// the report.
+/// The home is in use or cannot be used. That a route cannot be reached or does not agree is part
+/// of the report.
 pub async fn run(home: &Home, wanted: Wanted) -> Result<Report, NodeError> {
     let Wanted { routes, room, timeout, dialer } = wanted;
     if routes.len() > 1 && routes.iter().collect::<BTreeSet<_>>().len() < routes.len() {

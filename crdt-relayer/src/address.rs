@@ -37,7 +37,8 @@ pub enum UrlError {
     /// It is no websocket address.
     #[error("not a websocket address")]
     Malformed,
-    /// It holds a name or a password: addresses are printed, logged and kept where others read them.
+    /// It holds a name or a password: addresses are printed, logged and kept where others read
+    /// them.
     #[error("a name or password stands in a peer's or relay's address, which is shown to others")]
     Credentials,
 }

@@ -156,7 +156,8 @@ pub fn restore(file: &Path, data: &Path, occupied: Occupied) -> Result<Restored,
 fn put_aside(data: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let mut aside = Vec::new();
-    // Whoever closes a store last merges what was written ahead into it. A damaged one stays in parts.
+    // Whoever closes a store last merges what was written ahead into it. A damaged one stays in
+    // parts.
     drop(Store::open_existing(&data.join(STORE_FILE)));
     for name in [STORE_FILE, NOTES_FILE] {
         // The parts of one database keep their names' relation to each other.
@@ -174,7 +175,8 @@ fn put_aside(data: &Path) -> Result<Vec<PathBuf>, BackupError> {
     Ok(aside)
 }
 
-/// Files that root makes belong to whom the folder belongs to: the relayer must be able to use them.
+/// Files that root makes belong to whom the folder belongs to: the relayer must be able to use
+/// them.
 fn own_as_folder(data: &Path, files: &[PathBuf]) -> Result<(), BackupError> {
     let folder = data.metadata().map_err(failed(data))?;
     for file in files {

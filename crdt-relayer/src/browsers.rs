@@ -92,9 +92,10 @@ struct Asked<'r> {
 }
 
 impl Asked<'_> {
-    /// Whether the browser says that another page than this relayer's own asked: it compares names and
-    /// schemes as the page sees them, also where a proxy encrypts. Whoever follows a link is let in. For
-    /// a websocket it always names the page, and what it says besides is not sure: `ws` is not `http`.
+    /// Whether the browser says that another page than this relayer's own asked: it compares names
+    /// and schemes as the page sees them, also where a proxy encrypts. Whoever follows a link is
+    /// let in. For a websocket it always names the page, and what it says besides is not sure: `ws`
+    /// is not `http`.
     fn is_of_another_site(&self) -> bool {
         let says = |name, words: &[&str]| {
             one(self.headers, &name).is_some_and(|value| words.contains(&value))

@@ -1,5 +1,5 @@
-//! Who follows a room is told that it changed, never what: news that nobody took yet is one news, so
-//! a slow follower costs no memory and misses nothing that it then reads from the store.
+//! Who follows a room is told that it changed, never what: news that nobody took yet is one news,
+//! so a slow follower costs no memory and misses nothing that it then reads from the store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -65,8 +65,8 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Whether a write failed, and not for a disk that is full: `SQLite` says the same of a quota that
-    /// is used up and of a disk that is broken.
+    /// Whether a write failed, and not for a disk that is full: `SQLite` says the same of a quota
+    /// that is used up and of a disk that is broken.
     pub(crate) fn is_failed_write(&self) -> bool {
         matches!(self, Self::Io(error) if extended(error) == Some(SQLITE_IOERR_WRITE))
     }

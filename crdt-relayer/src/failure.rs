@@ -63,7 +63,8 @@ impl From<BackupError> for Failure {
                 ("name an empty folder with --data, or put the store there aside with --force", 3)
             }
             BackupError::Unverified { .. } => (
-                "nothing was changed; try an older backup, or start with an empty folder: members send all again",
+                "nothing was changed; try an older backup, or start with an empty folder: \
+                 members send all again",
                 5,
             ),
             BackupError::File { .. } => {

@@ -1,4 +1,5 @@
-//! One HTTP request to an address, plain or encrypted, in steps of which none is waited for too long.
+//! One HTTP request to an address, plain or encrypted, in steps of which none is waited for too
+//! long.
 
 use std::error::Error;
 use std::io;

@@ -40,8 +40,8 @@ pub fn make(home: &Path) -> Result<(), HomeError> {
     builder.create(home).map_err(|source| HomeError::Io { path: home.to_owned(), source })
 }
 
-/// Whether a process holds the lock of a home. Makes nothing and keeps nothing: a free lock is taken
-/// for the moment of looking, shared with whoever else looks.
+/// Whether a process holds the lock of a home. Makes nothing and keeps nothing: a free lock is
+/// taken for the moment of looking, shared with whoever else looks.
 ///
 /// # Errors
 /// [`HomeError::Io`].

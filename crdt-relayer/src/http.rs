@@ -1,5 +1,5 @@
-//! What a relayer, or a node that listens, answers over HTTP. A node has the websocket and a few plain
-//! pages; a relayer has the API for programs and web pages besides. Source: `docs/HTTP.md`.
+//! What a relayer, or a node that listens, answers over HTTP. A node has the websocket and a few
+//! plain pages; a relayer has the API for programs and web pages besides. Source: `docs/HTTP.md`.
 
 mod answer;
 mod asked;
@@ -55,8 +55,8 @@ pub use websocket::{Guests, Left, close_for, limited};
 /// Looks at the replica at one time, for whoever asks over HTTP. Others wait their turn.
 const LOOKS_MAX: usize = 4;
 
-/// Age up to which what was seen of all rooms or connections is shown again: looking at thousands of them
-/// takes the replica's time.
+/// Age up to which what was seen of all rooms or connections is shown again: looking at thousands
+/// of them takes the replica's time.
 const FRESH_FOR: Duration = Duration::from_millis(250);
 
 /// Bodies that come in at one time.

@@ -35,8 +35,9 @@ impl fmt::Debug for Keeper {
 }
 
 impl Keeper {
-    /// How much is to be taken from now on, if that is news. Between two changes of the settings this
-    /// looks at the disk and at nothing else: it is asked for each batch, and lists can be long.
+    /// How much is to be taken from now on, if that is news. Between two changes of the settings
+    /// this looks at the disk and at nothing else: it is asked for each batch, and lists can be
+    /// long.
     pub(crate) fn changed(&mut self) -> Option<Intake> {
         let (limits, access) = (self.limits.borrow_and_update(), self.access.borrow_and_update());
         let storage = self.disk.look(Instant::now(), limits.disk_floor_bytes);
@@ -65,8 +66,8 @@ impl Keeper {
         self.disk.look_again(Instant::now())
     }
 
-    /// Whether a write failed because there is no room: a quota is told from a disk that is broken by
-    /// writing something else.
+    /// Whether a write failed because there is no room: a quota is told from a disk that is broken
+    /// by writing something else.
     pub(crate) fn found_no_room(&self, error: &StoreError) -> bool {
         matches!(error, StoreError::Full) || error.is_failed_write() && self.disk.is_used_up()
     }

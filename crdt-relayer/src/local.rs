@@ -1,5 +1,6 @@
 //! A peer in this process: it speaks the protocol to the replica without a websocket. What reads a
-//! file or a message bus into a room is such a peer, so everything it brings is checked like the rest.
+//! file or a message bus into a room is such a peer, so everything it brings is checked like the
+//! rest.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ pub struct LocalPeer {
 }
 
 impl LocalPeer {
-    /// Connects, on behalf of an address if that counts. The replica speaks first, with its `hello`.
+    /// Connects, on behalf of an address if that counts. The replica speaks first, with its
+    /// `hello`.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -66,8 +68,8 @@ impl LocalPeer {
         }
     }
 
-    /// What became of so many ops that were said last, once what is stored is on disk. Whatever else
-    /// the replica says meanwhile is passed over.
+    /// What became of so many ops that were said last, once what is stored is on disk. Whatever
+    /// else the replica says meanwhile is passed over.
     ///
     /// # Errors
     /// The replica has closed the connection: the reason, in a word.

@@ -48,8 +48,8 @@ fn print(format: Format, text: &str, object: &Value) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Rows below a heading, each column as wide as it needs to be; the first is aligned left, the others
-/// right.
+/// Rows below a heading, each column as wide as it needs to be; the first is aligned left, the
+/// others right.
 fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

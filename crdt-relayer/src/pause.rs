@@ -1,5 +1,5 @@
-//! The pauses between two dials: growing, so that what is away costs little, and varied, so that those
-//! who lost one server do not all come back at one moment.
+//! The pauses between two dials: growing, so that what is away costs little, and varied, so that
+//! those who lost one server do not all come back at one moment.
 
 use std::time::Duration;
 
@@ -11,10 +11,12 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Longest pause where one side does not want the other: what a rule forbids is rarely allowed soon.
+/// Longest pause where one side does not want the other: what a rule forbids is rarely allowed
+/// soon.
 const PAUSE_REFUSED_MAX: Duration = Duration::from_mins(1);
 
-/// A connection that held this long was good, unless it was refused: the next pause is the first again.
+/// A connection that held this long was good, unless it was refused: the next pause is the first
+/// again.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
 /// How long to wait before dialling again.

@@ -27,8 +27,8 @@ impl Peered {
         self.links().iter().map(|(url, peer)| (url.clone(), *peer)).collect()
     }
 
-    /// Notes link events, and passes them on to whoever wants to hear of them too. Must be called in
-    /// a tokio runtime.
+    /// Notes link events, and passes them on to whoever wants to hear of them too. Must be called
+    /// in a tokio runtime.
     pub fn note(self, onward: Option<mpsc::Sender<LinkEvent>>) -> mpsc::Sender<LinkEvent> {
         let (sender, mut inbox) = mpsc::channel(EVENTS_WAITING_MAX);
         tokio::spawn(async move {

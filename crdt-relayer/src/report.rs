@@ -79,8 +79,8 @@ impl Voice {
         level as u8 <= self.level.load(Ordering::Relaxed)
     }
 
-    /// The line for something that happened. What others wrote into it cannot act on a terminal, and
-    /// stays on its line.
+    /// The line for something that happened. What others wrote into it cannot act on a terminal,
+    /// and stays on its line.
     fn line(&self, said: Said) -> String {
         let time = format!("{:.3}", jiff::Timestamp::now());
         if !self.as_json {

@@ -25,8 +25,8 @@ use crate::tls::{TlsError, unreadable};
 /// The first second of the year 10000: no certificate can be written that is valid then.
 const AFTER_ALL_S: u64 = 253_402_300_800;
 
-/// The authorities that are believed. Clones share them. Made once per process; the system's are read
-/// when the first encrypted address is dialled.
+/// The authorities that are believed. Clones share them. Made once per process; the system's are
+/// read when the first encrypted address is dialled.
 #[derive(Clone)]
 pub struct Roots {
     /// Those of the file.

@@ -1,4 +1,5 @@
-//! What is held at one time, of all and of each address: connections, places for what takes up memory.
+//! What is held at one time, of all and of each address: connections, places for what takes up
+//! memory.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

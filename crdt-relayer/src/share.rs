@@ -15,8 +15,8 @@ const FRAME_BYTES: usize = 512;
 /// Bytes of received frames that may wait for the driver, over all connections.
 const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes of received frames of one connection, or of all of one address, that may wait for the driver:
-/// what others wait for who share it with one that floods. A larger frame waits alone.
+/// Bytes of received frames of one connection, or of all of one address, that may wait for the
+/// driver: what others wait for who share it with one that floods. A larger frame waits alone.
 const RECEIVED_BYTES_PER_PEER_MAX: usize = 256 * 1024;
 
 /// What all connections may take up together.

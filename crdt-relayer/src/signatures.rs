@@ -1,5 +1,5 @@
-//! Signatures of the ops of one message, checked on all cores of the machine. Each is checked by the
-//! same rule and on its own; only the time at which that happens differs.
+//! Signatures of the ops of one message, checked on all cores of the machine. Each is checked by
+//! the same rule and on its own; only the time at which that happens differs.
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -63,8 +63,8 @@ impl<C: CheckSignature> CheckSignature for AllCores<C> {
         thread::scope(|scope| {
             let mut shares = claims.chunks(claims.len().div_ceil(cores));
             let own = shares.next().unwrap_or_default();
-            // What a thread that cannot be started, or panics, does not check is checked when its turn
-            // comes.
+            // What a thread that cannot be started, or panics, does not check is checked when its
+            // turn comes.
             let start =
                 |share| thread::Builder::new().spawn_scoped(scope, move || self.check_all(share));
             let others: Vec<_> = shares.filter_map(|share| start(share).ok()).collect();

@@ -1,5 +1,5 @@
-//! A connection that takes nothing any more, or next to nothing, ends: what is ready for a client that
-//! does not read would otherwise wait, and hold its place, for ever.
+//! A connection that takes nothing any more, or next to nothing, ends: what is ready for a client
+//! that does not read would otherwise wait, and hold its place, for ever.
 
 use std::io;
 use std::pin::Pin;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes that the other side takes at least in each such time while more waits for it. In 30 s, a page of
-/// ops is given within 8 minutes or not at all.
+/// Bytes that the other side takes at least in each such time while more waits for it. In 30 s, a
+/// page of ops is given within 8 minutes or not at all.
 const BYTES_MIN: usize = 64 * 1024;
 
 /// So many bytes in that time.

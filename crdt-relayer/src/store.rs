@@ -1,5 +1,5 @@
-//! The durable log: `SQLite` in write-ahead mode, one synchronised transaction a batch. Relayers and
-//! nodes keep the same file; other processes may read it meanwhile.
+//! The durable log: `SQLite` in write-ahead mode, one synchronised transaction a batch. Relayers
+//! and nodes keep the same file; other processes may read it meanwhile.
 //!
 //! An op is appended under its place in the order of arrival, so that the table grows at its end;
 //! where an op is by its id is known in memory. Nothing is ever updated but cursors.
@@ -109,7 +109,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Goes on after an [`append`](Self::append) that found the disk full: as if it had not been tried.
+    /// Goes on after an [`append`](Self::append) that found the disk full: as if it had not been
+    /// tried.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -182,8 +183,8 @@ impl Store {
     /// Writes records in one durable transaction: all of them or none.
     ///
     /// # Errors
-    /// [`StoreError`]. After that nothing more may be written, except after `recover` where the disk
-    /// was full.
+    /// [`StoreError`]. After that nothing more may be written, except after `recover` where the
+    /// disk was full.
     pub fn append<'r>(
         &mut self,
         records: impl IntoIterator<Item = &'r Record>,

@@ -1,5 +1,5 @@
-//! Whether ops are what they claim to be, checked from scratch: each hash, signature, link and rule,
-//! as by one who has never seen them.
+//! Whether ops are what they claim to be, checked from scratch: each hash, signature, link and
+//! rule, as by one who has never seen them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -84,8 +84,8 @@ impl Verification {
         })
     }
 
-    /// For people: a line, and one for each problem that is listed. What others wrote into a problem
-    /// cannot act on a terminal.
+    /// For people: a line, and one for each problem that is listed. What others wrote into a
+    /// problem cannot act on a terminal.
     pub fn text(&self) -> String {
         let mut text = format!(
             "{} ops: {} hashes, {} signatures, {} links checked; {} equivocations",
@@ -165,7 +165,8 @@ impl Verifier {
     }
 }
 
-/// Checks a store as it is at one moment; another process may write to it meanwhile. Changes nothing.
+/// Checks a store as it is at one moment; another process may write to it meanwhile. Changes
+/// nothing.
 ///
 /// # Errors
 /// The store cannot be read at all; damage that can be located is part of the result.

@@ -62,8 +62,8 @@ impl Cluster {
         relayer
     }
 
-    /// Starts another relayer with these arguments, with a folder of its own, on a free port. Returns
-    /// its websocket too.
+    /// Starts another relayer with these arguments, with a folder of its own, on a free port.
+    /// Returns its websocket too.
     pub fn relayer_with(&self, folder: &str, more: &[&str]) -> (Process, String) {
         self.relayer_on("127.0.0.1:0", folder, more)
     }
@@ -161,22 +161,23 @@ impl Cluster {
         Process::spawn(program)
     }
 
-    /// Starts `run` for a node with these arguments and no other route than they name, printing JSON.
+    /// Starts `run` for a node with these arguments and no other route than they name, printing
+    /// JSON.
     pub fn node_by(&self, name: &str, more: &[&str]) -> Process {
         let relayless: &[&str] = if more.contains(&"--relay") { &[] } else { &["--no-relay"] };
         self.node_at(name, &[], &[relayless, more].concat())
     }
 
-    /// Starts `run` for a node that accepts others on a free port, with these arguments and no relay.
-    /// Returns its websocket too.
+    /// Starts `run` for a node that accepts others on a free port, with these arguments and no
+    /// relay. Returns its websocket too.
     pub fn listening_node(&self, name: &str, more: &[&str]) -> (Process, String) {
         let mut node = self.node_by(name, &[&["--listen", "127.0.0.1:0"], more].concat());
         let url = node.event("listening")["url"].as_str().unwrap().to_owned();
         (node, url)
     }
 
-    /// Starts `run` for a node as [`Cluster::node`] does, but below `strace` with these options: they
-    /// say which system call fails, or kills the node, and when.
+    /// Starts `run` for a node as [`Cluster::node`] does, but below `strace` with these options:
+    /// they say which system call fails, or kills the node, and when.
     pub fn node_with_faults(&self, name: &str, faults: &[&OsStr]) -> Process {
         let url = self.url();
         let arguments = self.arguments("run", name, &["--json", "--relay", &url]);

@@ -1,5 +1,6 @@
 //! A relayer that lies: it listens like one, stands between nodes and an honest relayer, and makes
-//! of every frame what its [`Lie`] makes of it. It runs on a thread of its own, so a test may block.
+//! of every frame what its [`Lie`] makes of it. It runs on a thread of its own, so a test may
+//! block.
 
 mod lie;
 mod link;

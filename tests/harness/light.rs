@@ -41,8 +41,8 @@ pub struct Light {
 /// The system's.
 pub async fn dial(server: SocketAddr, from: IpAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    // A socket that is bound first takes a port that no other uses, of whatever server, or did lately:
-    // there are not enough of them for many runs.
+    // A socket that is bound first takes a port that no other uses, of whatever server, or did
+    // lately: there are not enough of them for many runs.
     if from != Ipv4Addr::LOCALHOST {
         socket.bind(SocketAddr::new(from, 0))?;
     }

@@ -48,8 +48,8 @@ pub fn command(name: &str) -> Command {
     command
 }
 
-/// The same below `strace` with these options: they say which system call fails, or kills the program,
-/// and when.
+/// The same below `strace` with these options: they say which system call fails, or kills the
+/// program, and when.
 pub fn below_strace(name: &str, faults: &[&OsStr]) -> Command {
     let mut command = Command::new("strace");
     command.env("XDG_STATE_HOME", state());

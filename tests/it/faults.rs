@@ -1,9 +1,9 @@
-//! A disk that fails in the middle of something: the node is killed at each sync in turn, writes and
-//! syncs return errors, and what was written last is torn. `strace` makes the faults.
+//! A disk that fails in the middle of something: the node is killed at each sync in turn, writes
+//! and syncs return errors, and what was written last is torn. `strace` makes the faults.
 //!
-//! What must hold each time, whatever failed: the log reopens as a closed prefix of what was written
-//! (`verify` finds every dependency and signature), nothing that was reported durable is missing,
-//! and the node goes on in its own chain without forking it.
+//! What must hold each time, whatever failed: the log reopens as a closed prefix of what was
+//! written (`verify` finds every dependency and signature), nothing that was reported durable is
+//! missing, and the node goes on in its own chain without forking it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -30,8 +30,8 @@ const PAGES: usize = 985;
 
 const KILL: i32 = 9;
 
-/// The home of a node that was killed after a few lines, with a write-ahead file that is nearly full,
-/// and what its machine knows of its key.
+/// The home of a node that was killed after a few lines, with a write-ahead file that is nearly
+/// full, and what its machine knows of its key.
 struct Prepared {
     home: TempDir,
     machine: TempDir,
@@ -104,7 +104,8 @@ fn borrowed(options: &[OsString]) -> Vec<&OsStr> {
     options.iter().map(OsString::as_os_str).collect()
 }
 
-/// Writes line after line, each once the one before is durable, until all are or the node has ended.
+/// Writes line after line, each once the one before is durable, until all are or the node has
+/// ended.
 fn run_with_fault(cluster: &Cluster, fault: &str, file: Option<&Path>) -> Ran {
     let options = options(fault, file);
     let mut node = cluster.node_with_faults("alice", &borrowed(&options));
@@ -202,8 +203,8 @@ const WAL_FULL: Option<&str> = Some("the disk is full; everything acknowledged s
 const WAL_FAILED: Option<&str> = Some("everything acknowledged so far is safe");
 
 /// A write to the write-ahead file that fails, or its sync, stops the node: it must not go on as if
-/// the sync after that could still make up for it. Those of the store itself (`None`) only move what
-/// the write-ahead file holds and keeps until it was moved, so the node may go on.
+/// the sync after that could still make up for it. Those of the store itself (`None`) only move
+/// what the write-ahead file holds and keeps until it was moved, so the node may go on.
 #[test]
 fn a_failed_write_or_sync_stops_the_node_with_a_sentence() {
     let prepared = Prepared::new();
@@ -228,9 +229,10 @@ fn a_failed_write_or_sync_stops_the_node_with_a_sentence() {
 
 /// What a disk does that loses or changes bytes it had said were safe. `SQLite` reads its
 /// write-ahead file up to the first frame whose checksum, which covers all frames before, is wrong,
-/// and back to the last end of a transaction. It reports nothing: a torn end looks the same after any
-/// crash. So every line whose bytes are intact is there, the rest is gone together, and never is the
-/// log anything else than a closed prefix. What the node loses so it gets back from its peers.
+/// and back to the last end of a transaction. It reports nothing: a torn end looks the same after
+/// any crash. So every line whose bytes are intact is there, the rest is gone together, and never
+/// is the log anything else than a closed prefix. What the node loses so it gets back from its
+/// peers.
 #[test]
 fn a_damaged_write_ahead_file_gives_a_closed_prefix() {
     const WRITTEN: usize = 8;
@@ -280,8 +282,8 @@ fn a_damaged_write_ahead_file_gives_a_closed_prefix() {
     }
 }
 
-/// How a relayer ends that dies at a sync, or whose write or sync fails, and when. One that finds no room
-/// goes on until it is told to stop.
+/// How a relayer ends that dies at a sync, or whose write or sync fails, and when. One that finds
+/// no room goes on until it is told to stop.
 const RELAYER_FAULTS: [(&str, Result<i32, i32>); 10] = [
     ("fsync,fdatasync:signal=KILL:when=1", Err(KILL)),
     ("fsync,fdatasync:signal=KILL:when=2", Err(KILL)),
@@ -308,8 +310,8 @@ fn what_a_relayer_acknowledged_is_on_its_disk_whatever_fails() {
     });
 }
 
-/// Writes lines through a relayer until it ends as it must. What was relayed, somebody gets who asks
-/// the relayer when it runs again.
+/// Writes lines through a relayer until it ends as it must. What was relayed, somebody gets who
+/// asks the relayer when it runs again.
 fn assert_relayed_is_kept(fault: &str, end: Result<i32, i32>) {
     let cluster = Cluster::new();
     for name in ["alice", "bob"] {

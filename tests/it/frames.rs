@@ -1,5 +1,5 @@
-//! What is no frame of a websocket, or none that a client may send, ends the connection with the code
-//! that says so. The Autobahn suite asks for far more: `tests/it/autobahn.rs`.
+//! What is no frame of a websocket, or none that a client may send, ends the connection with the
+//! code that says so. The Autobahn suite asks for far more: `tests/it/autobahn.rs`.
 
 use crdt_tests::cluster::Cluster;
 use crdt_tests::light::{Light, frame};

@@ -136,7 +136,8 @@ async fn verify_names_the_op_in_which_one_byte_was_flipped() {
     let store: PathBuf = Path::new(&data).join("log.sqlite");
     let mut bytes = std::fs::read(&store).unwrap();
     let text = b"flood 13";
-    // Pages that were split keep old bytes that nobody reads: the op's are flipped wherever they stand.
+    // Pages that were split keep old bytes that nobody reads: the op's are flipped wherever they
+    // stand.
     let copies = bytes.windows(text.len()).enumerate().filter(|(_, window)| window == text);
     for at in copies.map(|(at, _)| at).collect::<Vec<_>>() {
         bytes[at] ^= 1;

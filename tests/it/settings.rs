@@ -131,7 +131,8 @@ fn limits_are_read_again_on_a_signal_and_bad_ones_are_not_taken() {
 #[test]
 fn connections_that_come_too_often_are_turned_away_and_others_are_not() {
     let cluster = Cluster::new();
-    // One token in a thousand seconds would be a fraction; one a second is the slowest rate there is.
+    // One token in a thousand seconds would be a fraction; one a second is the slowest rate there
+    // is.
     let strict = "[limits]\ntrust_loopback = false\nhandshakes_per_address = 1\n";
     let (relayer, address) = relayer(&cluster, strict, &[]);
     let answers: Vec<String> = (0..30).map(|_| ask(&address, "/healthz", "")).collect();

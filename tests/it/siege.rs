@@ -1,5 +1,5 @@
-//! Everything that is known to be done to servers, at once: members notice nothing, and every refusal
-//! is counted. `load --attack` does the same for a minute, with figures.
+//! Everything that is known to be done to servers, at once: members notice nothing, and every
+//! refusal is counted. `load --attack` does the same for a minute, with figures.
 
 use std::net::{IpAddr, Ipv4Addr};
 

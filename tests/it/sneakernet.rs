@@ -1,5 +1,5 @@
-//! Ops carried in files: between nodes that never met, damaged, out of order, twice, beside a running
-//! node, into a home that is killed meanwhile.
+//! Ops carried in files: between nodes that never met, damaged, out of order, twice, beside a
+//! running node, into a home that is killed meanwhile.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -232,7 +232,8 @@ fn a_dry_run_counts_and_moves_nothing() {
     let room = &preview["routes"][0]["rooms"][0];
     let (here, there) = (cluster.room("bob")["ops"].clone(), cluster.room("alice")["ops"].clone());
     assert_eq!((&room["send"], &room["receive"]), (&here, &there), "{preview}");
-    // Nothing has changed, so it says the same again; and after a synchronisation that all is there.
+    // Nothing has changed, so it says the same again; and after a synchronisation that all is
+    // there.
     assert_eq!(sync(&cluster, "bob", &[&relay, "--dry-run"], 0), preview);
     sync(&cluster, "bob", &[&relay], 0);
     let after = sync(&cluster, "bob", &[&relay, "--dry-run"], 0);

@@ -1,6 +1,6 @@
-//! Compares a room with a peer's where no cursor tells what either lacks, then moves that and nothing
-//! else. Whoever holds more begins; it asks for what it needs and sends what the other lacks.
-//! Source: `docs/PROTOCOL.md`, "Reconciliation".
+//! Compares a room with a peer's where no cursor tells what either lacks, then moves that and
+//! nothing else. Whoever holds more begins; it asks for what it needs and sends what the other
+//! lacks. Source: `docs/PROTOCOL.md`, "Reconciliation".
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -161,8 +161,8 @@ impl Replica {
         self.dirty.insert(id);
     }
 
-    /// More is there than can be asked for at once, and which of it comes first only the peer can tell:
-    /// it streams all it holds.
+    /// More is there than can be asked for at once, and which of it comes first only the peer can
+    /// tell: it streams all it holds.
     fn give_up_comparing(&mut self, peer: PeerId, id: RoomId) {
         let channel = self.sessions.get_mut(&peer).and_then(|s| s.channels.get_mut(&id));
         let Some(channel) = channel else { return };
@@ -323,9 +323,9 @@ impl Replica {
     }
 }
 
-/// Of more than is moved at once the first ops are kept, and one to tell that there are more. What is
-/// found later may come before them, and to send others first would be in vain: whoever lacks what
-/// they depend on keeps few of them.
+/// Of more than is moved at once the first ops are kept, and one to tell that there are more. What
+/// is found later may come before them, and to send others first would be in vain: whoever lacks
+/// what they depend on keeps few of them.
 fn keep_first(have: &mut BTreeSet<OpId>, graph: &Graph) {
     let kept = limits::SERVED_MAX + 1;
     if have.len() > kept {

@@ -147,8 +147,8 @@ impl Replica {
         self.want_of_any(peer, id, waited_for);
     }
 
-    /// Nobody knows what either side lacks: compare. Whoever holds more begins, or whoever waited for
-    /// that in vain. Where comparing does not help, take or send everything once more.
+    /// Nobody knows what either side lacks: compare. Whoever holds more begins, or whoever waited
+    /// for that in vain. Where comparing does not help, take or send everything once more.
     fn mend(&mut self, peer: PeerId, id: RoomId, told: &Announced) {
         let now = self.now;
         let own_store = self.config.store;
@@ -224,7 +224,8 @@ impl Replica {
         let end = room.log.graph().end();
         if let Some(channel) = session.channels.get_mut(&id) {
             (channel.exchange, channel.differs_since, channel.tries) = (None, None, 0);
-            // An honest peer's set only grows: what it named before is in one that it announces now.
+            // An honest peer's set only grows: what it named before is in one that it announces
+            // now.
             let lied = channel.conduct.agreed(now, &room.log, announced_now);
             if let Some(op) = lied {
                 let withheld = Event::Withheld { room: id, peer, op };

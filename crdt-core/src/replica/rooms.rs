@@ -90,8 +90,8 @@ impl Replica {
         fits
     }
 
-    /// A room that came into being by being asked for ends when nobody is left and nothing came. One
-    /// in which an op only waits is kept: whoever brought it was told so.
+    /// A room that came into being by being asked for ends when nobody is left and nothing came.
+    /// One in which an op only waits is kept: whoever brought it was told so.
     pub(super) fn forget_if_unused(&mut self, id: RoomId) {
         let ends = |room: &Room| room.log.parked() == 0 && self.is_left(room);
         if self.rooms.get(&id).is_some_and(ends) {
@@ -100,8 +100,8 @@ impl Replica {
     }
 
     /// Whether one more room may come into being. If there are too many, one in which ops only wait
-    /// makes place for it, of those the one that has waited longest: all that waits may be let go of,
-    /// and whoever makes rooms for that alone keeps nobody else from having one.
+    /// makes place for it, of those the one that has waited longest: all that waits may be let go
+    /// of, and whoever makes rooms for that alone keeps nobody else from having one.
     fn has_place_for_a_room(&mut self) -> bool {
         if self.rooms.len() < self.taking.intake.rooms_max.min(limits::ROOMS_MAX) {
             return true;
@@ -111,8 +111,8 @@ impl Replica {
         oldest.inspect(|id| self.forget(*id)).is_some()
     }
 
-    /// Whether nobody uses a room and nothing entered its log. Relayers that keep the same rooms do not
-    /// keep one for each other's sake: it comes into being again with its first op.
+    /// Whether nobody uses a room and nothing entered its log. Relayers that keep the same rooms do
+    /// not keep one for each other's sake: it comes into being again with its first op.
     fn is_left(&self, room: &Room) -> bool {
         let for_all = |peer| {
             self.sessions.get(peer).is_some_and(|session| session.link.scope == Scope::Every)

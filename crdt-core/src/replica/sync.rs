@@ -275,7 +275,8 @@ impl Replica {
         }
     }
 
-    /// Answers ops of a room this side takes no part in: one `ack` for each message, whatever it is.
+    /// Answers ops of a room this side takes no part in: one `ack` for each message, whatever it
+    /// is.
     fn ops_of_no_room(&mut self, peer: PeerId, id: RoomId, ops: usize, grant: Option<u64>) {
         self.tally.rejected(Rejection::Room, u64::try_from(ops).unwrap_or(u64::MAX));
         let why = NotStored::Rejected(Rejection::Room);
@@ -294,7 +295,8 @@ impl Replica {
         let Some(cursor) = session.at(self.now).acked(id) else {
             return self.strike(peer, "ack", "nothing is left to acknowledge");
         };
-        // What it asked for by id and put off it asks for again; the stream has nothing to go back for.
+        // What it asked for by id and put off it asks for again; the stream has nothing to go back
+        // for.
         let pushes = session.exchange(id).is_some();
         if let Some(shortage) = put_off
             && (cursor != Position::START || pushes)

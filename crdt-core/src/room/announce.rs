@@ -10,8 +10,9 @@ use crate::message::{Frame, Message};
 use crate::time::Timestamp;
 
 impl Room {
-    /// Whether a peer that announces this holds the same; `None` if that is not looked at now. Where
-    /// there are very many heads, their digest is made so often and no more, however often peers ask.
+    /// Whether a peer that announces this holds the same; `None` if that is not looked at now.
+    /// Where there are very many heads, their digest is made so often and no more, however often
+    /// peers ask.
     pub(crate) fn agrees(&mut self, now: Timestamp, set: SetDigest, count: u64) -> Option<bool> {
         if count != self.log.graph().end().number() {
             return Some(false);

@@ -27,8 +27,8 @@ use crate::error::NodeError;
 pub(super) const VICTIMS: [&str; 4] = ["alice", "bob", "carol", "relayer"];
 
 /// What she tries, and the code it must be refused with. A replay cannot be refused: it is taken as
-/// what it is, an op that is there already. Nor can a fork: both ops are good, and together they prove
-/// what she is.
+/// what it is, an op that is there already. Nor can a fork: both ops are good, and together they
+/// prove what she is.
 pub(super) const CRIMES: [(Crime, &str); 5] = [
     (Crime::Forked, "stored"),
     (Crime::Forged, "sig"),

@@ -13,8 +13,8 @@ use crdt_relayer::verdict::Verdict;
 
 use crate::error::NodeError;
 
-/// A connection over which one `ops` message at a time is under way. So its credit never runs out: a
-/// receiver grants again what it has dealt with before less than one message of it is left.
+/// A connection over which one `ops` message at a time is under way. So its credit never runs out:
+/// a receiver grants again what it has dealt with before less than one message of it is left.
 pub(super) struct Carrier<'d> {
     driver: &'d Driver,
     peer: LocalPeer,
@@ -36,8 +36,8 @@ impl<'d> Carrier<'d> {
         Ok(peer)
     }
 
-    /// Brings ops of one room, not more than fit into a message. Returns once they are on disk, with
-    /// what became of each.
+    /// Brings ops of one room, not more than fit into a message. Returns once they are on disk,
+    /// with what became of each.
     pub(super) async fn carry<'o>(
         &mut self,
         room: RoomId,
@@ -45,8 +45,8 @@ impl<'d> Carrier<'d> {
     ) -> Result<Vec<Verdict>, NodeError> {
         let brought = ops.len();
         let frame = encode_ops(room, ops, None, &[]);
-        // A replica that was brought many invalid ops closes the connection; those before are answered
-        // then, and this goes on over a new one.
+        // A replica that was brought many invalid ops closes the connection; those before are
+        // answered then, and this goes on over a new one.
         for _ in 0..2 {
             self.peer.send(&frame).await?;
             if let Ok(verdicts) = self.peer.verdicts(brought).await {

@@ -1,5 +1,5 @@
-//! The lines of a file of ops: checked for all that an op says by itself, and gathered into batches.
-//! On a thread of its own, so that signatures are checked beside the replica's work.
+//! The lines of a file of ops: checked for all that an op says by itself, and gathered into
+//! batches. On a thread of its own, so that signatures are checked beside the replica's work.
 //! Source: `docs/PROTOCOL.md`, "Exported files" and "Validity".
 
 use std::collections::BTreeSet;

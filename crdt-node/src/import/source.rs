@@ -37,8 +37,8 @@ enum Input {
 }
 
 impl Source {
-    /// What is meant by a command's argument; `-` is standard input. While it is read, a person at a
-    /// terminal is shown how far that is.
+    /// What is meant by a command's argument; `-` is standard input. While it is read, a person at
+    /// a terminal is shown how far that is.
     pub fn of(argument: PathBuf) -> Self {
         let path = Some(argument).filter(|path| path.as_os_str() != "-");
         Self { path, shown: io::stderr().is_terminal() }

@@ -1,6 +1,6 @@
-//! One connection to a relay or node, for one synchronisation: frames pass between its websocket and
-//! the replica, and what passes is counted. It is not dialled again.
-//! Source: `docs/PROTOCOL.md`, "Messages".
+//! One connection to a relay or node, for one synchronisation: frames pass between its websocket
+//! and the replica, and what passes is counted. It is not dialled again. Source:
+//! `docs/PROTOCOL.md`, "Messages".
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -97,8 +97,8 @@ impl Group {
         self.ops.push((posted.seq, id));
     }
 
-    /// The frame, with the place in the stream that it stands for, if any. The ops are put in as they
-    /// were posted.
+    /// The frame, with the place in the stream that it stands for, if any. The ops are put in as
+    /// they were posted.
     pub(crate) fn frame(&self, cursor: Option<u64>) -> String {
         let cursor = cursor.map_or_else(String::new, |cursor| format!(r#","cursor":{cursor}"#));
         format!(r#"{{"type":"ops","room":"{}"{cursor},"ops":[{}]}}"#, self.room, self.text)

@@ -89,8 +89,8 @@ impl Stuck {
 }
 
 impl Nats {
-    /// Servers by their addresses, separated by commas; the stream's name, and how many bytes it may
-    /// hold if it is made here. An address may hold a user and password, or a token.
+    /// Servers by their addresses, separated by commas; the stream's name, and how many bytes it
+    /// may hold if it is made here. An address may hold a user and password, or a token.
     ///
     /// # Errors
     /// [`NatsError`].
@@ -250,8 +250,8 @@ impl NatsBus {
     }
 }
 
-/// Waits until the server has kept a message. One that it took for a known one is looked at: anybody
-/// can post something else under an op's id before the op.
+/// Waits until the server has kept a message. One that it took for a known one is looked at:
+/// anybody can post something else under an op's id before the op.
 async fn kept(
     context: Context,
     stream: String,

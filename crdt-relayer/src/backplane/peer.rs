@@ -24,7 +24,8 @@ use crate::local::LocalPeer;
 /// Frames under way to the replica at one time.
 const FRAMES_MAX: usize = 64;
 
-/// The same once an op was rejected: fewer than the strikes that end a connection, with those before.
+/// The same once an op was rejected: fewer than the strikes that end a connection, with those
+/// before.
 const FRAMES_CAREFUL: usize = 8;
 
 /// Rejections after which the connection to the replica is made anew, before it is ended.
@@ -353,8 +354,8 @@ impl<'a, B: Bus> Peer<'a, B> {
         Ok(())
     }
 
-    /// The replica lacks ops. The stream knows no op by its id: the other relayers are asked to post
-    /// what they have, and what was read and is parked is read once more.
+    /// The replica lacks ops. The stream knows no op by its id: the other relayers are asked to
+    /// post what they have, and what was read and is parked is read once more.
     async fn lacking(&mut self, room: RoomId, ids: Vec<OpId>) -> Result<(), Ended> {
         self.send_ops(&encode_ops(room, [], None, &ids), Expected::Nothing).await?;
         let again = ids.iter().any(|id| self.asked.contains(id));

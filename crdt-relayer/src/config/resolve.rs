@@ -100,7 +100,8 @@ fn unknown_variable(name: &str) -> ConfigError {
     ConfigError::new(format!("environment, {name}"), "there is no such setting", hint)
 }
 
-/// The known name that is most like another, if at least what follows its section is rather like it.
+/// The known name that is most like another, if at least what follows its section is rather like
+/// it.
 pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let last = |name: &'k str| name.rsplit('.').next().unwrap_or(name);
     let wanted = name.rsplit('.').next().unwrap_or(name);

@@ -28,8 +28,9 @@ const BATCH_INPUTS_MAX: usize = 1_024;
 /// Bytes of received frames taken into one batch.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The time until no more is taken into a batch: so many times what writing one took last, which is so
-/// small a part of the work then. What is in the batch waits that long to be durable and passed on.
+/// The time until no more is taken into a batch: so many times what writing one took last, which is
+/// so small a part of the work then. What is in the batch waits that long to be durable and passed
+/// on.
 const BATCH_TIMES_WRITING: u32 = 8;
 const BATCH_TIME_MIN: Duration = Duration::from_millis(4);
 const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
@@ -209,8 +210,8 @@ impl Task {
         Ok((effects, stop))
     }
 
-    /// Lets the replica take an input. Whoever brings new ops is charged for them, not for those that
-    /// others brought and that waited for them.
+    /// Lets the replica take an input. Whoever brings new ops is charged for them, not for those
+    /// that others brought and that waited for them.
     fn taken(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
         let from = if let Input::Received(peer, _) = &input { Some(*peer) } else { None };
         let before = self.replica.tally().brought;

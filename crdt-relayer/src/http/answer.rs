@@ -1,5 +1,5 @@
-//! Answers with many ops: so many bytes of them wait to be read at one time, and who has one already
-//! is told so instead of getting it again.
+//! Answers with many ops: so many bytes of them wait to be read at one time, and who has one
+//! already is told so instead of getting it again.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -24,8 +24,8 @@ use super::problem::Problem;
 /// Bytes of ops in one answer. One op alone may be larger.
 pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Answers of that size at one time, until the last byte is on its way. Who takes them too slowly is
-/// disconnected.
+/// Answers of that size at one time, until the last byte is on its way. Who takes them too slowly
+/// is disconnected.
 const ANSWERS_MAX: usize = 64;
 
 /// Bytes handed to a connection at once.
@@ -52,8 +52,8 @@ pub(crate) struct AnswerPlace {
 }
 
 impl Answers {
-    /// Takes a place. To be taken before anything is looked up: who waits for a turn to read holds a
-    /// place too, so no address keeps more turns waiting than its share.
+    /// Takes a place. To be taken before anything is looked up: who waits for a turn to read holds
+    /// a place too, so no address keeps more turns waiting than its share.
     pub(crate) fn place(&self, asker: Asker) -> Result<AnswerPlace, Problem> {
         Ok(AnswerPlace { _place: self.0.take(asker)? })
     }

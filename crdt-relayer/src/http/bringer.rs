@@ -38,8 +38,8 @@ impl Lost {
     }
 }
 
-/// A connection that brings what one request offers. That is less than a window, so its credit never
-/// runs out, and so few messages that they are not strikes enough to be disconnected for.
+/// A connection that brings what one request offers. That is less than a window, so its credit
+/// never runs out, and so few messages that they are not strikes enough to be disconnected for.
 #[derive(Debug)]
 pub(crate) struct Bringer {
     peer: LocalPeer,

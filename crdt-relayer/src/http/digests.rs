@@ -47,8 +47,8 @@ struct Known {
 
 impl Digests {
     /// The digest of a room's log as it was when it held this set, computed like this if it is not
-    /// known. What was begun is finished and remembered though who asked has left: asking and leaving
-    /// again and again must not begin another pass each time.
+    /// known. What was begun is finished and remembered though who asked has left: asking and
+    /// leaving again and again must not begin another pass each time.
     pub(crate) async fn of<C>(
         &self,
         (room, set): (RoomId, SetDigest),

@@ -1,6 +1,6 @@
 //! A room as it grows: server-sent events. A stream reads from the store what comes after its place
-//! in it, then waits to be told that there is more, so it misses nothing, repeats nothing, and costs
-//! nothing while nothing happens.
+//! in it, then waits to be told that there is more, so it misses nothing, repeats nothing, and
+//! costs nothing while nothing happens.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

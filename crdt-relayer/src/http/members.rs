@@ -34,7 +34,8 @@ pub(crate) struct Member {
     /// Since when, as RFC 3339 writes a time.
     #[schema(format = DateTime)]
     since: String,
-    /// When ops or heads of the room came from it last; whoever takes part sends heads twice a minute.
+    /// When ops or heads of the room came from it last; whoever takes part sends heads twice a
+    /// minute.
     #[schema(required, format = DateTime)]
     heard: Option<String>,
     /// The set it announced last.

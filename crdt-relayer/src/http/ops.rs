@@ -141,7 +141,8 @@ fn write_page(room: RoomId, ops: &[(Position, Op)], end: Position) -> String {
     page + &format!(r#"],"next":{next},"end":{}}}"#, end.number())
 }
 
-/// One op: with `Accept: application/octet-stream` the exact bytes of its envelope and nothing else.
+/// One op: with `Accept: application/octet-stream` the exact bytes of its envelope and nothing
+/// else.
 #[utoipa::path(get, path = "/v1/rooms/{room}/ops/{op}", tag = "ops",
     params(
         ("room" = String, Path, example = "main", description = "Its name, or its id of 64 hex digits."),

@@ -1,5 +1,5 @@
-//! The page by which a member checks in a browser what this relayer says, and the module it is built
-//! on, `crdt.js`. Every file is part of the program: what is served was built with it.
+//! The page by which a member checks in a browser what this relayer says, and the module it is
+//! built on, `crdt.js`. Every file is part of the program: what is served was built with it.
 //! Source: `docs/HTTP.md`, "The page".
 
 use std::sync::Arc;
@@ -124,8 +124,8 @@ const FILES: &[File] = files! {
     CSS "page/style/parts.css"
 };
 
-/// Nothing from elsewhere, nothing inline, and in no frame. Text never becomes markup or program: the
-/// page makes one object that may start a program, the worker that verifies.
+/// Nothing from elsewhere, nothing inline, and in no frame. Text never becomes markup or program:
+/// the page makes one object that may start a program, the worker that verifies.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types crdt-worker";

@@ -15,7 +15,8 @@ use crate::seats::Seats;
 /// One in so many places is the most that one address may hold.
 const SHARE: usize = 8;
 
-/// Who asks: the address that its share is counted for; `None` if it is outside the limits by address.
+/// Who asks: the address that its share is counted for; `None` if it is outside the limits by
+/// address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker(pub(crate) Option<IpAddr>);
 

@@ -25,8 +25,8 @@ use crate::metrics::{Metrics, PeerSample, ROOMS_SHOWN, Sample};
 use crate::peered::Peered;
 use crate::store::files::files_of;
 
-/// Time for a replica to be looked at. One that is stuck is not ready, and whoever watches it must be
-/// told so.
+/// Time for a replica to be looked at. One that is stuck is not ready, and whoever watches it must
+/// be told so.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// Answers who asks for numbers, one at a time.

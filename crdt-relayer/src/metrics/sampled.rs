@@ -7,7 +7,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Rooms whose heads are shown: those with the most ops, so that whoever makes rooms makes no series.
+/// Rooms whose heads are shown: those with the most ops, so that whoever makes rooms makes no
+/// series.
 pub(crate) const ROOMS_SHOWN: usize = 10;
 
 /// A relayer at one moment.

@@ -29,8 +29,8 @@ impl Folder {
     }
 }
 
-/// Checks every hash, link, signature and digest again, of a store or of a copy of one. Exit codes: 0
-/// all good, 5 damaged, 6 good and with evidence of equivocation.
+/// Checks every hash, link, signature and digest again, of a store or of a copy of one. Exit codes:
+/// 0 all good, 5 damaged, 6 good and with evidence of equivocation.
 pub(crate) fn verify(
     folder: &Folder,
     file: Option<&Path>,

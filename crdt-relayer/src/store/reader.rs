@@ -105,7 +105,8 @@ impl Reader {
         Ok(read.transpose()?.map(|(_, _, op)| op))
     }
 
-    /// The digest of a room's log up to a position in the order of arrival. Reads and sorts all of it.
+    /// The digest of a room's log up to a position in the order of arrival. Reads and sorts all of
+    /// it.
     pub(crate) fn log_digest(
         &self,
         room: RoomId,

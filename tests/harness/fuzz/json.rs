@@ -1,5 +1,5 @@
-//! Canonical JSON: no bytes panic; what is accepted means what another parser reads, and has the one
-//! encoding that a naive writer gives it; what is refused for its grammar is no JSON at all.
+//! Canonical JSON: no bytes panic; what is accepted means what another parser reads, and has the
+//! one encoding that a naive writer gives it; what is refused for its grammar is no JSON at all.
 
 use std::fmt::Write;
 

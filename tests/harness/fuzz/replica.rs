@@ -276,7 +276,8 @@ impl World {
         self.carry_out(tape.below(9));
     }
 
-    /// What the driver does at the end of a batch: read at most so many pages, write, then the rest.
+    /// What the driver does at the end of a batch: read at most so many pages, write, then the
+    /// rest.
     fn carry_out(&mut self, loads: usize) {
         let due = loads.min(self.loads.len());
         for load in self.loads.drain(..due).collect::<Vec<_>>() {

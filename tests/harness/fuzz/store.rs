@@ -1,5 +1,5 @@
-//! Opening a store whose files were damaged as a tape says: reading gives errors or ops whose hashes
-//! are right, and never panics.
+//! Opening a store whose files were damaged as a tape says: reading gives errors or ops whose
+//! hashes are right, and never panics.
 //!
 //! The damage is done to the files in `tests/fuzz/store`, made by the test `make_the_store` of
 //! `tests/it/corpus.rs`: a small store with two rooms, part of it still in the write-ahead file.

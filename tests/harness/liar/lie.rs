@@ -31,8 +31,8 @@ pub enum Lie {
     WithholdAll,
     /// The heads are true, and no op is ever served.
     Hollow,
-    /// It agrees with whatever the node says it holds, claims that this is all it has, and serves no
-    /// op.
+    /// It agrees with whatever the node says it holds, claims that this is all it has, and serves
+    /// no op.
     Echo,
     /// Ops come in reverse, and after the heads that name them.
     Reorder,

@@ -19,8 +19,8 @@ use crate::light::{Light, dial, frame, opening};
 /// Time for an answer, after which an attacker begins again.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// How long a deaf member reads nothing: long enough that what is ready for it fills every buffer on the
-/// way and the server is left with the rest, which is the attack. Not a wait for anything.
+/// How long a deaf member reads nothing: long enough that what is ready for it fills every buffer
+/// on the way and the server is left with the rest, which is the attack. Not a wait for anything.
 const DEAF_FOR: Duration = Duration::from_secs(10);
 
 /// What is done to a server.

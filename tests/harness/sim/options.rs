@@ -51,7 +51,8 @@ named! {
         Slow = "slow",
         /// An operator puts back an old copy of a node's or relayer's disk.
         Restore = "restore",
-        /// A relayer puts off ops of others for a while: all, those of a room, those of fast authors.
+        /// A relayer puts off ops of others for a while: all, those of a room, those of fast
+        /// authors.
         Shortage = "shortage",
     }
 }

@@ -101,8 +101,8 @@ impl World {
     }
 
     /// What must be true in the end.
-    /// Nobody says in the end that an honest peer keeps an op back. (Where a clock jumps, a peer has
-    /// been silent for that long until it speaks again.)
+    /// Nobody says in the end that an honest peer keeps an op back. (Where a clock jumps, a peer
+    /// has been silent for that long until it speaks again.)
     fn check_standing(&self, who: usize) -> Result<(), Violation> {
         let party = &self.parties[who];
         let Some(replica) = party.replica.as_ref().filter(|_| party.is_honest()) else {
@@ -155,8 +155,8 @@ impl World {
     }
 
     /// What each link carried after the healing is in proportion to what was to be pulled over it.
-    /// Not to what the receiver lacked: what came to it on other ways since it last pulled from this
-    /// store is sent again, because a cursor is all that a peer says about what it holds.
+    /// Not to what the receiver lacked: what came to it on other ways since it last pulled from
+    /// this store is sent again, because a cursor is all that a peer says about what it holds.
     fn check_thrift(&mut self) -> Result<(), Violation> {
         // A disk that was put back makes cursors false: then whole streams are repeated, once each.
         if self.restored.is_some() {
@@ -168,8 +168,8 @@ impl World {
                 let disk = &self.parties[from].disk;
                 let (carried, due) = (half.ops_bytes, disk.bytes_after(&half.pulled));
                 self.counts.links.push((carried, due));
-                // What was put off is sent once more, though it may have been asked for meanwhile: of all
-                // there is, at most, and once.
+                // What was put off is sent once more, though it may have been asked for meanwhile:
+                // of all there is, at most, and once.
                 let short = self.short.contains(&link.ends[end]);
                 let again = if short { disk.bytes_after(&BTreeMap::new()) } else { 0 };
                 if carried > 3 * due + again + LINK_BYTES_MAX {

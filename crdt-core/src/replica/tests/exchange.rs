@@ -212,8 +212,8 @@ fn three_comparisons_that_move_much_are_not_taken_for_vain_ones() {
     assert_eq!(said(&net, &["get"]).1, 0, "requests for single ops");
 }
 
-/// Ids say nothing of what comes first, so a chain of which very much is lacking could only be asked for
-/// with gaps. Here whoever holds more never begins.
+/// Ids say nothing of what comes first, so a chain of which very much is lacking could only be
+/// asked for with gaps. Here whoever holds more never begins.
 #[test]
 fn who_lacks_very_much_and_has_to_begin_itself_is_streamed_to() {
     let before = 500;

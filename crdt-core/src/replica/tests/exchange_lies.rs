@@ -72,7 +72,8 @@ fn who_compares_without_end_or_names_ids_that_do_not_exist_is_not_followed() {
     assert_eq!(status.ops, 500);
 }
 
-/// Messages that are none of a comparison: one to be answered, and an answer while this side compares.
+/// Messages that are none of a comparison: one to be answered, and an answer while this side
+/// compares.
 #[test]
 fn what_is_no_message_of_a_comparison_is_a_strike() {
     for answer in [false, true] {
@@ -105,8 +106,8 @@ fn what_is_no_message_of_a_comparison_is_a_strike() {
     }
 }
 
-/// An answer leaves out what earlier ones have found. It comes late, to a comparison that was given up,
-/// while the next one waits for its first.
+/// An answer leaves out what earlier ones have found. It comes late, to a comparison that was given
+/// up, while the next one waits for its first.
 #[test]
 fn an_answer_to_a_comparison_that_was_given_up_does_not_end_the_next() {
     let mut client = Client::new();

@@ -40,8 +40,8 @@ fn message(effect: &Effect) -> Option<Message> {
     }
 }
 
-/// A relayer with two ops and a peer with another one and no cursor, up to the answer to the question
-/// of their comparison.
+/// A relayer with two ops and a peer with another one and no cursor, up to the answer to the
+/// question of their comparison.
 fn compared(theirs: &Op) -> (Client, Message) {
     let mut client = Client::new();
     let here = [1, 2].map(|author| entry(&Author::new(author), &[], "1"));

@@ -40,8 +40,8 @@ fn after(span: Span) -> Timestamp {
     Timestamp::from_ms(0).after(span)
 }
 
-/// An op comes, both come to hold the same, and another op comes, all in one batch: the stream is set
-/// forward to between the two, where nothing else would read on.
+/// An op comes, both come to hold the same, and another op comes, all in one batch: the stream is
+/// set forward to between the two, where nothing else would read on.
 #[test]
 fn an_op_that_comes_in_the_batch_in_which_two_come_to_agree_is_sent() {
     let (mut client, first) = standing_still();

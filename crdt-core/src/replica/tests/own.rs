@@ -240,8 +240,8 @@ fn what_a_slow_peer_still_tells_keeps_the_chain_in_doubt() {
     assert!((0..3).all(|node| evidence(&net, node).is_empty()));
 }
 
-/// Whoever connects to a node that has somebody to ask cannot end its learning: with a room that is as
-/// old as the copy, it has nothing more to tell.
+/// Whoever connects to a node that has somebody to ask cannot end its learning: with a room that is
+/// as old as the copy, it has nothing more to tell.
 #[test]
 fn a_stranger_who_connects_does_not_end_the_learning_of_a_chain() {
     let mut net = Net::connected(2);

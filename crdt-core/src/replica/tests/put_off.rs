@@ -240,7 +240,8 @@ fn who_lacks_room_however_often_is_not_left_and_its_user_is_told_so_often_only()
         }
     }
     assert_eq!(told, limits::STRIKES_MAX as usize);
-    // What it is told itself does not count against it, and what is another problem counts from here.
+    // What it is told itself does not count against it, and what is another problem counts from
+    // here.
     for _ in 0..100 {
         assert_eq!(said(&client.say(r#"{"type":"of tomorrow"}"#)), ["err unknown"]);
     }

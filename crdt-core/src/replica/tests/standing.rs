@@ -187,8 +187,8 @@ fn who_is_slow_withholds_nothing() {
     assert_eq!(late, Standing::Withholding { op: Some(second.id()) });
 }
 
-/// Its set only grows if it is honest, so whoever names an op and then announces a set without it does not
-/// hold what it named.
+/// Its set only grows if it is honest, so whoever names an op and then announces a set without it
+/// does not hold what it named.
 #[test]
 fn who_names_an_op_and_then_agrees_with_a_set_without_it_is_found_out() {
     let mut client = Client::new();
@@ -224,8 +224,8 @@ fn who_sends_what_it_was_asked_for_one_by_one_withholds_nothing() {
     }
 }
 
-/// What else it sends, and what it sends again, excuses nothing for long: one author's ops are kept back
-/// in a busy room.
+/// What else it sends, and what it sends again, excuses nothing for long: one author's ops are kept
+/// back in a busy room.
 #[test]
 fn who_sends_much_else_withholds_what_it_was_asked_for() {
     for other in [Other::Nothing, Other::KnownOps, Other::NewOps, Other::OpsAskedForLater] {

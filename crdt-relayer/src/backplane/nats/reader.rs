@@ -1,4 +1,5 @@
-//! Reads the stream: asks for messages by the hundred and hands them on, in order and without a gap.
+//! Reads the stream: asks for messages by the hundred and hands them on, in order and without a
+//! gap.
 //!
 //! The library's own reader is not used: what a message's headers say may make it end, and anybody
 //! who may post writes headers.
@@ -75,8 +76,8 @@ impl Reader {
     }
 
     /// Reads on after a place until something fails, which is the last thing it tells. If reading
-    /// got nowhere before, the first messages are fetched one by one: there may be one whose headers
-    /// the library does not read, and then it gives up the connection.
+    /// got nowhere before, the first messages are fetched one by one: there may be one whose
+    /// headers the library does not read, and then it gives up the connection.
     pub(super) async fn run(mut self, mut after: u64, singly: bool, told: Told) {
         let read = async {
             if singly {
@@ -166,8 +167,8 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Tells a message of the stream, which the server marks with where to acknowledge it, from what the
-/// server says itself.
+/// Tells a message of the stream, which the server marks with where to acknowledge it, from what
+/// the server says itself.
 fn line(rooms: &str, message: Message) -> Line {
     if let Some((seq, number)) = message.reply.as_deref().and_then(places) {
         let room = room_of(rooms, &message.subject);
