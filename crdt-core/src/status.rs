@@ -17,6 +17,8 @@ pub struct RoomStatus {
     pub ops: u64,
     /// Transactions in the log.
     pub entries: u64,
+    /// Bytes of its ops, each counted as [`Op::weight`](crate::op::Op::weight) has it.
+    pub bytes: u64,
     /// Heads, sorted.
     pub heads: Vec<OpId>,
     /// Digest of the set of ops.

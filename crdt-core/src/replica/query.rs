@@ -62,6 +62,7 @@ impl Replica {
             name: room.name.clone(),
             ops: graph.end().number(),
             entries: graph.entries(),
+            bytes: room.bytes,
             heads: graph.heads().iter().take(heads_max).copied().collect(),
             set: room.log.set_digest(),
             parked: room.log.parked(),

@@ -20,7 +20,7 @@ const isMember = object({
 export const SHAPES = {
   version: object({ name: isText, version: isText, protocol: isCount }),
   rooms: object({
-    rooms: list(object({ id: isId, name: nullable(isText), ops: isCount, entries: isCount, members: isCount, equivocations: isCount, set: isId })),
+    rooms: list(object({ id: isId, name: nullable(isText), ops: isCount, entries: isCount, bytes: isCount, members: isCount, equivocations: isCount, set: isId })),
     next: nullable(isText),
   }),
   room: object({ id: isId, ops: isCount, heads: list(isId), set: isId, members: list(isMember) }),

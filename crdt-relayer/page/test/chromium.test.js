@@ -130,8 +130,14 @@ test("a room whose name nobody has said is opened from the overview", OPTIONS, a
   await (await me.join(`id:${id}`)).append({ type: "note", text: "in a room without a name" });
   const tab = await (await browser(t)).open(`${httpOf(url)}/`);
   await tab.until(includes(`[data-room="${id}"]`, "unnamed"));
+  // Beside it is how it grows: a curve and a number, once it has been looked at twice.
+  await tab.until(includes(`[data-room="${id}"] .sparkline`, "/s"));
+  assert.match(await tab.value(`document.querySelector('[data-room="${id}"] polyline').getAttribute("points")`), /^40,16/);
+  await (await me.join(`id:${id}`)).append({ type: "note", text: "and one more" });
+  await tab.until(`document.querySelector('[data-room="${id}"] polyline').getAttribute("points").includes(",0.0")`);
+  assert.match(await tab.value(`document.querySelector('[data-room="${id}"] [data-column="Bytes"]').textContent`), /^1\.[0-9] KiB$/);
   await tab.click(`[data-room="${id}"] a`);
-  await tab.until("document.querySelectorAll('tr.line').length === 1");
+  await tab.until("document.querySelectorAll('tr.line').length === 2");
   assert.match(await tab.value("document.querySelector('h1').textContent"), /^unnamed [0-9a-f]{8}…/);
   await tab.click(".tabs a:nth-child(4)");
   await tab.until("document.querySelector('button.primary') && !document.querySelector('button.primary').disabled");

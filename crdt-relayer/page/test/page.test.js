@@ -14,7 +14,8 @@ import { layout } from "../page/lanes.js";
 import { PLAIN } from "../page/plain.js";
 import { RoomRecord } from "../page/record.js";
 import { parseRoute, roomLink, roomTitle } from "../page/route.js";
-import { beginning, pieces, short } from "../page/text.js";
+import { beginning, bytesText, pieces, short } from "../page/text.js";
+import { LOOKS_MAX, rateText, Trend } from "../page/trend.js";
 import { verifyFile } from "../page/verification.js";
 import { visibleRows } from "../page/window.js";
 import { random } from "../harness/random.js";
@@ -122,6 +123,28 @@ test("lines to ops that are not drawn end below the last row, in the author's la
   const { rows, edges } = layout([op("a7", "A", "a6", ["b2"]), op("a8", "A", "a7")]);
   assert.deepEqual(rows.map(({ op: { id }, lane }) => [id, lane]), [["a8", 0], ["a7", 0]]);
   assert.deepEqual(edges.map(({ kind, from, to, toLane }) => [kind, from, to, toLane]), [["prev", 0, 1, 0], ["prev", 1, 2, 0], ["pred", 1, 2, 0]]);
+});
+
+test("growth is what came between two looks, as long as they are remembered", () => {
+  const trend = new Trend();
+  assert.deepEqual([trend.rates, trend.mean], [[], null]);
+  trend.note(1_000, 10);
+  assert.equal(trend.mean, null);
+  trend.note(3_000, 14);
+  trend.note(4_000, 14);
+  trend.note(5_000, 2);
+  trend.note(5_000, 9);
+  assert.deepEqual(trend.rates, [2, 0, 0, 0]);
+  trend.note(6_000, 20);
+  assert.deepEqual(trend.mean, { perSecond: 2, seconds: 5 });
+  for (let at = 1; at <= LOOKS_MAX; at += 1) trend.note(6_000 + at * 1_000, 20 + at);
+  assert.deepEqual([trend.rates.length, new Set(trend.rates), trend.mean], [LOOKS_MAX - 1, new Set([1]), { perSecond: 1, seconds: 40 }]);
+  assert.deepEqual([0, 0.01, 0.25, 9.96, 10, 1_234.5].map(rateText), ["0/s", "<0.1/s", "0.3/s", "10.0/s", "10/s", "1,235/s"]);
+});
+
+test("bytes are told in the largest unit of which there is one", () => {
+  const told = [0, 1_023, 1_024, 1_536, 102_400, 1_048_576, 2 ** 53 - 1].map(bytesText);
+  assert.deepEqual(told, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "100 KiB", "1.0 MiB", "8.0 PiB"]);
 });
 
 test("an answer of another shape is none, whatever it holds", () => {

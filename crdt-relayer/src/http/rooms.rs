@@ -58,6 +58,8 @@ pub(crate) struct RoomItem {
     ops: u64,
     /// Transactions in its log.
     entries: u64,
+    /// Bytes of its ops, as `limits.room_bytes` counts them.
+    bytes: u64,
     /// How many heads it has.
     heads: usize,
     /// The digest of its set of ops.
@@ -101,6 +103,7 @@ pub(crate) async fn rooms(
         name: room.name.map(|name| name.as_str().to_owned()),
         ops: room.ops,
         entries: room.entries,
+        bytes: room.bytes,
         heads,
         set: room.set.to_string(),
         members: peers.count(room.id),
@@ -133,6 +136,8 @@ pub(crate) struct RoomBody {
     ops: u64,
     /// Transactions in its log.
     entries: u64,
+    /// Bytes of its ops, as `limits.room_bytes` counts them.
+    bytes: u64,
     /// Its heads, ascending; the first 1,024 of them.
     heads: Vec<String>,
     /// The digest of its set of ops: two that say the same hold the same.
@@ -175,6 +180,7 @@ pub(crate) async fn room(
         name: status.name.map(|name| name.as_str().to_owned()),
         ops: status.ops,
         entries: status.entries,
+        bytes: status.bytes,
         heads: status.heads.iter().map(ToString::to_string).collect(),
         set: status.set.to_string(),
         parked: status.parked,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::remote::Remote;
-use super::{Format, Target, print, table};
+use super::{Format, Target, bytes, print, table};
 use crate::failure::Failure;
 
 /// Digits of a digest that are shown to people.
@@ -22,6 +22,7 @@ pub(crate) async fn rooms(target: &Target, format: Format) -> Result<(), Failure
             name,
             number("ops"),
             number("entries"),
+            bytes(room["bytes"].as_u64().unwrap_or_default()),
             number("heads"),
             number("members"),
             number("equivocations"),
@@ -32,7 +33,7 @@ pub(crate) async fn rooms(target: &Target, format: Format) -> Result<(), Failure
     let text = if rows.is_empty() {
         format!("{} has no rooms", remote.url)
     } else {
-        table(&["room", "ops", "entries", "heads", "members", "forks", "set"], &rows)
+        table(&["room", "ops", "entries", "bytes", "heads", "members", "forks", "set"], &rows)
     };
     let report = json!({
         "schema": "crdt-relayer/rooms/1", "ok": true, "code": 0, "url": remote.url, "rooms": rooms,

@@ -5,9 +5,10 @@ import { agreementOf, MEANING } from "../agreement.js";
 import { el, replace } from "../dom.js";
 import * as relay from "../relay.js";
 import { roomLink } from "../route.js";
-import { counted, short } from "../text.js";
+import { bytesText, counted, short } from "../text.js";
 import { digest } from "./digest.js";
 import { safe } from "./safe.js";
+import { Sparkline } from "./sparkline.js";
 import { status } from "./status.js";
 import { body, row, table } from "./table.js";
 
@@ -47,6 +48,8 @@ export function overview(main) {
   const note = el("p", { class: "note", role: "status" }, "Asking for the rooms …");
   const more = el("button", { type: "button", hidden: true }, "More rooms");
   let [shown, drawn] = [ROOMS_SHOWN, ""];
+  /** How each room grows, by its id. */
+  let curves = new Map();
   const turn = async () => {
     try {
       const { rooms, next } = await relay.rooms(shown);
@@ -54,9 +57,12 @@ export function overview(main) {
       const asked = await Promise.all(busy.map((item) => relay.room(item.id).catch(() => undefined)));
       const members = new Map(busy.map((item, at) => [item.id, asked[at]?.members]));
       for (const item of rooms) if (item.members === 0) members.set(item.id, []);
+      const now = performance.now();
+      curves = new Map(rooms.map(({ id }) => [id, curves.get(id) ?? new Sparkline()]));
+      for (const { id, ops } of rooms) curves.get(id).note(now, ops);
       const state = JSON.stringify([rooms, asked]);
       // What is the same stays, and with it what somebody selects.
-      if (state !== drawn) replace(rows, rooms.map((item) => roomRow(item, members.get(item.id))));
+      if (state !== drawn) replace(rows, rooms.map((item) => roomRow(item, members.get(item.id), curves.get(item.id))));
       drawn = state;
       more.hidden = next === null || shown >= 1_000;
       replace(note, rooms.length === 0 ? "There is no room yet. One comes into being with its first op." : `${counted(rooms.length, "room")}${next === null ? "" : ", and more"}`);
@@ -72,17 +78,19 @@ export function overview(main) {
   replace(main,
     el("header", { class: "title" }, el("h1", {}, "Rooms"), note),
     el("p", { class: "lead" }, "These numbers are the relayer’s word. Open a room, and this browser fetches every op of it and checks each by itself."),
-    el("section", { class: "card" }, table("Rooms of this relayer", ["Room", "Ops", "Entries", "Online", "Members", "Set"], rows), more),
+    el("section", { class: "card" }, table("Rooms of this relayer", ["Room", "Ops", "Growth", "Entries", "Bytes", "Online", "Members", "Set"], rows), more),
     openForm());
   return relay.repeat(turn, EVERY_MS);
 }
 
-function roomRow(item, members) {
+function roomRow(item, members, curve) {
   const forks = item.equivocations > 0 ? [" ", status("bad", counted(item.equivocations, "fork"))] : null;
   return row([
     ["Room", nameOf(item), forks],
     ["Ops", item.ops.toLocaleString("en")],
+    ["Growth", curve.element],
     ["Entries", item.entries.toLocaleString("en")],
+    ["Bytes", bytesText(item.bytes)],
     ["Online", item.members.toLocaleString("en")],
     ["Members", agreement(members)],
     ["Set", digest(item.set)],
