@@ -1,6 +1,7 @@
 //! One websocket, accepted or dialled: frames in to the driver, queued frames out, pings, and an
 //! end when nothing moves any more.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -108,6 +109,26 @@ impl ReadError {
     }
 }
 
+/// Why writing failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WriteError {
+    /// The other side took too little, see [`crate::stall`].
+    Slow,
+    /// The connection failed.
+    Lost,
+}
+
+impl WriteError {
+    pub(crate) fn of(error: &tungstenite::Error) -> Self {
+        let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+        if matches!(error, tungstenite::Error::Io(error) if timed_out(error)) {
+            Self::Slow
+        } else {
+            Self::Lost
+        }
+    }
+}
+
 /// A frame shared by all who get it, as a buffer.
 struct Shared(Frame);
 
@@ -183,7 +204,7 @@ pub(crate) async fn run<R, W>(
 ) -> Ending
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
-    W: Sink<Wire> + Unpin,
+    W: Sink<Wire, Error = WriteError> + Unpin,
 {
     let Connection { peer, link, address, pace, patience } = connection;
     let (outbound, outgoing, backlog) = Outbound::new(pace);
@@ -218,14 +239,21 @@ where
 enum Written {
     /// With a close frame of this code and reason.
     Closed(u16, &'static str),
-    /// The peer took nothing for so long.
+    /// The peer took too little for so long.
     Stalled(Duration),
     /// The connection failed.
     Lost,
 }
 
 impl Written {
-    /// Whether the peer took nothing for the stall time, or let 16 MiB wait.
+    fn failed(error: WriteError, patience: Patience) -> Self {
+        match error {
+            WriteError::Slow => Self::Stalled(patience.stall),
+            WriteError::Lost => Self::Lost,
+        }
+    }
+
+    /// Whether the peer took too little in the stall time, or let 16 MiB wait.
     fn is_slow(self) -> bool {
         matches!(self, Self::Stalled(_) | Self::Closed(_, "slow"))
     }
@@ -234,7 +262,7 @@ impl Written {
         match self {
             Self::Closed(code, reason) => Ended::by_this_side(code, reason),
             Self::Stalled(time) => {
-                Ended::lost(format!("the peer took nothing for {} s", time.as_secs()))
+                Ended::lost(format!("the peer took too little for {} s", time.as_secs()))
             }
             Self::Lost => Ended::lost("connection lost"),
         }
@@ -288,7 +316,7 @@ async fn writer<W>(
     (backlog, patience): (&Backlog, Patience),
 ) -> Written
 where
-    W: Sink<Wire> + Unpin,
+    W: Sink<Wire, Error = WriteError> + Unpin,
 {
     let mut ping = interval(patience.idle / PINGS);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -299,7 +327,7 @@ where
             _ = ping.tick() => {
                 match timeout(patience.stall, write.send(Wire::Ping)).await {
                     Ok(Ok(())) => continue,
-                    Ok(Err(_)) => return Written::Lost,
+                    Ok(Err(error)) => return Written::failed(error, patience),
                     Err(_) => return Written::Stalled(patience.stall),
                 }
             }
@@ -308,7 +336,7 @@ where
         match timeout(patience.stall, write_batch(&mut write, first, &mut queue, backlog)).await {
             Ok(Ok(None)) => {}
             Ok(Ok(Some((code, reason)))) => return Written::Closed(code, reason),
-            Ok(Err(())) => return Written::Lost,
+            Ok(Err(error)) => return Written::failed(error, patience),
             Err(_) => return Written::Stalled(patience.stall),
         }
     }
@@ -321,9 +349,9 @@ async fn write_batch<W>(
     first: Outgoing,
     queue: &mut UnboundedReceiver<Outgoing>,
     backlog: &Backlog,
-) -> Result<Option<(u16, &'static str)>, ()>
+) -> Result<Option<(u16, &'static str)>, WriteError>
 where
-    W: Sink<Wire> + Unpin,
+    W: Sink<Wire, Error = WriteError> + Unpin,
 {
     let mut next = Some(first);
     let mut written_bytes = 0;
@@ -333,7 +361,7 @@ where
             Some(Outgoing::Close(code, reason)) => {
                 // Where the peer closed first this fails, and the answer to it waits to be flushed.
                 if write.send(Wire::Close(code, reason)).await.is_err() {
-                    write.close().await.map_err(|_| ())?;
+                    write.close().await?;
                 }
                 return Ok(Some((code, reason)));
             }
@@ -343,12 +371,12 @@ where
                 let text = Bytes::from_owner(Shared(frame));
                 let written = write.feed(Wire::Text(text)).await;
                 backlog.sent(bytes);
-                written.map_err(|_| ())?;
+                written?;
             }
         }
         let more = written_bytes < FLUSH_BYTES;
         next = if more { queue.try_recv().ok() } else { None };
     }
-    write.flush().await.map_err(|_| ())?;
+    write.flush().await?;
     Ok(None)
 }

@@ -51,6 +51,11 @@ impl Server {
         Self { address: address.parse().unwrap(), from: Ipv4Addr::LOCALHOST.into() }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The same server, asked from another address of this machine: 127.0.0.N.
     #[must_use]
     pub fn asked_from(&self, last: u8) -> Self {

@@ -2,22 +2,32 @@
 
 mod watched;
 
+use std::future::pending;
+use std::time::Duration;
+
 use crdt_core::id::{OpId, Position, SetDigest};
+use crdt_core::limits::WINDOW_BYTES;
 use crdt_core::message::Message;
 use crdt_core::op::Op;
 use crdt_tests::client::{Client, hello, op, ops, room_id, sub};
 use crdt_tests::cluster::Cluster;
 use crdt_tests::flood::Author;
 use crdt_tests::http::Server;
+use crdt_tests::light::Light;
+use crdt_tests::load::HERE;
 use crdt_tests::metrics::Metrics;
 use crdt_tests::process::Process;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::time::interval;
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 const ROOM: &str = "main";
+
+/// Time from one grant of credit to the next.
+const GRANT_EVERY: Duration = Duration::from_millis(20);
 
 fn relayer(cluster: &Cluster) -> (Process, Server) {
     let relayer = cluster.relayer();
@@ -98,6 +108,42 @@ async fn every_op_is_counted_by_what_became_of_it() {
         files.map(|file| cluster.path().join("relayer").join(file).metadata().unwrap().len());
     assert_eq!(metrics.value("store_bytes"), sizes.iter().sum::<u64>());
     assert!(metrics.value("disk_free_bytes") > 0);
+    relayer.stop();
+}
+
+/// It grants credit all the time, so what it is sent is bounded by nothing but its place.
+#[tokio::test]
+async fn a_member_that_reads_nothing_is_dropped_and_counted() {
+    let cluster = Cluster::new();
+    let unlimited = ["--max-stall-time", "1s", "--max-bytes-per-key", "none"];
+    let (relayer, url) = cluster.relayer_with("relayer", &unlimited);
+    let server = Server::of(&url);
+    let mut writer = Client::introduced(&url, 9).await;
+    let chain = Author::new(1, ROOM).large_chain(400, 60_000);
+    for part in chain.chunks(10) {
+        judged(&mut writer, &part.iter().map(Op::to_string).collect::<Vec<_>>()).await;
+    }
+    drop(writer);
+
+    let mut deaf = Light::open(server.address(), HERE).await.unwrap();
+    deaf.say(&hello(10)).await.unwrap();
+    deaf.say(&sub(ROOM)).await.unwrap();
+    let credit = Message::Credit { bytes: WINDOW_BYTES }.encode();
+    let grants = async {
+        let mut due = interval(GRANT_EVERY);
+        while deaf.say(&credit).await.is_ok() {
+            due.tick().await;
+        }
+        pending::<()>().await;
+    };
+    tokio::select! {
+        metrics = Metrics::once(&server, "crdt_relayer_slow_clients_dropped_total", 1) => {
+            let sent = metrics.value("catchup_ops_total");
+            assert!(sent < 400, "{sent} ops were read for it");
+        }
+        () = grants => {}
+    }
+    Metrics::once(&server, "crdt_relayer_connections", 1).await;
     relayer.stop();
 }
 

@@ -17,7 +17,8 @@ use super::problem::Problem;
 use crate::admission::Seat;
 use crate::ended::Cause;
 use crate::session::{
-    self, Connection, Incoming, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, ReadError, Wire, offline,
+    self, Connection, Incoming, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, ReadError, Wire, WriteError,
+    offline,
 };
 
 /// The connections that were accepted and have not ended.
@@ -104,6 +105,7 @@ async fn serve(host: &Host, socket: WebSocket, seat: &Seat) {
         Err(error) => Err(read_error(error)),
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
+    let write = write.sink_map_err(write_error);
     let (read, write) = (Box::pin(read), Box::pin(write));
     let Host { driver, service } = host;
     let peer = driver.next_peer();
@@ -124,6 +126,10 @@ async fn serve(host: &Host, socket: WebSocket, seat: &Seat) {
 
 fn read_error(error: axum::Error) -> ReadError {
     error.into_inner().downcast_ref().map_or(ReadError::Lost, ReadError::of)
+}
+
+fn write_error(error: axum::Error) -> WriteError {
+    error.into_inner().downcast_ref().map_or(WriteError::Lost, WriteError::of)
 }
 
 fn message(wire: Wire) -> Result<Message, axum::Error> {

@@ -85,8 +85,7 @@ impl Counts {
         registry.register_with_unit("fanout", help, Unit::Seconds, self.fanout.clone());
         let help = "Ops read from the store for members that were behind";
         registry.register("catchup_ops", help, self.catchup.clone());
-        let help =
-            "Members disconnected because they took nothing for the stall time, or let 16 MiB wait";
+        let help = "Members disconnected because they took too little of what waited for them";
         registry.register("slow_clients_dropped", help, self.slow.clone());
         let help = "Forks of authors' chains that came to light";
         registry.register("equivocations", help, self.equivocations.clone());
