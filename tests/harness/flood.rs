@@ -35,14 +35,18 @@ impl Author {
 
     /// The same, each with so many bytes of text besides.
     pub fn large_chain(&self, len: usize, bytes: usize) -> Vec<Op> {
+        self.endless(bytes).take(len).collect()
+    }
+
+    /// Ops without end, each after the one before, with so many bytes of text besides.
+    pub fn endless(&self, bytes: usize) -> impl Iterator<Item = Op> + '_ {
         let text = "x".repeat(bytes);
-        let mut chain: Vec<Op> = Vec::with_capacity(len);
-        for number in 0..len {
-            let tip = chain.last().map(|op| (op.head().seq, op.id()));
-            let depth = chain.last().map_or(Depth::FIRST, |op| op.head().depth.next());
-            chain.push(self.op(tip, depth, &format!("flood {number}{text}")));
-        }
-        chain
+        let (mut tip, mut depth) = (None, Depth::FIRST);
+        (0_u64..).map(move |number| {
+            let op = self.op(tip, depth, &format!("flood {number}{text}"));
+            (tip, depth) = (Some((op.head().seq, op.id())), depth.next());
+            op
+        })
     }
 
     /// An op after one that nobody has.

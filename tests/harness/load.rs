@@ -1,12 +1,17 @@
 //! Measures a relayer under load, beside a server that only passes on what it gets.
 //! See `docs/PERFORMANCE.md`, "The whole way".
 
+pub mod append;
 pub mod bare;
 pub mod figures;
+pub mod floor;
+pub mod history;
 pub mod idle;
+pub mod ingest;
 pub mod member;
 pub mod room;
 pub mod siege;
+pub mod table;
 pub mod weather;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,6 +21,18 @@ use crate::process::{self, Process};
 
 /// Files that this program and the servers it starts may have open.
 const FILES_MAX: u64 = 20_000;
+
+/// No limit but the machine's.
+pub const OPEN: [&str; 8] = [
+    "--max-connections",
+    "20000",
+    "--max-handshakes",
+    "100000/s",
+    "--max-ops-per-key",
+    "none",
+    "--max-bytes-per-key",
+    "none",
+];
 
 /// Where members connect from.
 pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -27,6 +44,8 @@ pub enum Kind {
     Relayer,
     /// A server of a few lines on the same libraries that passes every message on to everybody.
     Bare,
+    /// The same without axum, and what waits for one member is written at once.
+    Batching,
 }
 
 /// A server that runs, and where.
@@ -49,9 +68,9 @@ impl Running {
                 relayer.args(["--listen", "127.0.0.1:0", "--json", "--data"]).arg(folder.path());
                 relayer
             }
-            Kind::Bare => {
+            Kind::Bare | Kind::Batching => {
                 let mut bare = Command::new(std::env::current_exe().unwrap());
-                bare.arg("bare");
+                bare.arg(if kind == Kind::Bare { "bare" } else { "batching" });
                 bare
             }
         };
@@ -62,10 +81,9 @@ impl Running {
         Self { process, address, _folder: folder }
     }
 
-    /// Starts a relayer that lets in as many as come.
+    /// Starts a relayer that lets in as many as come, and takes what they send.
     pub fn open(kind: Kind) -> Self {
-        let open = ["--max-connections", "20000", "--max-handshakes", "100000/s"];
-        Self::start(kind, if kind == Kind::Relayer { &open } else { &[] })
+        Self::start(kind, if kind == Kind::Relayer { &OPEN } else { &[] })
     }
 }
 

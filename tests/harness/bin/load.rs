@@ -5,7 +5,7 @@
 use std::io;
 
 use clap::{Parser, Subcommand};
-use crdt_tests::load::{Kind, bare, idle, raise_files, room, siege, weather};
+use crdt_tests::load::{Kind, bare, idle, raise_files, room, siege, table, weather};
 use serde_json::{Value, json};
 
 /// Measures a relayer beside a server that only passes on what it gets.
@@ -44,9 +44,21 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure every stage that an op goes through
+    Table {
+        /// Ops that a newcomer fetches
+        #[arg(long, default_value_t = 100_000)]
+        history: usize,
+        /// Ops of the history that is opened
+        #[arg(long, default_value_t = 1_000_000)]
+        long: u64,
+    },
     /// The server that only passes on
     #[command(hide = true)]
     Bare,
+    /// The same, writing in batches
+    #[command(hide = true)]
+    Batching,
     /// The attackers, until nothing more can come to their input
     #[command(hide = true)]
     Besiege {
@@ -77,6 +89,20 @@ async fn main() -> io::Result<()> {
             let rows: Vec<Value> = rows.into_iter().map(|row| json!(row)).collect();
             println!("{}", json!({"event": "besieged", "ends": rows}));
             return Ok(());
+        }
+        Some(Command::Batching) => return bare::serve_batching(|ready| println!("{ready}")).await,
+        Some(Command::Table { history, long }) => {
+            raise_files();
+            let (history, long) = (*history, *long);
+            let plan = table::Plan { history, long, seconds: args.seconds, idle: args.idle };
+            if !args.json {
+                println!("{}", table::HEADING);
+            }
+            let json = args.json;
+            let tell = |row: table::Row| {
+                println!("{}", if json { row.json().to_string() } else { row.line() });
+            };
+            return table::measure(plan, tell).await;
         }
         None => raise_files(),
     }

@@ -9,6 +9,8 @@ use axum::routing::get;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
+use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite;
 
 /// Messages that may wait for one who reads.
 const WAITING_MAX: usize = 4_096;
@@ -29,6 +31,49 @@ pub async fn serve(tell: impl FnOnce(&str)) -> std::io::Result<()> {
         drop(stream.set_nodelay(true));
     });
     axum::serve(listener, app).await
+}
+
+/// The same without axum: what waits for a member is written at once.
+///
+/// # Errors
+/// The system's.
+pub async fn serve_batching(tell: impl FnOnce(&str)) -> std::io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tell(&format!(r#"{{"event":"ready","addr":"{address}"}}"#));
+    let room: broadcast::Sender<tungstenite::Utf8Bytes> = broadcast::channel(WAITING_MAX).0;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let room = room.clone();
+        tokio::spawn(async move {
+            let Ok(socket) = accept_async(stream).await else { return };
+            let (mut write, mut read) = socket.split();
+            let mut news = room.subscribe();
+            let writing = tokio::spawn(async move {
+                while let Ok(mut text) = news.recv().await {
+                    loop {
+                        if write.feed(tungstenite::Message::Text(text)).await.is_err() {
+                            return;
+                        }
+                        let Ok(next) = news.try_recv() else { break };
+                        text = next;
+                    }
+                    if write.flush().await.is_err() {
+                        return;
+                    }
+                }
+            });
+            while let Some(Ok(message)) = read.next().await {
+                if let tungstenite::Message::Text(text) = message
+                    && text.starts_with(r#"{"type":"ops""#)
+                {
+                    drop(room.send(text));
+                }
+            }
+            writing.abort();
+        });
+    }
 }
 
 async fn websocket(State(room): State<Room>, upgrade: WebSocketUpgrade) -> Response {

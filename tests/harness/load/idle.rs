@@ -1,8 +1,12 @@
 //! Memory of connections that say nothing.
 
 use std::io;
+use std::time::Duration;
 
-use super::member::hello;
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use super::member::{Clock, Member, hello};
 use super::{HERE, Kind, Running};
 use crate::light::Light;
 
@@ -28,6 +32,27 @@ pub async fn bytes_per_connection(kind: Kind, connections: u32) -> io::Result<f6
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let bytes = (grown * 1_024) as f64;
     Ok(bytes / f64::from(counted))
+}
+
+/// Processor time, in seconds, that a room of so many members takes who say nothing for so long.
+///
+/// # Errors
+/// A connection ended.
+pub async fn processor_s(members: u32, time: Duration) -> io::Result<f64> {
+    let server = Running::open(Kind::Relayer);
+    let mut room = Vec::new();
+    for number in 0..members {
+        let address = (server.address, HERE);
+        room.push(Member::enter(Kind::Relayer, address, "idle", number).await?);
+    }
+    let ticks = server.process.ticks();
+    let silence = Clock::of(0);
+    let listening = room.iter_mut().map(|member| timeout(time, member.take(&silence, 1)));
+    join_all(listening).await;
+    let ticks = server.process.ticks() - ticks;
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let seconds = ticks as f64 / 100.0;
+    Ok(seconds)
 }
 
 async fn open(

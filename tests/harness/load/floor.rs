@@ -1,0 +1,66 @@
+//! What cannot be avoided: checking a signature, writing to the disk.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crdt_core::key::PublicKey;
+use crdt_core::op::Op;
+
+/// Bytes of one page of a disk.
+const PAGE_BYTES: usize = 4_096;
+
+/// Time to check the signature of each op, on one core.
+pub fn checks(ops: &[Op]) -> Duration {
+    let start = Instant::now();
+    let mut known: Option<PublicKey> = None;
+    for op in ops {
+        let author = op.head().author;
+        let key = match known.take() {
+            Some(key) if key.author() == author => key,
+            Some(_) | None => PublicKey::of(author).unwrap(),
+        };
+        key.verify(op.id(), op.sig()).unwrap();
+        known = Some(key);
+    }
+    start.elapsed()
+}
+
+/// The same on all cores at once.
+pub fn checks_on_all_cores(ops: &[Op]) -> Duration {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for part in ops.chunks(ops.len().div_ceil(cores).max(1)) {
+            scope.spawn(move || checks(part));
+        }
+    });
+    start.elapsed()
+}
+
+/// A file to which pages are written, each until it is on disk.
+#[derive(Debug)]
+pub struct Pages(File);
+
+impl Pages {
+    /// In a folder.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(folder: &Path) -> io::Result<Self> {
+        File::create(folder.join("pages")).map(Self)
+    }
+
+    /// Time to write one more.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn one(&mut self) -> io::Result<Duration> {
+        let start = Instant::now();
+        self.0.write_all(&[0x5a; PAGE_BYTES])?;
+        self.0.sync_data()?;
+        Ok(start.elapsed())
+    }
+}
