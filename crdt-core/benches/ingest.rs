@@ -16,7 +16,7 @@ use crdt_core::effect::{Input, Link, PeerId};
 use crdt_core::head::Kind;
 use crdt_core::id::{Depth, OpId, RoomId, RoomName, Seq, StoreId};
 use crdt_core::json::Canonical;
-use crdt_core::key::{EachTime, PublicKey, SecretKey, Signature};
+use crdt_core::key::{EachTime, SecretKey, Signature};
 use crdt_core::limits;
 use crdt_core::log::{Log, Verdict};
 use crdt_core::message::{Hello, Message, Received, encode_ops};
@@ -24,6 +24,7 @@ use crdt_core::op::{Draft, Op, RawOp};
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Replica, Rooms};
 use crdt_core::time::Timestamp;
+use ed25519_dalek::VerifyingKey;
 
 /// Ops made ahead of those that are fed in: what the bench itself holds in memory.
 const CHUNK_OPS: u32 = 2_000;
@@ -39,6 +40,9 @@ const N_DEFAULT: u32 = 100_000;
 const N_AS_TEST: u32 = 50;
 /// Call depths at which work is done in turns, together more than 4 KiB of stack: see [`at_depth`].
 const DEPTHS: usize = 64;
+
+/// What an id is signed behind. Source: `docs/PROTOCOL.md`, "Hashes and signatures".
+const SIGNED: &[u8] = b"bft-crdt/v1/sig\0";
 
 const PEER: PeerId = PeerId(1);
 const PEER_STORE: StoreId = StoreId::from_bytes([2; 32]);
@@ -290,7 +294,7 @@ struct Page {
 
 struct Author {
     key: SecretKey,
-    public: PublicKey,
+    public: VerifyingKey,
     tip: Option<(Seq, OpId)>,
 }
 
@@ -313,7 +317,11 @@ impl Authors {
             let mut seed = [7; 32];
             seed[..2].copy_from_slice(&number.to_be_bytes());
             let key = SecretKey::from_seed(&seed);
-            Ok(Author { public: PublicKey::of(key.author())?, key, tip: None })
+            Ok(Author {
+                public: VerifyingKey::from_bytes(key.author().as_bytes())?,
+                key,
+                tip: None,
+            })
         };
         let all = (0..shape.authors).map(author).collect::<Result<_, Failure>>()?;
         let (heads, depth) = (Vec::new(), Depth::FIRST);
@@ -373,11 +381,13 @@ impl Authors {
         Page { frame: frame.as_bytes().to_vec(), signed }
     }
 
-    /// Checks the signatures of a frame and does nothing else.
+    /// Checks the signatures of a frame, as the library does it strictly, and does nothing else.
     fn verify(&self, page: &Page) -> bool {
         page.signed.iter().all(|(author, id, signature)| {
             let author = self.all.get(*author);
-            author.is_some_and(|author| author.public.verify(*id, signature).is_ok())
+            let signed = [SIGNED, id.as_bytes()].concat();
+            let signature = ed25519_dalek::Signature::from_bytes(signature.as_bytes());
+            author.is_some_and(|author| author.public.verify_strict(&signed, &signature).is_ok())
         })
     }
 }
