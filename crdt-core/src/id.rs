@@ -22,7 +22,15 @@ pub(crate) mod tag {
     pub(crate) const NONCE: &[u8] = b"bft-crdt/v1/nonce\0";
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has hashed an op, data, or the name of a room.
+    pub(crate) static HASHED: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
+}
+
 pub(crate) fn sha256(tag: &[u8], bytes: &[u8]) -> [u8; 32] {
+    #[cfg(test)]
+    HASHED.with(|hashed| hashed.set(hashed.get() + 1));
     Sha256::new().chain_update(tag).chain_update(bytes).finalize().into()
 }
 

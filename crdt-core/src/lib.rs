@@ -8,6 +8,7 @@
 
 extern crate alloc;
 #[cfg(test)]
+#[macro_use]
 extern crate std;
 
 pub mod limits;

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::local::LocalPeer;
+use crate::metrics::Metrics;
 
 /// Addresses that flood.
 const FLOODING: u8 = 8;
@@ -28,23 +29,36 @@ fn room() -> RoomId {
     RoomName::parse("main").unwrap().id()
 }
 
-/// An author's first op, as a frame.
-fn first_op(author: u8) -> String {
-    let draft = Draft {
-        room: room(),
-        tip: None,
-        preds: Vec::new(),
-        refs: Vec::new(),
-        depth: Depth::FIRST,
-        ts: Timestamp::from_ms(0),
-        kind: Kind::entry(),
-        data: Canonical::parse(b"[1]").unwrap(),
-    };
-    let op: Op = draft.sign(&SecretKey::from_seed(&[author; 32])).unwrap();
-    encode_ops(room(), [&op], None, &[]).to_string()
+/// The series that counts transactions.
+const COMMITS: &str = "crdt_relayer_commit_seconds_count ";
+
+/// So many ops of one author, each after the one before.
+fn chain(author: u8, len: usize) -> Vec<Op> {
+    let key = SecretKey::from_seed(&[author; 32]);
+    let mut chain: Vec<Op> = Vec::new();
+    for _ in 0..len {
+        let tip = chain.last();
+        let draft = Draft {
+            room: room(),
+            tip: tip.map(|op| (op.head().seq, op.id())),
+            preds: Vec::new(),
+            refs: Vec::new(),
+            depth: tip.map_or(Depth::FIRST, |op| op.head().depth.next()),
+            ts: Timestamp::from_ms(0),
+            kind: Kind::entry(),
+            data: Canonical::parse(b"[1]").unwrap(),
+        };
+        chain.push(draft.sign(&key).unwrap());
+    }
+    chain
 }
 
-fn driver(folder: &TempDir) -> (Driver, End) {
+/// An author's first op, as a frame.
+fn first_op(author: u8) -> String {
+    encode_ops(room(), &chain(author, 1), None, &[]).to_string()
+}
+
+fn driver(folder: &TempDir, counts: Counts) -> (Driver, End) {
     let id = StoreId::from_bytes([9; 32]);
     let store = Store::open(&folder.path().join("log.sqlite"), id).unwrap();
     let replica = Replica::new(Config {
@@ -56,7 +70,7 @@ fn driver(folder: &TempDir) -> (Driver, End) {
         allowed: None,
         signatures: Arc::new(EachTime),
     });
-    Driver::spawn(replica, store, None)
+    Driver::spawn_kept(replica, store, None, counts, None)
 }
 
 /// A connection from an address of its own.
@@ -72,7 +86,7 @@ async fn peer(driver: &Driver, last: u8) -> LocalPeer {
 #[tokio::test]
 async fn who_sends_little_is_heard_before_all_of_what_others_flood_with() {
     let folder = TempDir::new().unwrap();
-    let (driver, end) = driver(&folder);
+    let (driver, end) = driver(&folder, Counts::default());
     let flooding = join_all((1..=FLOODING).map(|last| peer(&driver, last))).await;
     let quiet = peer(&driver, 100).await;
     let known = first_op(1);
@@ -108,6 +122,32 @@ async fn who_sends_little_is_heard_before_all_of_what_others_flood_with() {
     assert_eq!(stored, 2, "the op of whoever sends little is there");
     assert!(known < sent, "and {known} of the {sent} frames of the others are not before it");
     drop((flooding, quiet));
+    driver.stop().await;
+    end.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_ops_of_a_message_are_one_transaction() {
+    let folder = TempDir::new().unwrap();
+    let metrics = Metrics::default();
+    let (driver, end) = driver(&folder, metrics.counts.clone());
+    let peer = peer(&driver, 1).await;
+    let commits = || {
+        let text = metrics.text().unwrap();
+        let count = text.lines().find_map(|line| line.strip_prefix(COMMITS)).unwrap();
+        count.parse::<u64>().unwrap()
+    };
+    let all = chain(1, 200);
+    for (number, ops) in (1..).zip(all.chunks(100)) {
+        peer.send(&encode_ops(room(), ops, None, &[])).await.unwrap();
+        let stored = driver.query(|replica| replica.tally().stored).await.unwrap();
+        assert_eq!((stored, commits()), (100 * number, number));
+    }
+    // What is known is not written again.
+    peer.send(&encode_ops(room(), &all[..100], None, &[])).await.unwrap();
+    assert_eq!(driver.query(|replica| replica.tally().known).await, Ok(100));
+    assert_eq!(commits(), 2);
+    drop(peer);
     driver.stop().await;
     end.await.unwrap().unwrap();
 }

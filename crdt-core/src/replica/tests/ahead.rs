@@ -46,7 +46,7 @@ fn first_bytes(id: OpId) -> u64 {
 
 /// Checks, and notes what it is told of beforehand and what it checks.
 #[derive(Debug)]
-struct Noting {
+pub(super) struct Noting {
     ahead: Notes,
     checked: Notes,
 }
@@ -67,13 +67,13 @@ impl CheckSignature for Noting {
 
 impl Noting {
     /// What it was told of and what it has checked since it was asked last.
-    fn noted(&self) -> (Vec<u64>, Vec<u64>) {
+    pub(super) fn noted(&self) -> (Vec<u64>, Vec<u64>) {
         (self.ahead.take(), self.checked.take())
     }
 }
 
 /// A client whose relayer checks so.
-fn noting() -> (Client, Arc<Noting>) {
+pub(super) fn noting() -> (Client, Arc<Noting>) {
     let noting = Arc::new(Noting { ahead: Notes::new(), checked: Notes::new() });
     let mut client = Client::unknown();
     client.replica.config.signatures = Arc::clone(&noting) as Arc<dyn CheckSignature>;

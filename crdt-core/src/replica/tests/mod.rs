@@ -9,6 +9,7 @@ mod access;
 mod ahead;
 mod bounds;
 mod client;
+mod counts;
 mod exchange;
 mod exchange_lies;
 mod exchange_put_off;
