@@ -57,19 +57,42 @@ impl RawOp {
     /// # Errors
     /// [`Rejection::Head`], [`Rejection::Size`], [`Rejection::Data`], [`Rejection::Id`].
     pub fn check_hash(self) -> Result<HashedOp, Rejection> {
-        self.head.check()?;
-        let mut text = String::with_capacity(1_024);
-        self.head.write(&mut text);
-        if text.len() > limits::HEAD_BYTES_MAX {
-            return Err(Rejection::Size("head"));
-        }
+        let head = self.checked_head()?;
         let data = self.data.as_str();
         let len_agrees = usize::try_from(self.head.data_len).is_ok_and(|len| len == data.len());
         let agrees = len_agrees && DataHash::of(data) == self.head.data_hash;
         if !agrees && !planted(Bug::DataUnchecked) {
             return Err(Rejection::Data);
         }
-        if OpId::from_bytes(sha256(tag::OP, text.as_bytes())) != self.id {
+        self.check_id(&head)
+    }
+
+    /// The same of an op whose head was kept without the hash and length of its data: they are those
+    /// of this data.
+    ///
+    /// # Errors
+    /// [`Rejection::Head`], [`Rejection::Size`], [`Rejection::Id`].
+    pub fn rebuild(mut self) -> Result<HashedOp, Rejection> {
+        let data = self.data.as_str();
+        self.head.data_hash = DataHash::of(data);
+        self.head.data_len = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let head = self.checked_head()?;
+        self.check_id(&head)
+    }
+
+    /// The head, canonical.
+    fn checked_head(&self) -> Result<String, Rejection> {
+        self.head.check()?;
+        let mut text = String::with_capacity(1_024);
+        self.head.write(&mut text);
+        if text.len() > limits::HEAD_BYTES_MAX {
+            return Err(Rejection::Size("head"));
+        }
+        Ok(text)
+    }
+
+    fn check_id(self, head: &str) -> Result<HashedOp, Rejection> {
+        if OpId::from_bytes(sha256(tag::OP, head.as_bytes())) != self.id {
             return Err(Rejection::Id);
         }
         Ok(HashedOp(self))

@@ -81,12 +81,12 @@ pub(crate) fn read(row: &Row<'_>, room: RoomId) -> Result<(i64, Option<i64>, Op)
         depth: count(9)?.and_then(Depth::new).ok_or_else(|| damaged("depth"))?,
         ts: Timestamp::from_ms(row.get(10)?),
         kind: Kind::parse(&kind).ok_or_else(|| damaged("kind"))?,
-        data_hash: DataHash::of(&data),
-        data_len: u64::try_from(data.len()).unwrap_or(u64::MAX),
+        data_hash: DataHash::from_bytes([0; 32]),
+        data_len: 0,
     };
     let data = Canonical::trusted(data);
     let raw = RawOp { id, head, data, sig: Signature::from_bytes(row.get(12)?) };
-    let op = raw.check_hash().and_then(crdt_core::op::HashedOp::trust_own_store);
+    let op = raw.rebuild().and_then(crdt_core::op::HashedOp::trust_own_store);
     let op = op.map_err(|rejection| damaged(&format!("op {id}: {rejection},")))?;
     Ok((place, row.get(1)?, op))
 }

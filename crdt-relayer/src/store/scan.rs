@@ -1,6 +1,9 @@
 //! Reads of a whole room or of everything.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
 use crdt_core::effect::Record;
 use crdt_core::id::{Position, RoomId, StoreId};
@@ -10,13 +13,71 @@ use super::{Store, StoredRoom, places, position_of};
 use crate::error::StoreError;
 use crate::row::{self, COLUMNS};
 
+/// Records that are handed over at one time.
+const BATCH_RECORDS: usize = 256;
+
+/// Batches that may wait to be restored.
+const BATCHES_WAITING_MAX: usize = 4;
+
+/// Why reading ended early.
+enum Halted {
+    Store(StoreError),
+    NotTaken,
+}
+
+impl From<StoreError> for Halted {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 impl Store {
     /// Everything it holds, in the order in which a replica wants it back. Each op's hashes are
     /// checked on the way; its signature was before it was written.
     ///
+    /// Reading and restoring go on at the same time, the second on a thread of its own.
+    ///
     /// # Errors
     /// [`StoreError`], or what `restore` returns.
-    pub fn replay<E: From<StoreError>>(
+    pub fn replay<E: From<StoreError> + Send>(
+        &self,
+        mut restore: impl FnMut(Record) -> Result<(), E> + Send,
+    ) -> Result<(), E> {
+        let at_once = thread::scope(|scope| {
+            let (sender, batches) = sync_channel::<Vec<Record>>(BATCHES_WAITING_MAX);
+            let restore = &mut restore;
+            let restoring = move || batches.into_iter().flatten().try_for_each(restore);
+            let restoring = thread::Builder::new().spawn_scoped(scope, restoring).ok()?;
+            let read = self.read_in_batches(&sender);
+            drop(sender);
+            let restored = restoring.join().unwrap_or_else(|panic| resume_unwind(panic));
+            // What failed while restoring came before whatever was read after it.
+            Some(restored.and(read.map_err(E::from)))
+        });
+        // Where no thread can be started it takes longer.
+        at_once.unwrap_or_else(|| self.read_all(restore))
+    }
+
+    /// Gives everything in batches, until it is not taken any more.
+    fn read_in_batches(&self, sender: &SyncSender<Vec<Record>>) -> Result<(), StoreError> {
+        let mut batch = Vec::new();
+        let read = self.read_all(|record| {
+            batch.push(record);
+            if batch.len() < BATCH_RECORDS {
+                return Ok(());
+            }
+            sender.send(std::mem::take(&mut batch)).map_err(|_| Halted::NotTaken)
+        });
+        match read {
+            Ok(()) | Err(Halted::NotTaken) => {}
+            Err(Halted::Store(error)) => return Err(error),
+        }
+        // If it is not taken, why is known to whoever did not.
+        drop(sender.send(batch));
+        Ok(())
+    }
+
+    fn read_all<E: From<StoreError>>(
         &self,
         mut restore: impl FnMut(Record) -> Result<(), E>,
     ) -> Result<(), E> {
