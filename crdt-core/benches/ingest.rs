@@ -16,7 +16,7 @@ use crdt_core::effect::{Input, Link, PeerId};
 use crdt_core::head::Kind;
 use crdt_core::id::{Depth, OpId, RoomId, RoomName, Seq, StoreId};
 use crdt_core::json::Canonical;
-use crdt_core::key::{EachTime, SecretKey, Signature};
+use crdt_core::key::{EachTime, PublicKey, SecretKey, Signature};
 use crdt_core::limits;
 use crdt_core::log::{Log, Verdict};
 use crdt_core::message::{Hello, Message, Received, encode_ops};
@@ -96,8 +96,11 @@ fn main() -> Result<(), Failure> {
         println!("\nMemory: {bytes} bytes per op at n = {n_max}.");
     }
 
-    println!("\n| entries per op | µs to parse | to hash | `verify_strict` alone | graph, rest |");
-    println!("|{}", "--:|".repeat(5));
+    println!(
+        "\n| entries per op | µs to parse | to hash | to check the signature | graph, rest \
+         | beside: `verify_strict` |"
+    );
+    println!("|{}", "--:|".repeat(6));
     for entries in [1, 100] {
         stages(Shape { entries, ..BUSY }, n_max.min(OPS_MIN))?;
     }
@@ -210,15 +213,16 @@ fn stages(shape: Shape, ops: u32) -> Result<(), Failure> {
     let room = RoomName::parse("main")?.id();
     let mut authors = Authors::new(shape, room)?;
     let mut log = Log::new(room, 1);
-    let [mut parse, mut hash, mut verify, mut receive] = [Duration::ZERO; 4];
+    let [mut parse, mut hash, mut verify, mut check, mut receive] = [Duration::ZERO; 5];
     for (frame, page) in authors.pages(ops)?.into_iter().enumerate() {
         let depth = frame % DEPTHS;
         verify += at_depth(depth, || timed(|| authors.verify(&page))).1;
+        check += at_depth(depth, || timed(|| authors.check(&page))).1;
         let (received, time) = timed(|| Received::decode(&page.frame));
         parse += time;
         let Received::Ops(batch) = received? else { return Err("not a frame of ops".into()) };
-        let check = |op: Result<RawOp, Rejection>| op.and_then(RawOp::check_hash);
-        let (hashed, time) = timed(|| batch.ops.into_iter().map(check).collect::<Vec<_>>());
+        let check_hash = |op: Result<RawOp, Rejection>| op.and_then(RawOp::check_hash);
+        let (hashed, time) = timed(|| batch.ops.into_iter().map(check_hash).collect::<Vec<_>>());
         hash += time;
         let mut admitted = Vec::new();
         let receive_all = || {
@@ -231,10 +235,10 @@ fn stages(shape: Shape, ops: u32) -> Result<(), Failure> {
             return Err("an op is not admitted".into());
         }
     }
-    let [parse, hash, verify, receive] =
-        [parse, hash, verify, receive].map(|time| micros(time, ops));
-    let rest = receive - verify;
-    println!("| {} | {parse:.1} | {hash:.1} | {verify:.1} | {rest:.1} |", shape.entries);
+    let [parse, hash, verify, check, receive] =
+        [parse, hash, verify, check, receive].map(|time| micros(time, ops));
+    let (entries, rest) = (shape.entries, receive - check);
+    println!("| {entries} | {parse:.1} | {hash:.1} | {check:.1} | {rest:.1} | {verify:.1} |");
     Ok(())
 }
 
@@ -294,7 +298,9 @@ struct Page {
 
 struct Author {
     key: SecretKey,
-    public: VerifyingKey,
+    public: PublicKey,
+    /// The same key, as the library has it.
+    verifying: VerifyingKey,
     tip: Option<(Seq, OpId)>,
 }
 
@@ -317,11 +323,9 @@ impl Authors {
             let mut seed = [7; 32];
             seed[..2].copy_from_slice(&number.to_be_bytes());
             let key = SecretKey::from_seed(&seed);
-            Ok(Author {
-                public: VerifyingKey::from_bytes(key.author().as_bytes())?,
-                key,
-                tip: None,
-            })
+            let public = PublicKey::of(key.author())?;
+            let verifying = VerifyingKey::from_bytes(key.author().as_bytes())?;
+            Ok(Author { key, public, verifying, tip: None })
         };
         let all = (0..shape.authors).map(author).collect::<Result<_, Failure>>()?;
         let (heads, depth) = (Vec::new(), Depth::FIRST);
@@ -387,7 +391,15 @@ impl Authors {
             let author = self.all.get(*author);
             let signed = [SIGNED, id.as_bytes()].concat();
             let signature = ed25519_dalek::Signature::from_bytes(signature.as_bytes());
-            author.is_some_and(|author| author.public.verify_strict(&signed, &signature).is_ok())
+            author.is_some_and(|author| author.verifying.verify_strict(&signed, &signature).is_ok())
+        })
+    }
+
+    /// Checks the signatures of a frame as a replica does.
+    fn check(&self, page: &Page) -> bool {
+        page.signed.iter().all(|(author, id, signature)| {
+            let author = self.all.get(*author);
+            author.is_some_and(|author| author.public.verify(*id, signature).is_ok())
         })
     }
 }

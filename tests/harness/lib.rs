@@ -10,6 +10,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod curves;
 pub mod flood;
 pub mod fuzz;
 pub mod http;

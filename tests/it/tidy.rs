@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crdt_tests::curves;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -121,5 +123,15 @@ fn the_readme_gives_the_commands_that_ci_runs() {
     let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
     for command in ["cargo run --release -p crdt-node -- demo", "cargo test --workspace"] {
         assert!(readme.contains(command) && ci.contains(command), "{command}");
+    }
+}
+
+#[test]
+fn the_curves_are_those_of_the_tables() {
+    let document = fs::read_to_string(curves::document()).unwrap();
+    for curve in curves::all(&document) {
+        let kept = fs::read_to_string(curves::folder().join(curve.file)).unwrap_or_default();
+        let drawn = kept == curve.svg();
+        assert!(drawn, "{}: cargo run -p crdt-tests --bin curves draws it anew", curve.file);
     }
 }

@@ -59,7 +59,7 @@ fn pipe(cluster: &Cluster, input: &std::path::Path, lines: u32) -> io::Result<Du
     // It has nobody to send them to, and says so at its end.
     cluster
         .program("piper")
-        .args(["run", "piper", "--no-relay", "--home"])
+        .args(["run", "piper", "--no-relay", "--timeout", "1", "--home"])
         .arg(cluster.home("piper"))
         .stdin(File::open(input)?)
         .stdout(Stdio::null())
