@@ -115,6 +115,7 @@ impl Curve {
         let mut chart = ChartBuilder::on(area)
             .caption(self.title, ("sans-serif", 16))
             .margin(16)
+            .margin_right(40)
             .x_label_area_size(36)
             .y_label_area_size(44)
             .build_cartesian_2d(
@@ -123,6 +124,8 @@ impl Curve {
             )?;
         chart
             .configure_mesh()
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| format!("{y:.0}"))
             .x_desc(self.across)
             .y_desc("µs")
             .light_line_style(TRANSPARENT)
@@ -135,7 +138,12 @@ impl Curve {
                 .label(&line.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
         }
-        chart.configure_series_labels().border_style(BLACK.mix(0.2)).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .background_style(WHITE)
+            .border_style(BLACK.mix(0.2))
+            .draw()?;
         area.present()
     }
 }
