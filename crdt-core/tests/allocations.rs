@@ -99,6 +99,8 @@ fn an_op_allocates_little_and_no_more_in_a_longer_log() {
     let first = taken(&mut replica, &mut author, MEASURED);
     taken(&mut replica, &mut author, BETWEEN);
     let last = taken(&mut replica, &mut author, MEASURED);
+    let growth = last.count_total.saturating_sub(first.count_total);
+    assert!(growth < MEASURED as u64 / 10, "{growth} more allocations for {MEASURED} ops");
     for part in [first, last] {
         let (count, bytes) = (per_op(part.count_total), per_op(part.bytes_total));
         assert!(count < ALLOCATIONS_MAX, "{count} allocations for an op");

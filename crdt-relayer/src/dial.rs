@@ -24,8 +24,7 @@ use crate::pace::Pace;
 use crate::pause::Pause;
 use crate::roots::Roots;
 use crate::session::{
-    self, Connection, Ending, Incoming, MESSAGE_BYTES_MAX, Patience, ReadError, Wire, WriteError,
-    offline,
+    self, Connection, Ending, Incoming, MESSAGE_BYTES_MAX, Patience, ReadError, Wire, offline,
 };
 
 /// Time to connect and upgrade.
@@ -202,7 +201,6 @@ async fn serve(
         Err(error) => Err(ReadError::of(&error)),
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
-    let write = write.sink_map_err(|error: Error| WriteError::of(&error));
     // Whom this side chose is read as fast as it sends.
     let (pace, patience) = (Pace::default(), Patience::default());
     let connection = Connection { peer, link: route.link, address: None, pace, patience };

@@ -20,6 +20,7 @@ use crate::ended::Ended;
 use crate::limits::Limits;
 use crate::outbound::{Backlog, Kept, Outbound, Outgoing};
 use crate::pace::Pace;
+use crate::stall::TookTooLittle;
 
 /// Largest websocket message, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = crdt_core::limits::FRAME_BYTES_MAX;
@@ -112,20 +113,28 @@ impl ReadError {
 /// Why writing failed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WriteError {
-    /// The other side took too little, see [`crate::stall`].
+    /// The other side took too little.
     Slow,
     /// The connection failed.
     Lost,
 }
 
-impl WriteError {
-    pub(crate) fn of(error: &tungstenite::Error) -> Self {
-        let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-        if matches!(error, tungstenite::Error::Io(error) if timed_out(error)) {
+impl From<&tungstenite::Error> for WriteError {
+    fn from(error: &tungstenite::Error) -> Self {
+        let stalled = |error: &io::Error| {
+            error.get_ref().and_then(|why| why.downcast_ref::<TookTooLittle>()).is_some()
+        };
+        if matches!(error, tungstenite::Error::Io(error) if stalled(error)) {
             Self::Slow
         } else {
             Self::Lost
         }
+    }
+}
+
+impl From<tungstenite::Error> for WriteError {
+    fn from(error: tungstenite::Error) -> Self {
+        Self::from(&error)
     }
 }
 
@@ -204,7 +213,7 @@ pub(crate) async fn run<R, W>(
 ) -> Ending
 where
     R: Stream<Item = Result<Incoming, ReadError>> + Unpin,
-    W: Sink<Wire, Error = WriteError> + Unpin,
+    W: Sink<Wire, Error: Into<WriteError>> + Unpin,
 {
     let Connection { peer, link, address, pace, patience } = connection;
     let (outbound, outgoing, backlog) = Outbound::new(pace);
@@ -316,7 +325,7 @@ async fn writer<W>(
     (backlog, patience): (&Backlog, Patience),
 ) -> Written
 where
-    W: Sink<Wire, Error = WriteError> + Unpin,
+    W: Sink<Wire, Error: Into<WriteError>> + Unpin,
 {
     let mut ping = interval(patience.idle / PINGS);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -327,7 +336,7 @@ where
             _ = ping.tick() => {
                 match timeout(patience.stall, write.send(Wire::Ping)).await {
                     Ok(Ok(())) => continue,
-                    Ok(Err(error)) => return Written::failed(error, patience),
+                    Ok(Err(error)) => return Written::failed(error.into(), patience),
                     Err(_) => return Written::Stalled(patience.stall),
                 }
             }
@@ -351,7 +360,7 @@ async fn write_batch<W>(
     backlog: &Backlog,
 ) -> Result<Option<(u16, &'static str)>, WriteError>
 where
-    W: Sink<Wire, Error = WriteError> + Unpin,
+    W: Sink<Wire, Error: Into<WriteError>> + Unpin,
 {
     let mut next = Some(first);
     let mut written_bytes = 0;
@@ -361,7 +370,7 @@ where
             Some(Outgoing::Close(code, reason)) => {
                 // Where the peer closed first this fails, and the answer to it waits to be flushed.
                 if write.send(Wire::Close(code, reason)).await.is_err() {
-                    write.close().await?;
+                    write.close().await.map_err(Into::into)?;
                 }
                 return Ok(Some((code, reason)));
             }
@@ -371,12 +380,12 @@ where
                 let text = Bytes::from_owner(Shared(frame));
                 let written = write.feed(Wire::Text(text)).await;
                 backlog.sent(bytes);
-                written?;
+                written.map_err(Into::into)?;
             }
         }
         let more = written_bytes < FLUSH_BYTES;
         next = if more { queue.try_recv().ok() } else { None };
     }
-    write.flush().await?;
+    write.flush().await.map_err(Into::into)?;
     Ok(None)
 }

@@ -13,6 +13,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// page of ops is given within 8 minutes or not at all.
 const BYTES_MIN: usize = 64 * 1024;
 
+/// Why a write failed: the other side took too little. The system has a time of its own in which the
+/// other side must answer at all.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("too little was taken")]
+pub(crate) struct TookTooLittle;
+
 /// So many bytes in that time.
 #[derive(Clone, Copy, Debug)]
 struct Least {
@@ -69,7 +75,7 @@ impl<S> Stalling<S> {
         watched.waits = true;
         while watched.until.as_mut().poll(context).is_ready() {
             if watched.taken < least.bytes {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, TookTooLittle)));
             }
             watched.taken = 0;
             watched.until.as_mut().reset(Instant::now() + least.time);

@@ -63,6 +63,6 @@ const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 /** A number of bytes, in the largest unit of which there is one. @param {number} bytes */
 export function bytesText(bytes) {
   let [value, unit] = [bytes, 0];
-  while (value >= 1_024 && unit < UNITS.length - 1) [value, unit] = [value / 1_024, unit + 1];
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit]}`;
+  while (Math.round(value) >= 1_024 && unit < UNITS.length - 1) [value, unit] = [value / 1_024, unit + 1];
+  return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit]}`;
 }

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use crdt_core::effect::{Link, PeerId};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite;
 
 use super::Host;
 use super::problem::Problem;
@@ -105,7 +106,6 @@ async fn serve(host: &Host, socket: WebSocket, seat: &Seat) {
         Err(error) => Err(read_error(error)),
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
-    let write = write.sink_map_err(write_error);
     let (read, write) = (Box::pin(read), Box::pin(write));
     let Host { driver, service } = host;
     let peer = driver.next_peer();
@@ -128,8 +128,11 @@ fn read_error(error: axum::Error) -> ReadError {
     error.into_inner().downcast_ref().map_or(ReadError::Lost, ReadError::of)
 }
 
-fn write_error(error: axum::Error) -> WriteError {
-    error.into_inner().downcast_ref().map_or(WriteError::Lost, WriteError::of)
+impl From<axum::Error> for WriteError {
+    fn from(error: axum::Error) -> Self {
+        let error = error.into_inner();
+        error.downcast_ref::<tungstenite::Error>().map_or(Self::Lost, Self::from)
+    }
 }
 
 fn message(wire: Wire) -> Result<Message, axum::Error> {
@@ -140,4 +143,20 @@ fn message(wire: Wire) -> Result<Message, axum::Error> {
             Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+    use crate::stall::TookTooLittle;
+
+    #[test]
+    fn who_takes_too_little_is_told_from_who_is_lost() {
+        let of = |error: Error| WriteError::from(axum::Error::new(tungstenite::Error::Io(error)));
+        assert!(matches!(of(Error::other(TookTooLittle)), WriteError::Slow));
+        assert!(matches!(of(ErrorKind::TimedOut.into()), WriteError::Lost), "the system's");
+        assert!(matches!(WriteError::from(axum::Error::new("other")), WriteError::Lost));
+    }
 }

@@ -13,8 +13,9 @@ use super::{Store, StoredRoom, places, position_of};
 use crate::error::StoreError;
 use crate::row::{self, COLUMNS};
 
-/// Records that are handed over at one time.
+/// Records that are handed over at one time, and bytes of their ops.
 const BATCH_RECORDS: usize = 256;
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Batches that may wait to be restored.
 const BATCHES_WAITING_MAX: usize = 4;
@@ -60,21 +61,23 @@ impl Store {
 
     /// Gives everything in batches, until it is not taken any more.
     fn read_in_batches(&self, sender: &SyncSender<Vec<Record>>) -> Result<(), StoreError> {
-        let mut batch = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
         let read = self.read_all(|record| {
+            bytes += if let Record::Op { op, .. } = &record { op.weight() } else { 0 };
             batch.push(record);
-            if batch.len() < BATCH_RECORDS {
+            if batch.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
                 return Ok(());
             }
+            bytes = 0;
             sender.send(std::mem::take(&mut batch)).map_err(|_| Halted::NotTaken)
         });
-        match read {
-            Ok(()) | Err(Halted::NotTaken) => {}
-            Err(Halted::Store(error)) => return Err(error),
-        }
-        // If it is not taken, why is known to whoever did not.
+        // What was read before it failed is restored. If it is not taken, whoever did not take it
+        // knows why.
         drop(sender.send(batch));
-        Ok(())
+        match read {
+            Ok(()) | Err(Halted::NotTaken) => Ok(()),
+            Err(Halted::Store(error)) => Err(error),
+        }
     }
 
     fn read_all<E: From<StoreError>>(

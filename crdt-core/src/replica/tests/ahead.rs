@@ -123,7 +123,7 @@ fn an_op_that_was_rejected_is_not_checked_again() {
     let first = entry(&alice, &[], "0");
     let bad = alice.with(|head| head.depth = Depth::new(7).unwrap());
     client.say(&ops(&[&first, &bad]));
-    noting.noted();
+    assert_eq!(noting.noted().1, ids(&[&first, &bad]));
     client.say(&ops(&[&bad]));
     assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
 }

@@ -52,7 +52,9 @@ export function overview(main) {
   let curves = new Map();
   const turn = async () => {
     try {
-      const { rooms, next } = await relay.rooms(shown);
+      const { rooms: told, next } = await relay.rooms(shown);
+      // It may tell of more than it was asked for.
+      const rooms = told.slice(0, shown);
       const busy = rooms.filter((item) => item.members > 0).slice(0, DETAILS_MAX);
       const asked = await Promise.all(busy.map((item) => relay.room(item.id).catch(() => undefined)));
       const members = new Map(busy.map((item, at) => [item.id, asked[at]?.members]));
