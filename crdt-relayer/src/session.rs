@@ -65,6 +65,8 @@ pub(crate) enum ReadError {
     Utf8,
     /// What came is no frame that a peer may send.
     Malformed,
+    /// What was written meanwhile was taken too slowly.
+    Slow,
     /// The connection failed.
     Lost,
 }
@@ -85,6 +87,8 @@ impl ReadError {
             Self::Utf8
         } else if matches!(error, tungstenite::Error::Protocol(error) if !over(error)) {
             Self::Malformed
+        } else if matches!(WriteError::from(error), WriteError::Slow) {
+            Self::Slow
         } else {
             Self::Lost
         }
@@ -96,6 +100,7 @@ impl ReadError {
             Self::TooLarge => (1009, "size"),
             Self::Utf8 => (1007, "utf8"),
             Self::Malformed => (1002, "frame"),
+            Self::Slow => (1008, "slow"),
             Self::Lost => (1000, "bye"),
         }
     }
@@ -105,6 +110,7 @@ impl ReadError {
             Self::TooLarge => "the peer sent too large a message",
             Self::Utf8 => "the peer sent text that is not UTF-8",
             Self::Malformed => "the peer sent what is no frame",
+            Self::Slow => "the peer took too little",
             Self::Lost => "connection lost",
         }
     }
@@ -220,13 +226,14 @@ where
     let Ok(inlet) = driver.connected((peer, address), link, outbound.clone()).await else {
         return Ended::lost("stopping").into();
     };
-    let mut how = None;
+    let (mut how, mut slow) = (None, false);
     let reading = async {
         let (code, word, ended) = tokio::select! {
             ended = reader(&inlet, read, (&backlog, patience)) => ended,
             () = stop => (1000, "bye", Ended::lost("offline")),
         };
         how = Some(ended);
+        slow = word == "slow";
         outbound.close(code, word);
         // Gives the writer time to say so.
         std::future::pending().await
@@ -235,7 +242,8 @@ where
         written = reading => written,
         written = writer(write, outgoing, (&backlog, patience)) => written,
     };
-    if written.is_slow() {
+    // Reading writes too, and may be the first to find it.
+    if slow || written.is_slow() {
         driver.counts().dropped_slow();
     }
     // A stopped driver has forgotten the peer already.
