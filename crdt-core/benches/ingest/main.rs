@@ -5,28 +5,31 @@
 //! else the machine does slows both alike, so their ratio is steadier than either.
 #![expect(clippy::print_stdout, reason = "a bench prints its tables")]
 
+mod authors;
+
 use std::error::Error;
-use std::fmt::{self, Write as _};
 use std::hint::black_box;
+use std::io;
 use std::iter;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crdt_core::effect::{Input, Link, PeerId};
-use crdt_core::head::Kind;
-use crdt_core::id::{Depth, OpId, RoomId, RoomName, Seq, StoreId};
-use crdt_core::json::Canonical;
-use crdt_core::key::{EachTime, PublicKey, SecretKey, Signature};
+use crdt_core::id::{RoomName, StoreId};
+use crdt_core::key::EachTime;
 use crdt_core::limits;
 use crdt_core::log::{Log, Verdict};
-use crdt_core::message::{Hello, Message, Received, encode_ops};
-use crdt_core::op::{Draft, Op, RawOp};
+use crdt_core::message::{Hello, Message, Received};
+use crdt_core::op::RawOp;
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Replica, Rooms};
 use crdt_core::time::Timestamp;
-use ed25519_dalek::VerifyingKey;
 
-/// Ops made ahead of those that are fed in: what the bench itself holds in memory.
+use authors::{Authors, Shape};
+
+/// Ops made ahead of those that are fed in: what the bench itself holds in memory. Also the pieces
+/// that come last first: a replica lets so many wait for their past.
 const CHUNK_OPS: u32 = 2_000;
 /// Fewer ops than this are fed in again and again, each time to an empty replica.
 const OPS_MIN: u32 = 20_000;
@@ -41,59 +44,43 @@ const N_AS_TEST: u32 = 50;
 /// Call depths at which work is done in turns, together more than 4 KiB of stack: see [`at_depth`].
 const DEPTHS: usize = 64;
 
-/// What an id is signed behind. Source: `docs/PROTOCOL.md`, "Hashes and signatures".
-const SIGNED: &[u8] = b"bft-crdt/v1/sig\0";
-
 const PEER: PeerId = PeerId(1);
 const PEER_STORE: StoreId = StoreId::from_bytes([2; 32]);
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 
 /// Eight authors who all write at the same time, one transaction an op.
-const BUSY: Shape = Shape { entries: 1, authors: 8, at_once: 8 };
+const BUSY: Shape = Shape { entries: 1, authors: 8, at_once: 8, reversed: false };
+
+/// As many heads as authors, at every time.
+const CROWD: Shape = Shape { authors: 1_000, at_once: 1_000, ..BUSY };
 
 type Failure = Box<dyn Error>;
-
-/// Who writes what.
-#[derive(Clone, Copy)]
-struct Shape {
-    /// Transactions in an op.
-    entries: u32,
-    /// Authors of the room, who write in turn.
-    authors: u16,
-    /// How many of them write at the same time: each names the ops written before by the others.
-    at_once: u16,
-}
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().collect();
     // Absent when tests are run with all targets. Other arguments are meant for other targets.
     let as_bench = arguments.iter().any(|argument| argument == "--bench");
-    let given = arguments.iter().skip_while(|argument| *argument != "--n").nth(1);
+    let after = |word: &str| arguments.iter().skip_while(|argument| *argument != word).nth(1);
     let n_default = if as_bench { N_DEFAULT } else { N_AS_TEST };
-    let n_max = given.map_or(Ok(n_default), |n| n.parse())?;
-    let sizes: Vec<u32> = iter::successors(Some(1_000_u32), |n| n.checked_mul(10))
-        .take_while(|n| *n < n_max)
-        .chain([n_max])
-        .collect();
+    let n_max = after("--n").map_or(Ok(n_default), |n| n.parse())?;
+    let rows = rows(n_max);
+    if let Some(row) = after("--row") {
+        let (shape, n) = rows.get(row.parse::<usize>()?).ok_or("there is no such row")?;
+        return measure(*shape, *n);
+    }
 
     println!(
-        "| entries per op | authors | at once | n | bytes per op | `verify_strict` alone, per s \
-         | ops admitted per s | entries per s | share | share in the last tenth | order, µs per op |"
+        "| entries per op | authors | at once | comes | n | bytes per op | `verify_strict` alone, per s \
+         | ops admitted per s | entries per s | share | share in the last tenth | order, µs per op \
+         | memory, bytes per op |"
     );
-    println!("|{}", "--:|".repeat(11));
-    // The largest n comes first: memory that earlier rows gave back would be taken again unseen.
-    let mut memory = None;
-    for entries in [1, 100] {
-        for n in sizes.iter().rev() {
-            let measured = row(Shape { entries, ..BUSY }, *n)?;
-            memory = memory.or(measured.memory);
+    println!("|--:|--:|--:|---|{}", "--:|".repeat(9));
+    for (row, (shape, n)) in rows.into_iter().enumerate() {
+        if as_bench {
+            in_a_process_of_its_own(row, n_max)?;
+        } else {
+            measure(shape, n)?;
         }
-    }
-    for (authors, at_once) in [(8, 1), (1_000, 8)] {
-        row(Shape { authors, at_once, ..BUSY }, n_max.min(OTHER_SHAPE_OPS))?;
-    }
-    if let Some(bytes) = memory {
-        println!("\nMemory: {bytes} bytes per op at n = {n_max}.");
     }
 
     println!(
@@ -105,6 +92,28 @@ fn main() -> Result<(), Failure> {
         stages(Shape { entries, ..BUSY }, n_max.min(OPS_MIN))?;
     }
     Ok(())
+}
+
+/// All rows up to a largest n.
+fn rows(n_max: u32) -> Vec<(Shape, u32)> {
+    let sizes: Vec<u32> = iter::successors(Some(1_000_u32), |n| n.checked_mul(10))
+        .take_while(|n| *n < n_max)
+        .chain([n_max])
+        .collect();
+    let of_all_sizes =
+        [BUSY, Shape { reversed: true, ..BUSY }, CROWD, Shape { entries: 100, ..BUSY }];
+    let of_one_size = [Shape { at_once: 1, ..BUSY }, Shape { authors: 1_000, ..BUSY }];
+    let all = of_all_sizes.iter().flat_map(|shape| sizes.iter().map(|n| (*shape, *n)));
+    let other = of_one_size.iter().map(|shape| (*shape, n_max.min(OTHER_SHAPE_OPS)));
+    all.chain(other).collect()
+}
+
+/// Memory that an earlier row gave back would be taken again unseen.
+fn in_a_process_of_its_own(row: usize, n_max: u32) -> io::Result<()> {
+    let (row, n) = (row.to_string(), n_max.to_string());
+    let arguments = ["--bench", "--row", &row, "--n", &n];
+    let ended = Command::new(std::env::current_exe()?).args(arguments).status()?;
+    if ended.success() { Ok(()) } else { Err(io::Error::other("a row could not be measured")) }
 }
 
 /// What feeding ops in took.
@@ -136,7 +145,7 @@ impl Times {
 }
 
 /// Measures one shape at one n and prints the figures.
-fn row(shape: Shape, n: u32) -> Result<Measured, Failure> {
+fn measure(shape: Shape, n: u32) -> Result<(), Failure> {
     let mut measured = Measured::default();
     for _ in 0..(OPS_MIN / n).clamp(1, 20) {
         feed(shape, n, &mut measured)?;
@@ -148,18 +157,20 @@ fn row(shape: Shape, n: u32) -> Result<Measured, Failure> {
     let last_verify = micros(last.verify, last.ops);
     let last_admit = micros(last.ingest, last.ops) + order;
     println!(
-        "| {} | {} | {} | {n} | {} | {:.0} | {:.0} | {:.0} | {:.0} % | {:.0} % | {order:.2} |",
+        "| {} | {} | {} | {} | {n} | {} | {:.0} | {:.0} | {:.0} | {:.0} % | {:.0} % | {order:.2} | {} |",
         shape.entries,
         shape.authors,
         shape.at_once,
+        if shape.reversed { "reversed" } else { "in order" },
         measured.bytes / usize::try_from(all.ops)?,
         1e6 / verify,
         1e6 / admit,
         1e6 / admit * f64::from(shape.entries),
         100.0 * verify / admit,
         100.0 * last_verify / last_admit,
+        measured.memory.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string()),
     );
-    Ok(measured)
+    Ok(())
 }
 
 /// Feeds n ops to an empty replica, frame by frame, and adds what that took.
@@ -287,132 +298,4 @@ fn relayer() -> Replica {
     drop(replica.handle(NOW, Input::PeerUp(PEER, Link::ACCEPTED)));
     ingest(&mut replica, hello.as_bytes().to_vec());
     replica
-}
-
-/// One frame, and what it takes to check its signatures alone.
-struct Page {
-    frame: Vec<u8>,
-    /// The index of each op's author, its id and signature.
-    signed: Vec<(usize, OpId, Signature)>,
-}
-
-struct Author {
-    key: SecretKey,
-    public: PublicKey,
-    /// The same key, as the library has it.
-    verifying: VerifyingKey,
-    tip: Option<(Seq, OpId)>,
-}
-
-/// Makes the ops of a room, dependencies first.
-struct Authors {
-    shape: Shape,
-    room: RoomId,
-    all: Vec<Author>,
-    /// Index of the one who writes next.
-    next: usize,
-    /// The ops written last at the same time, sorted.
-    heads: Vec<OpId>,
-    depth: Depth,
-    made: u32,
-}
-
-impl Authors {
-    fn new(shape: Shape, room: RoomId) -> Result<Self, Failure> {
-        let author = |number: u16| {
-            let mut seed = [7; 32];
-            seed[..2].copy_from_slice(&number.to_be_bytes());
-            let key = SecretKey::from_seed(&seed);
-            let public = PublicKey::of(key.author())?;
-            let verifying = VerifyingKey::from_bytes(key.author().as_bytes())?;
-            Ok(Author { key, public, verifying, tip: None })
-        };
-        let all = (0..shape.authors).map(author).collect::<Result<_, Failure>>()?;
-        let (heads, depth) = (Vec::new(), Depth::FIRST);
-        Ok(Self { shape, room, all, next: 0, heads, depth, made: 0 })
-    }
-
-    /// Makes the next `count` ops and the frames that carry them.
-    fn pages(&mut self, count: u32) -> Result<Vec<Page>, Failure> {
-        let (mut pages, mut ops, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let end = self.made + count;
-        while self.made < end {
-            let mut round = Vec::new();
-            for _ in 0..u32::from(self.shape.at_once).min(end - self.made) {
-                let (author, op) = self.op()?;
-                round.push(op.id());
-                bytes += op.weight();
-                ops.push((author, op));
-                if bytes >= limits::BATCH_BYTES || ops.len() == limits::BATCH_OPS_MAX {
-                    pages.push(self.page(&std::mem::take(&mut ops)));
-                    bytes = 0;
-                }
-            }
-            round.sort_unstable();
-            self.heads = round;
-            self.depth = self.depth.next();
-        }
-        if !ops.is_empty() {
-            pages.push(self.page(&ops));
-        }
-        Ok(pages)
-    }
-
-    fn op(&mut self) -> Result<(usize, Op), Failure> {
-        let index = self.next;
-        let author = self.all.get_mut(index).ok_or("a room needs an author")?;
-        let own = author.tip.map(|(_, id)| id);
-        let draft = Draft {
-            room: self.room,
-            tip: author.tip,
-            preds: self.heads.iter().copied().filter(|id| own != Some(*id)).collect(),
-            refs: Vec::new(),
-            depth: self.depth,
-            ts: NOW,
-            kind: Kind::entry(),
-            data: transfers(self.shape.entries, index, self.made)?,
-        };
-        let op = draft.sign(&author.key)?;
-        author.tip = Some((op.head().seq, op.id()));
-        self.next = (index + 1) % self.all.len();
-        self.made += 1;
-        Ok((index, op))
-    }
-
-    fn page(&self, ops: &[(usize, Op)]) -> Page {
-        let frame = encode_ops(self.room, ops.iter().map(|(_, op)| op), None, &[]);
-        let signed = ops.iter().map(|(author, op)| (*author, op.id(), *op.sig())).collect();
-        Page { frame: frame.as_bytes().to_vec(), signed }
-    }
-
-    /// Checks the signatures of a frame, as the library does it strictly, and does nothing else.
-    fn verify(&self, page: &Page) -> bool {
-        page.signed.iter().all(|(author, id, signature)| {
-            let author = self.all.get(*author);
-            let signed = [SIGNED, id.as_bytes()].concat();
-            let signature = ed25519_dalek::Signature::from_bytes(signature.as_bytes());
-            author.is_some_and(|author| author.verifying.verify_strict(&signed, &signature).is_ok())
-        })
-    }
-
-    /// Checks the signatures of a frame as a replica does.
-    fn check(&self, page: &Page) -> bool {
-        page.signed.iter().all(|(author, id, signature)| {
-            let author = self.all.get(*author);
-            author.is_some_and(|author| author.public.verify(*id, signature).is_ok())
-        })
-    }
-}
-
-/// The data of an op: transfers of about 60 bytes each.
-fn transfers(count: u32, author: usize, op: u32) -> Result<Canonical, fmt::Error> {
-    let mut text = String::from("[");
-    for index in 0..count {
-        let comma = if index > 0 { "," } else { "" };
-        let amount = op % 1_000 + 1;
-        write!(text, "{comma}{{\"amount\":{amount},\"from\":\"account-{author}\",")?;
-        write!(text, "\"note\":\"{op}.{index}\",\"to\":\"bob\"}}")?;
-    }
-    text.push(']');
-    Ok(Canonical::trusted(text))
 }
