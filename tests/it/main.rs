@@ -8,6 +8,7 @@ mod command_line;
 mod console;
 mod convergence;
 mod corpus;
+mod dependencies;
 mod disk;
 mod doctor;
 mod doors;

@@ -31,7 +31,7 @@ fn files_of(folders: &[&str]) -> Vec<(PathBuf, String)> {
 
 #[test]
 fn files_stay_short() {
-    let tests = files_of(&["tests/it", "tests/harness"]);
+    let tests = files_of(&["tests/it", "tests/harness", "crdt-core/benches"]);
     for (path, text) in sources().into_iter().chain(tests) {
         let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
         assert!(lines <= 400, "{} has {lines} lines without its tests", path.display());
@@ -106,14 +106,6 @@ fn every_section_the_code_names_is_in_the_protocol() {
                 assert!(heading, "{} names section {section:?}", path.display());
             }
         }
-    }
-}
-
-#[test]
-fn dependencies_come_from_the_registry_only() {
-    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
-    for line in lock.lines().filter(|line| line.starts_with("source = ")) {
-        assert!(line.contains("registry+"), "{line}");
     }
 }
 
