@@ -36,8 +36,8 @@ pub enum Read {
 /// What the run must know of it.
 #[derive(Debug)]
 pub enum Fed {
-    /// A transaction was handed to the replica.
-    Submitted,
+    /// So many transactions were handed to the replica.
+    Submitted(u64),
     /// A line was refused.
     Unreadable,
     /// A room was joined.
@@ -95,6 +95,8 @@ pub struct Feeder {
     pub routes: Routes,
     /// Lines read so far.
     pub line: u64,
+    /// Transactions handed to the replica, of which the run does not know yet.
+    pub submitted: u64,
 }
 
 impl Feeder {
@@ -103,7 +105,7 @@ impl Feeder {
     /// # Errors
     /// The replica has stopped.
     pub async fn run(mut self, mut lines: mpsc::Receiver<Read>) -> Result<(), NodeError> {
-        while let Some(read) = lines.recv().await {
+        while let Some(read) = self.next(&mut lines).await {
             match read {
                 Read::Line(line, waiting) => {
                     self.line += 1;
@@ -125,8 +127,25 @@ impl Feeder {
         Ok(())
     }
 
-    async fn tell(&self, fed: Fed) {
-        // The run may have ended meanwhile.
+    /// Waits for what is read next. Until something is there, the run is told what was done.
+    async fn next(&mut self, lines: &mut mpsc::Receiver<Read>) -> Option<Read> {
+        if let Ok(read) = lines.try_recv() {
+            return Some(read);
+        }
+        self.tell_submitted().await;
+        lines.recv().await
+    }
+
+    async fn tell_submitted(&mut self) {
+        let submitted = std::mem::take(&mut self.submitted);
+        if submitted > 0 {
+            // The run may have ended meanwhile.
+            let _ended = self.fed.send(Fed::Submitted(submitted)).await;
+        }
+    }
+
+    async fn tell(&mut self, fed: Fed) {
+        self.tell_submitted().await;
         let _ended = self.fed.send(fed).await;
     }
 
@@ -136,7 +155,7 @@ impl Feeder {
             Ok(Line::Empty) => {}
             Ok(Line::Entry(entry)) => {
                 let room = peek(&self.current).id();
-                self.tell(Fed::Submitted).await;
+                self.submitted += 1;
                 let token = Token(self.line);
                 self.state.driver.command(Command::Append { room, token, entry }).await?;
             }
@@ -225,7 +244,7 @@ impl Feeder {
     }
 
     /// Lists, adds or removes a route.
-    async fn route(&self, kind: Kind, rest: &str) -> Result<(), NodeError> {
+    async fn route(&mut self, kind: Kind, rest: &str) -> Result<(), NodeError> {
         let word = kind.word();
         let (text, fields) = match Change::parse(kind, rest)? {
             Change::List => {

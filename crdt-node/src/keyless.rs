@@ -58,21 +58,21 @@ impl Keyless {
         loop {
             tokio::select! {
                 report = &mut taken => return report,
-                event = self.event() => drop(event?),
+                events = self.events() => drop(events?),
             }
         }
     }
 
-    /// The next event. Must be asked for again and again, as [`Node::next`] must.
+    /// The next events. Must be asked for again and again, as [`Node::next`] must.
     ///
     /// # Errors
     /// The node has ended.
-    pub(crate) async fn event(&mut self) -> Result<Event, NodeError> {
+    pub(crate) async fn events(&mut self) -> Result<Vec<Event>, NodeError> {
         loop {
             match self.node.next().await {
-                Happening::Event(event) => {
-                    warn(&event);
-                    return Ok(event);
+                Happening::Events(events) => {
+                    events.iter().for_each(warn);
+                    return Ok(events);
                 }
                 Happening::Link(_) | Happening::Left(_) => {}
                 Happening::Ended(how) => return Err(unasked(how)),

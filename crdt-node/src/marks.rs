@@ -33,6 +33,8 @@ struct Kept {
 pub struct Marks {
     folder: PathBuf,
     kept: Kept,
+    /// Whether the file says something else.
+    changed: bool,
     _lock: Lock,
 }
 
@@ -96,7 +98,7 @@ impl Marks {
         })?;
         let text = fs::read_to_string(folder.join(FILE)).unwrap_or_default();
         let kept = serde_json::from_str(&text).unwrap_or_default();
-        Ok(Self { folder, kept, _lock: lock })
+        Ok(Self { folder, kept, changed: false, _lock: lock })
     }
 
     /// Notes that a key was just made here.
@@ -127,15 +129,22 @@ impl Marks {
 
     /// Notes that an op of the key is known, so that it has signed so many in a room. Where nothing
     /// is known yet, one op says nothing of how many there are: then this changes nothing.
-    ///
-    /// # Errors
-    /// The marks cannot be written.
-    pub fn raise(&mut self, room: RoomId, ops: u64) -> Result<(), NodeError> {
-        let known = self.kept.made_here || self.kept.rooms.contains_key(&room.to_string());
-        if known { self.note(room, ops) } else { Ok(()) }
+    pub fn raise(&mut self, room: RoomId, ops: u64) {
+        if self.kept.made_here || self.kept.rooms.contains_key(&room.to_string()) {
+            self.note(room, ops);
+        }
     }
 
-    /// Notes that the key has signed so many ops in a room.
+    /// Notes that the key has signed so many ops in a room. [`Marks::save`] writes it.
+    pub fn note(&mut self, room: RoomId, ops: u64) {
+        let mark = self.kept.rooms.entry(room.to_string()).or_default();
+        if ops > *mark {
+            *mark = ops;
+            self.changed = true;
+        }
+    }
+
+    /// Writes what was noted, if anything was.
     ///
     /// The file is not synced: it survives the process, and after a power failure it may be some
     /// seconds old. That is enough, because only a copy of the home taken in those same seconds
@@ -143,24 +152,22 @@ impl Marks {
     ///
     /// # Errors
     /// The marks cannot be written.
-    pub fn note(&mut self, room: RoomId, ops: u64) -> Result<(), NodeError> {
-        let mark = self.kept.rooms.entry(room.to_string()).or_default();
-        if ops <= *mark {
-            return Ok(());
+    pub fn save(&mut self) -> Result<(), NodeError> {
+        if self.changed {
+            self.write(|_| Ok(()))?;
         }
-        *mark = ops;
-        self.write(|_| Ok(()))
+        Ok(())
     }
 
     /// Writes them so that they survive a power failure.
     ///
     /// # Errors
     /// The marks cannot be written.
-    pub fn sync(&self) -> Result<(), NodeError> {
+    pub fn sync(&mut self) -> Result<(), NodeError> {
         self.write(File::sync_all)
     }
 
-    fn write(&self, finish: impl Fn(&File) -> io::Result<()>) -> Result<(), NodeError> {
+    fn write(&mut self, finish: impl Fn(&File) -> io::Result<()>) -> Result<(), NodeError> {
         let (path, new) = (self.folder.join(FILE), self.folder.join("signed.new"));
         let written = || {
             let mut file = File::create(&new)?;
@@ -169,7 +176,9 @@ impl Marks {
             finish(&file)?;
             fs::rename(&new, &path)
         };
-        written().map_err(|source| NodeError::Marks { path: path.clone(), source })
+        written().map_err(|source| NodeError::Marks { path: path.clone(), source })?;
+        self.changed = false;
+        Ok(())
     }
 }
 
@@ -187,8 +196,9 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let mut marks = Marks::create(folder.path(), AUTHOR).unwrap();
         assert_eq!(marks.signed(1).in_room(ROOM), Some(0));
-        marks.note(ROOM, 7).unwrap();
-        marks.note(ROOM, 3).unwrap();
+        marks.note(ROOM, 7);
+        marks.note(ROOM, 3);
+        marks.save().unwrap();
         drop(marks);
         let marks = Marks::open(folder.path(), AUTHOR).unwrap();
         assert_eq!(marks.signed(1).in_room(ROOM), Some(7));
@@ -200,9 +210,10 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let mut marks = Marks::open(folder.path(), AUTHOR).unwrap();
         assert_eq!(marks.signed(0), Signed::default());
-        marks.raise(ROOM, 5).unwrap();
+        marks.raise(ROOM, 5);
         assert_eq!(marks.signed(1).in_room(ROOM), None, "an op says nothing of how many there are");
-        marks.note(ROOM, 7).unwrap();
+        marks.note(ROOM, 7);
+        marks.save().unwrap();
         drop(marks);
         let marks = Marks::open(folder.path(), AUTHOR).unwrap();
         assert_eq!(marks.signed(1).in_room(ROOM), Some(7));

@@ -33,8 +33,8 @@ use crate::links::Links;
 use crate::marks::Marks;
 use crate::routes::Routes;
 
-/// Events that may wait to be shown.
-const EVENTS_WAITING_MAX: usize = 4_096;
+/// Batches whose events may wait to be shown.
+const BATCHES_WAITING_MAX: usize = 4;
 
 /// Link events that may wait to be shown.
 const LINKS_WAITING_MAX: usize = 64;
@@ -112,8 +112,8 @@ pub struct Unsigned {
 /// What happens to a node.
 #[derive(Debug)]
 pub enum Happening {
-    /// In a room.
-    Event(Event),
+    /// In rooms, at the same time.
+    Events(Vec<Event>),
     /// To a link.
     Link(LinkEvent),
     /// To a connection that was accepted: it has ended.
@@ -130,7 +130,7 @@ pub struct Node {
     ended: Option<End>,
     outcome: Result<(), NodeError>,
     routes: Routes,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Vec<Event>>,
     links: mpsc::Receiver<LinkEvent>,
     left: mpsc::Receiver<Left>,
     door: Door,
@@ -193,12 +193,15 @@ impl Node {
                     store.rename(fresh)?;
                 }
                 // What was on disk before the last process could note it.
-                held.into_iter().try_for_each(|(room, ops)| marks.raise(room, ops))?;
+                for (room, ops) in held {
+                    marks.raise(room, ops);
+                }
+                marks.save()?;
             }
         }
-        let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
-        let (driver, ended) =
-            Driver::spawn(replica, store, Some(Events { sender, when_full: WhenFull::Wait }));
+        let (sender, events) = mpsc::channel(BATCHES_WAITING_MAX);
+        let told = Events { sender, wanted: |_| true, when_full: WhenFull::Wait };
+        let (driver, ended) = Driver::spawn(replica, store, Some(told));
         for room in config.rooms {
             driver.command(Command::Join(room)).await?;
         }
@@ -263,7 +266,7 @@ impl Node {
         }
         if let Some(ended) = &mut self.ended {
             let how_it_ended = tokio::select! {
-                Some(event) = self.events.recv() => return self.noted(event),
+                Some(events) = self.events.recv() => return self.noted(events),
                 Some(link) = self.links.recv() => return Happening::Link(link),
                 Some(left) = self.left.recv() => return Happening::Left(left),
                 ended = ended => how(ended),
@@ -273,18 +276,19 @@ impl Node {
         }
         // What it said before it ended comes first.
         match self.events.try_recv() {
-            Ok(event) => self.noted(event),
+            Ok(events) => self.noted(events),
             Err(_) => Happening::Ended(std::mem::replace(&mut self.outcome, Ok(()))),
         }
     }
 
     /// Notes outside the home how much the key has signed.
-    fn noted(&mut self, event: Event) -> Happening {
-        if let Err(error) = note(&mut self.marks, self.author, &event) {
-            // The event is told all the same: what is durable is durable.
+    fn noted(&mut self, events: Vec<Event>) -> Happening {
+        note(&mut self.marks, self.author, &events);
+        if let Err(error) = self.marks.save() {
+            // The events are told all the same: what is durable is durable.
             self.unnoted.get_or_insert(error);
         }
-        Happening::Event(event)
+        Happening::Events(events)
     }
 
     /// Looks at the replica. What happens meanwhile is dropped: the replica answers only while its
@@ -332,47 +336,51 @@ impl Node {
             }
         };
         tokio::pin!(end);
-        let (mut noted, mut unsigned) = (Ok(()), Vec::new());
+        let mut unsigned = Vec::new();
         // Its last events tell how much it has signed.
-        let mut last = |event| {
-            let outcome = std::mem::replace(&mut noted, Ok(()));
-            noted = outcome.and(note(&mut marks, author, &event));
-            if let Event::Withdrawn { room, entries } = event {
-                unsigned.push(Unsigned { room, entries });
+        let mut last = |events: Vec<Event>| {
+            note(&mut marks, author, &events);
+            for event in events {
+                if let Event::Withdrawn { room, entries } = event {
+                    unsigned.push(Unsigned { room, entries });
+                }
             }
         };
         let ended = loop {
             tokio::select! {
-                Some(event) = events.recv() => last(event),
+                Some(events) = events.recv() => last(events),
                 ended = &mut end => break ended,
             }
         };
-        while let Ok(event) = events.try_recv() {
-            last(event);
+        while let Ok(events) = events.try_recv() {
+            last(events);
         }
-        (ended.and(noted).and_then(|()| marks.sync()), unsigned)
+        let noted = marks.sync();
+        (ended.and(noted), unsigned)
     }
 }
 
-/// Notes how much the key has signed, as far as an event tells it.
-fn note(marks: &mut Marks, author: AuthorId, event: &Event) -> Result<(), NodeError> {
-    match event {
-        Event::Admitted { room, op, .. } if op.head().author == author => {
-            marks.raise(*room, op.head().seq.number() + 1)
+/// Notes how much the key has signed, as far as events tell it.
+fn note(marks: &mut Marks, author: AuthorId, events: &[Event]) {
+    for event in events {
+        match event {
+            Event::Admitted { room, op, .. } if op.head().author == author => {
+                marks.raise(*room, op.head().seq.number() + 1);
+            }
+            Event::Durable { room, seq, .. } => marks.note(*room, seq.number() + 1),
+            Event::Learnt { room, signed } => marks.note(*room, *signed),
+            Event::Admitted { .. }
+            | Event::Refused { .. }
+            | Event::SignedElsewhere { .. }
+            | Event::Withheld { .. }
+            | Event::PutOff { .. }
+            | Event::Withdrawn { .. }
+            | Event::Acked { .. }
+            | Event::PeerReady { .. }
+            | Event::Synced { .. }
+            | Event::PeerProblem { .. }
+            | Event::Blamed { .. } => {}
         }
-        Event::Durable { room, seq, .. } => marks.note(*room, seq.number() + 1),
-        Event::Learnt { room, signed } => marks.note(*room, *signed),
-        Event::Admitted { .. }
-        | Event::Refused { .. }
-        | Event::SignedElsewhere { .. }
-        | Event::Withheld { .. }
-        | Event::PutOff { .. }
-        | Event::Withdrawn { .. }
-        | Event::Acked { .. }
-        | Event::PeerReady { .. }
-        | Event::Synced { .. }
-        | Event::PeerProblem { .. }
-        | Event::Blamed { .. } => Ok(()),
     }
 }
 

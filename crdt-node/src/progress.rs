@@ -53,10 +53,10 @@ impl Progress {
         self.rooms.entry(room).or_default();
     }
 
-    /// A line was handed to the replica.
-    pub fn submitted(&mut self) {
-        self.submitted += 1;
-        self.lines += 1;
+    /// So many lines were handed to the replica.
+    pub fn submitted(&mut self, lines: u64) {
+        self.submitted += lines;
+        self.lines += lines;
     }
 
     /// The replica has refused a line.
@@ -204,7 +204,7 @@ mod tests {
         assert!(!progress.complete(), "never in sync");
         progress.synced(ROOM);
         assert!(progress.complete());
-        progress.submitted();
+        progress.submitted(1);
         assert!(!progress.complete(), "a line is not answered");
         progress.answered();
         progress.durable(ROOM, op(1), at(4));

@@ -125,8 +125,9 @@ impl Run {
             current: Arc::new(Mutex::new(current)),
             routes,
             line: 0,
+            submitted: 0,
         };
-        let watch = Watch::new(author, rooms, links);
+        let watch = Watch::new(author, rooms, links, screen.format());
         Ok(Self { node, screen, feeder, fed, watch, dialled, until, home, _control: control })
     }
 
@@ -146,7 +147,7 @@ impl Run {
         tokio::spawn(give_up_after(Signals::listen()?));
         watch.ready(&screen, node.driver()).await?;
         if let Some((address, url)) = node.listen() {
-            watch.listening(&screen, address, &url).await;
+            watch.listening(address, &url);
         }
         for (kind, url) in dialled {
             node.routes().add(kind, &url)?;

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::thread::JoinHandle;
 
 use rustyline::ExternalPrinter;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
-/// Lines that may wait to be shown.
-const LINES_WAITING_MAX: usize = 4_096;
+/// Texts that may wait to be shown.
+const TEXTS_WAITING_MAX: usize = 64;
 
 /// How events look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum Format {
 #[derive(Clone, Debug)]
 pub struct Screen {
     format: Format,
-    lines: mpsc::Sender<String>,
+    texts: mpsc::Sender<String>,
 }
 
 /// The screen's thread: ends once every [`Screen`] is dropped and all is shown.
@@ -32,11 +33,11 @@ pub type Shown = JoinHandle<()>;
 impl Screen {
     /// Shows on standard output.
     pub fn stdout(format: Format) -> (Self, Shown) {
-        Self::start(format, |mut lines| {
+        Self::start(format, |mut texts| {
             let mut out = io::BufWriter::new(io::stdout());
-            while let Some(line) = lines.blocking_recv() {
-                let written = writeln!(out, "{line}");
-                let flushed = if lines.is_empty() { out.flush() } else { Ok(()) };
+            while let Some(text) = texts.blocking_recv() {
+                let written = writeln!(out, "{text}");
+                let flushed = if texts.is_empty() { out.flush() } else { Ok(()) };
                 if written.and(flushed).is_err() {
                     // The reader of the pipe has gone. The log goes on.
                     return;
@@ -47,10 +48,10 @@ impl Screen {
 
     /// Shows above the prompt of a line editor.
     pub fn above_prompt(mut printer: impl ExternalPrinter + Send + 'static) -> (Self, Shown) {
-        Self::start(Format::Text, move |mut lines| {
-            while let Some(mut line) = lines.blocking_recv() {
-                line.push('\n');
-                if printer.print(line).is_err() {
+        Self::start(Format::Text, move |mut texts| {
+            while let Some(mut text) = texts.blocking_recv() {
+                text.push('\n');
+                if printer.print(text).is_err() {
                     return;
                 }
             }
@@ -61,8 +62,8 @@ impl Screen {
         format: Format,
         show: impl FnOnce(mpsc::Receiver<String>) + Send + 'static,
     ) -> (Self, Shown) {
-        let (lines, inbox) = mpsc::channel(LINES_WAITING_MAX);
-        (Self { format, lines }, std::thread::spawn(move || show(inbox)))
+        let (texts, inbox) = mpsc::channel(TEXTS_WAITING_MAX);
+        (Self { format, texts }, std::thread::spawn(move || show(inbox)))
     }
 
     /// How events look here.
@@ -70,9 +71,59 @@ impl Screen {
         self.format
     }
 
-    /// Shows a line, or several.
-    pub async fn show(&self, line: String) {
-        // Without a reader there is nobody to tell.
-        let _unread = self.lines.send(line).await;
+    /// Shows a line, or several, or nothing.
+    pub async fn show(&self, text: String) {
+        if !text.is_empty() {
+            // Without a reader there is nobody to tell.
+            let _unread = self.texts.send(text).await;
+        }
+    }
+}
+
+/// Lines that are shown together.
+#[derive(Debug)]
+pub struct Lines {
+    format: Format,
+    text: String,
+}
+
+impl Lines {
+    /// None yet.
+    pub fn of(format: Format) -> Self {
+        Self { format, text: String::new() }
+    }
+
+    /// How they look.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Adds a line.
+    pub fn add(&mut self, line: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.text.push_str(line);
+    }
+
+    /// Adds an object for programs or a line for people.
+    pub fn tell(&mut self, fields: &Value, text: impl FnOnce() -> String) {
+        let line = match self.format {
+            Format::Json => fields.to_string(),
+            Format::Text => text(),
+        };
+        self.add(&line);
+    }
+
+    /// Adds an object for programs.
+    pub fn only_json(&mut self, fields: impl FnOnce() -> Value) {
+        if self.format == Format::Json {
+            self.add(&fields().to_string());
+        }
+    }
+
+    /// All of them; none are left.
+    pub fn take(&mut self) -> String {
+        std::mem::take(&mut self.text)
     }
 }

@@ -8,7 +8,7 @@ use crdt_core::json::{Canonical, Value};
 use crdt_core::op::Op;
 use crdt_core::own::Learning;
 pub use crdt_relayer::escape::{safe, safe_json};
-use serde_json::json;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// The first digits of a key or id.
@@ -31,26 +31,38 @@ impl Signer {
     }
 }
 
+/// One entry for programs.
+#[derive(Serialize)]
+struct EntryLine<'e> {
+    author: String,
+    depth: u64,
+    event: &'static str,
+    index: usize,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    liar: bool,
+    op: String,
+    seq: u64,
+    ts: i64,
+    /// Keeps its bytes.
+    data: Option<&'e RawValue>,
+}
+
 /// One entry for programs. An author who is known to lie is marked.
 pub fn entry_json(op: &Op, index: usize, entry: &Canonical, by: Signer) -> String {
     let head = op.head();
-    let data: Option<&RawValue> = serde_json::from_str(entry.as_str()).ok();
-    // `json!` cannot hold raw text, so the one field that must keep its bytes is added by hand.
-    let mut fields = json!({
-        "author": head.author.to_string(),
-        "depth": head.depth.number(),
-        "event": "entry",
-        "index": index,
-        "op": op.id().to_string(),
-        "seq": head.seq.number(),
-        "ts": head.ts.as_ms(),
-    });
-    if by.liar {
-        fields["liar"] = json!(true);
-    }
-    let fields = fields.to_string();
-    let data = data.map_or("null", RawValue::get);
-    safe_json(&format!("{},\"data\":{data}}}", fields.trim_end_matches('}')))
+    let line = EntryLine {
+        author: head.author.to_string(),
+        depth: head.depth.number(),
+        event: "entry",
+        index,
+        liar: by.liar,
+        op: op.id().to_string(),
+        seq: head.seq.number(),
+        ts: head.ts.as_ms(),
+        data: serde_json::from_str(entry.as_str()).ok(),
+    };
+    // Numbers, texts and what was JSON before: there is nothing that cannot be written.
+    safe_json(&serde_json::to_string(&line).unwrap_or_default())
 }
 
 /// One entry for people. An author who is known to lie is marked with `!`.

@@ -108,13 +108,15 @@ impl Sync {
             tokio::select! {
                 () = sleep_until(deadline) => return Ok(()),
                 Some(happened) = self.happenings.recv() => self.happened(happened),
-                event = keyless.event() => {
-                    let event = event?;
+                events = keyless.events() => {
+                    let events = events?;
                     // A route is up before anything comes over it.
                     while let Ok(happened) = self.happenings.try_recv() {
                         self.happened(happened);
                     }
-                    self.event(event);
+                    for event in events {
+                        self.event(event);
+                    }
                 }
             }
         }

@@ -21,7 +21,7 @@ use crate::node::{Happening, Node};
 use crate::progress::Progress;
 use crate::report;
 use crate::run::{Signals, Until};
-use crate::screen::{Format, Screen};
+use crate::screen::{Format, Lines, Screen};
 use crate::show::{self, Signer};
 
 mod knocks;
@@ -46,11 +46,13 @@ pub(crate) struct Watch {
     liars: BTreeSet<AuthorId>,
     /// Names of rooms.
     names: HashMap<RoomId, String>,
+    /// What is not shown yet.
+    lines: Lines,
 }
 
 impl Watch {
     /// Of a node of this author that begins in these rooms.
-    pub(crate) fn new(author: AuthorId, rooms: Vec<RoomId>, links: Links) -> Self {
+    pub(crate) fn new(author: AuthorId, rooms: Vec<RoomId>, links: Links, format: Format) -> Self {
         Self {
             author,
             progress: Progress::new(rooms),
@@ -59,6 +61,7 @@ impl Watch {
             told: HashSet::new(),
             liars: BTreeSet::new(),
             names: HashMap::new(),
+            lines: Lines::of(format),
         }
     }
 
@@ -70,7 +73,7 @@ impl Watch {
         let author = self.author;
         for report in driver.query(move |replica| report::rooms(replica, author)).await? {
             let status = &report.status;
-            let line = match screen.format() {
+            let line = match self.lines.format() {
                 Format::Json => json!({
                     "event": "ready",
                     "author": author.to_string(),
@@ -87,31 +90,18 @@ impl Watch {
                     report.unsent
                 ),
             };
-            screen.show(line).await;
+            self.lines.add(&line);
             self.names.insert(status.id, report.name.clone());
             self.liars.extend(&report.liars);
             if let Some(learning) = status.learning {
                 let known = json!({
                     "event": "learning", "room": report.name, "signed": learning.signed,
                 });
-                self.tell(screen, &known, || show::learning(learning, status.unsigned)).await;
+                self.lines.tell(&known, || show::learning(learning, status.unsigned));
             }
         }
+        screen.show(self.lines.take()).await;
         Ok(())
-    }
-
-    /// Shows an object to programs or a line to people.
-    async fn tell(
-        &self,
-        screen: &Screen,
-        fields: &serde_json::Value,
-        text: impl FnOnce() -> String,
-    ) {
-        let line = match screen.format() {
-            Format::Json => fields.to_string(),
-            Format::Text => text(),
-        };
-        screen.show(line).await;
     }
 
     fn name(&self, room: RoomId) -> String {
@@ -131,28 +121,31 @@ impl Watch {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended: Option<Instant> = None;
         loop {
+            screen.show(self.lines.take()).await;
             tokio::select! {
                 () = signals.stop() => return Ok(()),
                 happening = node.next() => match happening {
-                    Happening::Event(event) => {
+                    Happening::Events(events) => {
                         // A link is up before anything comes over it.
                         while let Some(link) = node.try_link() {
-                            self.link(screen, link).await;
+                            self.link(link);
                         }
-                        self.event(screen, event).await;
+                        for event in events {
+                            self.event(event);
+                        }
                     }
-                    Happening::Link(link) => self.link(screen, link).await,
+                    Happening::Link(link) => self.link(link),
                     Happening::Left(left) => {
                         let named = self.links.left(left.peer);
                         if let Some(named) = &named {
                             self.progress.forget(&named.name);
                         }
-                        self.left(screen, named.as_ref(), &left).await;
+                        self.left(named.as_ref(), &left);
                     }
                     Happening::Ended(how) => return how,
                 },
                 Some(fed) = fed.recv() => match fed {
-                    Fed::Submitted => self.progress.submitted(),
+                    Fed::Submitted(lines) => self.progress.submitted(lines),
                     Fed::Unreadable => self.progress.unreadable(),
                     Fed::Joined(name) => {
                         self.progress.joined(name.id());
@@ -164,7 +157,7 @@ impl Watch {
                 },
                 () = until_due(self.knocks.due()) => {
                     let sum = self.knocks.sum(Instant::now());
-                    screen.show(sum).await;
+                    self.lines.add(&sum);
                 }
                 _ = look.tick(), if ended.is_some() => {
                     let waited = ended.map_or(Duration::ZERO, |at| at.elapsed());
@@ -232,55 +225,59 @@ impl Watch {
         }
     }
 
-    async fn event(&mut self, screen: &Screen, event: Event) {
+    fn event(&mut self, event: Event) {
         match event {
             Event::Admitted { room, op, equivocation, .. } => {
-                self.admitted(screen, room, &op, equivocation.as_ref()).await;
+                self.admitted(room, &op, equivocation.as_ref());
             }
             Event::Withheld { room, peer, op } => {
                 let (op, room) = (show::short(&op), self.name(room));
                 let what = format!("op {op} of {room} is kept back: it was named and is not sent");
-                self.problem(screen, peer, &what).await;
+                self.problem(peer, &what);
             }
-            Event::SignedElsewhere { room, op } => self.signed_elsewhere(screen, room, op).await,
+            Event::SignedElsewhere { room, op } => self.signed_elsewhere(room, op),
             Event::Learnt { room, signed } => {
                 let name = self.name(room);
                 let fields = json!({"event": "learnt", "room": name, "signed": signed});
                 let text = || format!("your own ops in {name} are known: {signed}; signing again");
-                self.tell(screen, &fields, text).await;
+                self.lines.tell(&fields, text);
             }
             Event::Durable { room, token, op, index, position, .. } => {
                 self.progress.answered();
                 self.progress.durable(room, op, position);
-                let fields = json!({"event": "durable", "line": token.0, "op": op.to_string(), "index": index});
-                only_json(screen, &fields).await;
+                self.lines.only_json(|| {
+                    json!({"event": "durable", "line": token.0, "op": op.to_string(), "index": index})
+                });
             }
             Event::Refused { token, error } => {
                 self.progress.answered();
                 self.progress.refused();
-                screen.show(refusal(screen.format(), token.0, error.code(), &error)).await;
+                let line = refusal(self.lines.format(), token.0, error.code(), &error);
+                self.lines.add(&line);
             }
             Event::Acked { room, peer, position } => {
-                self.acked(screen, room, peer, position).await;
+                self.acked(room, peer, position);
             }
             Event::Synced { room, peer, set, name, entries } => {
-                self.heard(screen, peer).await;
+                self.heard(peer);
                 self.progress.synced(room);
                 let name = name.map_or_else(|| room.to_string(), |name| name.to_string());
                 let Named { kind, name: with } = self.links.of(peer);
-                let fields = json!({
-                    "event": "synced", "room": name, "set": set.to_string(), "entries": entries,
+                self.lines.only_json(|| {
+                    let fields = json!({
+                        "event": "synced", "room": name, "set": set.to_string(), "entries": entries,
+                    });
+                    kind.named(&with, fields)
                 });
-                only_json(screen, &kind.named(&with, fields)).await;
-                if self.told.insert(room) && screen.format() == Format::Text {
+                if self.told.insert(room) && self.lines.format() == Format::Text {
                     let set = show::short(&set);
                     let line = format!("in sync   room {name}   {entries} entries   set {set}");
-                    screen.show(line).await;
+                    self.lines.add(&line);
                 }
             }
             Event::PeerReady { peer, agent, store } => {
                 if let Some(named) = self.links.introduced(peer, &agent, store) {
-                    self.introduced(screen, &named).await;
+                    self.introduced(&named);
                 }
             }
             // What is withdrawn comes after the end; a node puts nothing off.
@@ -290,58 +287,52 @@ impl Watch {
             Event::PeerProblem { peer, code, message } => {
                 let (code, message) = (show::safe(&code), show::safe(&message));
                 let who = self.links.of(peer).kind.word();
-                self.problem(screen, peer, &format!("a {who} says: {message} ({code})")).await;
+                self.problem(peer, &format!("a {who} says: {message} ({code})"));
             }
             Event::Blamed { peer, code } => {
                 let who = self.links.of(peer).kind.word();
                 let what = format!("refused what a {who} sent ({code}); nothing was lost");
-                self.problem(screen, peer, &what).await;
+                self.problem(peer, &what);
             }
         }
     }
 
     /// Shows the entries of an op.
-    async fn admitted(
-        &mut self,
-        screen: &Screen,
-        room: RoomId,
-        op: &Op,
-        equivocation: Option<&Equivocation>,
-    ) {
+    fn admitted(&mut self, room: RoomId, op: &Op, equivocation: Option<&Equivocation>) {
         self.progress.admitted(room);
         if let Some(equivocation) = equivocation {
-            self.equivocation(screen, equivocation).await;
+            self.equivocation(equivocation);
         }
         let by = Signer::of(op.head().author, self.author, &self.liars);
         for (index, entry) in op.entries().iter().enumerate() {
-            let line = match screen.format() {
+            let line = match self.lines.format() {
                 Format::Json => show::entry_json(op, index, entry, by),
                 Format::Text => show::entry_text(op, entry, by),
             };
-            screen.show(line).await;
+            self.lines.add(&line);
         }
     }
 
-    async fn acked(&mut self, screen: &Screen, room: RoomId, peer: PeerId, position: Position) {
-        self.heard(screen, peer).await;
+    fn acked(&mut self, room: RoomId, peer: PeerId, position: Position) {
+        self.heard(peer);
         let Named { kind, name } = self.links.of(peer);
         for op in self.progress.acked(room, &name, position, self.links.count()) {
-            let fields = json!({"event": "relayed", "op": op.to_string()});
-            only_json(screen, &kind.named(&name, fields)).await;
+            self.lines
+                .only_json(|| kind.named(&name, json!({"event": "relayed", "op": op.to_string()})));
         }
     }
 
     /// A link is connected: whoever dialled it is told so, and of each room anew.
-    async fn introduced(&mut self, screen: &Screen, named: &Named) {
+    fn introduced(&mut self, named: &Named) {
         if self.links.is_accepted(named) {
-            self.came(screen, named).await;
+            self.came(named);
         } else {
             self.told.clear();
-            self.connected(screen, named).await;
+            self.connected(named);
         }
     }
 
-    async fn signed_elsewhere(&self, screen: &Screen, room: RoomId, op: OpId) {
+    fn signed_elsewhere(&mut self, room: RoomId, op: OpId) {
         let name = self.name(room);
         let fields = json!({"event": "signed_elsewhere", "room": name, "op": op.to_string()});
         let text = || {
@@ -352,30 +343,30 @@ impl Watch {
                 show::short(&op)
             )
         };
-        self.tell(screen, &fields, text).await;
+        self.lines.tell(&fields, text);
     }
 
     /// Tells programs of every fork, and people of an author's first.
-    async fn equivocation(&mut self, screen: &Screen, equivocation: &Equivocation) {
+    fn equivocation(&mut self, equivocation: &Equivocation) {
         let author = equivocation.author;
         let news = self.liars.insert(author);
-        if news || screen.format() == Format::Json {
+        if news || self.lines.format() == Format::Json {
             let fields = evidence::event_json(&self.name(equivocation.room), equivocation);
             let own = author == self.author;
-            self.tell(screen, &fields, || evidence::event_text(equivocation, own)).await;
+            self.lines.tell(&fields, || evidence::event_text(equivocation, own));
         }
     }
 
     /// Who has several relays must know which one to do without.
-    async fn problem(&mut self, screen: &Screen, peer: PeerId, what: &str) {
+    fn problem(&mut self, peer: PeerId, what: &str) {
         let named = self.links.of(peer);
         let accepted = self.links.is_accepted(&named);
-        if accepted && !self.may_tell(screen, Knock::Problem) {
+        if accepted && !self.may_tell(Knock::Problem) {
             return;
         }
         let Named { kind, name } = named;
         let fields = kind.named(&name, json!({"event": "problem", "message": what}));
-        self.tell(screen, &fields, || format!("WARNING  {what}   {name}")).await;
+        self.lines.tell(&fields, || format!("WARNING  {what}   {name}"));
     }
 }
 
@@ -384,11 +375,5 @@ async fn until_due(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-async fn only_json(screen: &Screen, fields: &serde_json::Value) {
-    if screen.format() == Format::Json {
-        screen.show(fields.to_string()).await;
     }
 }

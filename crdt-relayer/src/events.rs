@@ -6,8 +6,10 @@ use tokio::sync::mpsc;
 /// Where a replica tells its user what happened.
 #[derive(Clone, Debug)]
 pub struct Events {
-    /// The channel.
-    pub sender: mpsc::Sender<Event>,
+    /// The channel: what happened in one batch is told at once.
+    pub sender: mpsc::Sender<Vec<Event>>,
+    /// Which of them are told.
+    pub wanted: fn(&Event) -> bool,
     /// What happens when nobody reads it.
     pub when_full: WhenFull,
 }
@@ -23,11 +25,15 @@ pub enum WhenFull {
 }
 
 impl Events {
-    /// Tells the user. Whoever listened may have gone; the log goes on.
-    pub(crate) fn tell(&self, event: Event) {
+    /// Tells the user of what is wanted. Whoever listened may have gone; the log goes on.
+    pub(crate) fn tell(&self, mut events: Vec<Event>) {
+        events.retain(self.wanted);
+        if events.is_empty() {
+            return;
+        }
         match self.when_full {
-            WhenFull::Wait => drop(self.sender.blocking_send(event)),
-            WhenFull::Drop => drop(self.sender.try_send(event)),
+            WhenFull::Wait => drop(self.sender.blocking_send(events)),
+            WhenFull::Drop => drop(self.sender.try_send(events)),
         }
     }
 }

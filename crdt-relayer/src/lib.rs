@@ -21,6 +21,8 @@ pub mod error;
 pub mod escape;
 mod events;
 pub mod fetch;
+#[cfg(test)]
+mod fixtures;
 pub mod home;
 pub mod http;
 mod keeper;

@@ -38,8 +38,11 @@ use operate::Format;
 use report::{Heard, Level, Said, Voice};
 use settings::{Sources, default_data};
 
-/// Events that may wait to be printed.
-const EVENTS_WAITING_MAX: usize = 1_024;
+/// Batches whose events may wait to be printed.
+const BATCHES_WAITING_MAX: usize = 64;
+
+/// Ended connections that may wait to be printed.
+const ENDS_WAITING_MAX: usize = 1_024;
 
 /// How often it is told how many were turned away.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -143,7 +146,7 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
     let config = Config::of(&settings)?;
     let data = config.data.clone().map_or_else(default_data, Ok)?;
     let dialer = dialer(&config)?;
-    let (sender, inbox) = mpsc::channel(EVENTS_WAITING_MAX);
+    let (sender, inbox) = mpsc::channel(BATCHES_WAITING_MAX);
     let (links, link_events) = mpsc::channel(LINKS_WAITING_MAX);
     #[cfg(feature = "nats")]
     let (bus, bus_links) = (config.nats.as_ref().map(engine).transpose()?, links.clone());
@@ -155,7 +158,7 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
     let (as_json, level) = voice(&settings, json);
     let voice = Voice::new(as_json, level);
     let live = Live { certificates: certificates.clone(), limits, browsers, access, voice };
-    let (left, ends) = mpsc::channel(EVENTS_WAITING_MAX);
+    let (left, ends) = mpsc::channel(ENDS_WAITING_MAX);
     let mut relayer = Relayer::start(RelayerConfig {
         data: data.clone(),
         listen: config.listen,
@@ -165,7 +168,7 @@ async fn serve(sources: &Sources, json: bool) -> Result<(), Failure> {
         limits: watched_limits,
         browsers: watched_browsers,
         access: watched_access,
-        events: Some(Events { sender, when_full: WhenFull::Drop }),
+        events: Some(Events { sender, wanted: report::is_told, when_full: WhenFull::Drop }),
         links: Some(links),
         left: Some(left),
         space: None,

@@ -111,7 +111,7 @@ impl Said {
 /// Where what happens comes from.
 #[derive(Debug)]
 pub(crate) struct Heard {
-    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) events: mpsc::Receiver<Vec<Event>>,
     pub(crate) links: mpsc::Receiver<LinkEvent>,
     pub(crate) left: mpsc::Receiver<Left>,
     pub(crate) storage: watch::Receiver<Storage>,
@@ -134,19 +134,21 @@ pub(crate) fn print(
         // There may have been none at the start.
         heard.storage.mark_changed();
         loop {
-            let said = tokio::select! {
-                Some(event) = heard.events.recv() => of_event(&event),
-                Some(event) = heard.links.recv() => Some(of_link(&event)),
-                Some(left) = heard.left.recv() => Some(of_end(&left)),
+            let all: Vec<Said> = tokio::select! {
+                Some(events) = heard.events.recv() => events.iter().filter_map(of_event).collect(),
+                Some(event) = heard.links.recv() => vec![of_link(&event)],
+                Some(left) = heard.left.recv() => vec![of_end(&left)],
                 Ok(()) = heard.storage.changed() => {
                     let before = std::mem::replace(&mut room, *heard.storage.borrow());
-                    of_storage(before, room)
+                    of_storage(before, room).into_iter().collect()
                 }
                 else => return,
             };
             let everything = teller.voice.tells(Level::Debug);
-            if let Some(said) = said.filter(|said| everything || forks.may_be_told(said)) {
-                teller.say(said);
+            for said in all {
+                if everything || forks.may_be_told(&said) {
+                    teller.say(said);
+                }
             }
         }
     });
@@ -249,6 +251,11 @@ impl ForksTold {
         self.told += 1;
         self.told <= FORKS_TOLD_MAX
     }
+}
+
+/// Whether something that happens in a replica is told.
+pub(crate) fn is_told(event: &Event) -> bool {
+    of_event(event).is_some()
 }
 
 /// What a replica tells, if it is told on.

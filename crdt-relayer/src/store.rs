@@ -330,45 +330,23 @@ mod tests {
     use std::sync::Arc;
 
     use crdt_core::effect::PeerId;
-    use crdt_core::id::Depth;
-    use crdt_core::json::Canonical;
-    use crdt_core::key::SecretKey;
-    use crdt_core::op::Draft;
-    use crdt_core::time::Timestamp;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::fixtures::{chain, room, room_name};
 
     const OTHER: StoreId = StoreId::from_bytes([2; 32]);
-
-    fn room() -> RoomName {
-        RoomName::parse("main").unwrap()
-    }
 
     fn at(number: u64) -> Position {
         Position::new(number).unwrap()
     }
 
     /// A store of so many ops, every third from another store.
-    fn store(folder: &TempDir, ops: u64) -> Store {
+    fn store(folder: &TempDir, ops: usize) -> Store {
         let path = folder.path().join("log.sqlite");
         let mut store = Store::open(&path, StoreId::from_bytes([1; 32])).unwrap();
-        let key = SecretKey::from_seed(&[1; 32]);
-        let mut records = vec![Record::Room { id: room().id(), name: Some(room()) }];
-        let mut tip = None;
-        for number in 1..=ops {
-            let draft = Draft {
-                room: room().id(),
-                tip,
-                preds: Vec::new(),
-                refs: Vec::new(),
-                depth: Depth::new(number).unwrap(),
-                ts: Timestamp::from_ms(0),
-                kind: crdt_core::head::Kind::entry(),
-                data: Canonical::parse(format!("[{number}]").as_bytes()).unwrap(),
-            };
-            let op = draft.sign(&key).unwrap();
-            tip = Some((op.head().seq, op.id()));
+        let mut records = vec![Record::Room { id: room(), name: Some(room_name()) }];
+        for (number, op) in (1..).zip(chain(1, ops)) {
             let source = (number % 3 == 0).then_some(OTHER);
             records.push(Record::Op { position: at(number), source, op: Arc::new(op) });
         }
@@ -377,8 +355,7 @@ mod tests {
     }
 
     fn page(store: &Store, what: Select, ops_max: usize) -> (Vec<String>, u64) {
-        let load =
-            Load { peer: PeerId(1), room: room().id(), what, bytes_max: usize::MAX, ops_max };
+        let load = Load { peer: PeerId(1), room: room(), what, bytes_max: usize::MAX, ops_max };
         let loaded = store.load(load).unwrap();
         let data = loaded.ops.iter().map(|op| op.data().to_owned()).collect();
         (data, loaded.through.number())
@@ -404,7 +381,7 @@ mod tests {
     #[test]
     fn a_page_looks_at_so_many_rows_and_no_more() {
         let folder = TempDir::new().unwrap();
-        let store = store(&folder, SCAN_ROWS_MAX + 10);
+        let store = store(&folder, usize::try_from(SCAN_ROWS_MAX).unwrap() + 10);
         assert_eq!(page(&store, Select::After(Position::START, None), usize::MAX).1, SCAN_ROWS_MAX);
     }
 
@@ -423,11 +400,8 @@ mod tests {
     fn what_is_kept_comes_back_and_a_cursor_at_the_start_is_forgotten() {
         let folder = TempDir::new().unwrap();
         let mut kept = store(&folder, 3);
-        let mark = |store: StoreId, number| Record::Pulled {
-            room: room().id(),
-            store,
-            position: at(number),
-        };
+        let mark =
+            |store: StoreId, number| Record::Pulled { room: room(), store, position: at(number) };
         let third = StoreId::from_bytes([3; 32]);
         kept.append(&[mark(OTHER, 7), mark(third, 8), mark(third, 0)]).unwrap();
         drop(kept);
@@ -458,7 +432,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let store = store(&folder, 3);
         store.db.execute("DELETE FROM ops WHERE data = '[2]'", []).unwrap();
-        let read = store.for_each_arrived(room().id(), |_| -> Result<(), StoreError> { Ok(()) });
+        let read = store.for_each_arrived(room(), |_| -> Result<(), StoreError> { Ok(()) });
         assert!(matches!(read, Err(StoreError::Damaged(_))), "{read:?}");
     }
 

@@ -245,10 +245,10 @@ impl Inside {
                 };
                 match happening {
                     None => return node.stop().await.0,
-                    Some(Happening::Event(Event::Admitted { op, .. })) => {
-                        count.send_modify(|count| *count += op.entry_count() as u64);
+                    Some(Happening::Events(events)) => {
+                        count.send_modify(|count| *count += entries_of(&events));
                     }
-                    Some(Happening::Event(_) | Happening::Link(_) | Happening::Left(_)) => {}
+                    Some(Happening::Link(_) | Happening::Left(_)) => {}
                     Some(Happening::Ended(how)) => return how,
                 }
             }
@@ -277,6 +277,14 @@ impl Inside {
         self.stop.send_replace(true);
         self.task.await.unwrap_or_else(|error| Err(NodeError::Demo(error.to_string())))
     }
+}
+
+/// Entries that entered the log.
+fn entries_of(events: &[Event]) -> u64 {
+    let entries = |event: &Event| {
+        if let Event::Admitted { op, .. } = event { op.entry_count() as u64 } else { 0 }
+    };
+    events.iter().map(entries).sum()
 }
 
 async fn wait(

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Knock, Watch};
 use crate::links::{Answered, Kind, Named, Phase};
-use crate::screen::{Format, Screen};
+use crate::screen::Format;
 use crate::show;
 
 /// Said where others than this machine can connect.
@@ -21,7 +21,7 @@ const PLAIN_TEXT: &str = "connections are plain text: whoever is on the way can 
 
 impl Watch {
     /// What becomes of a link that this node dials.
-    pub(super) async fn link(&mut self, screen: &Screen, event: LinkEvent) {
+    pub(super) fn link(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Up { url, peer } => {
                 let Answered { parted, connected } = self.links.answered(&url, peer);
@@ -30,7 +30,7 @@ impl Watch {
                 }
                 if let Some(named) = connected {
                     self.told.clear();
-                    self.connected(screen, &named).await;
+                    self.connected(&named);
                 }
             }
             LinkEvent::Down { url, reason, retry_ms, cause } => {
@@ -53,59 +53,59 @@ impl Watch {
                         format!("no connection to {url} ({reason}); you can keep writing")
                     }
                 };
-                self.tell(screen, &fields, text).await;
+                self.lines.tell(&fields, text);
             }
         }
     }
 
     /// A peer that was refused before may have been let in.
-    pub(super) async fn heard(&mut self, screen: &Screen, peer: PeerId) {
+    pub(super) fn heard(&mut self, peer: PeerId) {
         if let Some(named) = self.links.heard(peer) {
             self.told.clear();
-            self.connected(screen, &named).await;
+            self.connected(&named);
         }
     }
 
-    pub(super) async fn connected(&self, screen: &Screen, Named { kind, name }: &Named) {
+    pub(super) fn connected(&mut self, Named { kind, name }: &Named) {
         let fields = json!({"event": "link", "state": Phase::Connected.word()});
         let fields = kind.named(name, fields);
         let text = || match kind {
             Kind::Relay => format!("connected to {name}"),
             Kind::Peer => format!("connected to peer {name}"),
         };
-        self.tell(screen, &fields, text).await;
+        self.lines.tell(&fields, text);
     }
 
     /// Whether to tell of somebody who connects: programs always, people at most once a minute.
-    pub(super) fn may_tell(&mut self, screen: &Screen, knock: Knock) -> bool {
-        screen.format() == Format::Json || self.knocks.may_tell(knock, Instant::now())
+    pub(super) fn may_tell(&mut self, knock: Knock) -> bool {
+        self.lines.format() == Format::Json || self.knocks.may_tell(knock, Instant::now())
     }
 
     /// Somebody has connected and is let in.
-    pub(super) async fn came(&mut self, screen: &Screen, named: &Named) {
-        if self.may_tell(screen, Knock::Came) {
-            self.connected(screen, named).await;
+    pub(super) fn came(&mut self, named: &Named) {
+        if self.may_tell(Knock::Came) {
+            self.connected(named);
         }
     }
 
     /// Somebody who had connected has gone, with this link, if it had one.
-    pub(super) async fn left(&mut self, screen: &Screen, named: Option<&Named>, left: &Left) {
+    pub(super) fn left(&mut self, named: Option<&Named>, left: &Left) {
         let refused = left.cause.is_refusal();
         let (knock, state) =
             if refused { (Knock::Refused, "refused") } else { (Knock::Left, "gone") };
         // Who was never let in has no name, and is worth a word only if that is why.
-        if (named.is_none() && !refused) || !self.may_tell(screen, knock) {
+        if (named.is_none() && !refused) || !self.may_tell(knock) {
             return;
         }
         let reason = show::safe(&left.reason);
         let name = named.map_or("a stranger", |named| &named.name);
         let fields = json!({"event": "link", "state": state, "reason": reason, "side": "accepted"});
         let fields = Kind::Peer.named(name, fields);
-        self.tell(screen, &fields, || format!("peer {name} has gone ({reason})")).await;
+        self.lines.tell(&fields, || format!("peer {name} has gone ({reason})"));
     }
 
     /// This node lets others in.
-    pub(crate) async fn listening(&self, screen: &Screen, address: SocketAddr, url: &str) {
+    pub(crate) fn listening(&mut self, address: SocketAddr, url: &str) {
         let mut fields = json!({"event": "listening", "addr": address.to_string(), "url": url});
         let scheme = if url.starts_with("wss://") { "wss" } else { "ws" };
         let local = PlainText::Loopback.may_pass(address.ip());
@@ -124,6 +124,6 @@ impl Watch {
             };
             warning.map_or(whole.clone(), |warning| format!("{whole}\nWARNING  {warning}"))
         };
-        self.tell(screen, &fields, text).await;
+        self.lines.tell(&fields, text);
     }
 }

@@ -52,8 +52,8 @@ pub trait Engine: Send + Sync + 'static {
 
 /// A connection to a bus. The first error ends it.
 pub trait Bus: Send {
-    /// What became of a message that was posted: done once the bus says that it keeps it.
-    type Receipt: Future<Output = Result<(), String>> + Send + 'static;
+    /// What became of a message that was posted: done once the bus says at which place it keeps it.
+    type Receipt: Future<Output = Result<u64, String>> + Send + 'static;
 
     /// The stream as it was when the connection was made.
     fn stream(&self) -> Stream;

@@ -250,28 +250,28 @@ impl NatsBus {
     }
 }
 
-/// Waits until the server has kept a message. One that it took for a known one is looked at:
+/// Waits until the server has kept a message, and returns where. One that it took for a known one is looked at:
 /// anybody can post something else under an op's id before the op.
 async fn kept(
     context: Context,
     stream: String,
     (subject, payload): (String, Bytes),
     ack: PublishAckFuture,
-) -> Result<(), String> {
+) -> Result<u64, String> {
     let ack = ack.await.map_err(|error| format!("not kept: {error}"))?;
     if !ack.duplicate {
-        return Ok(());
+        return Ok(ack.sequence);
     }
     let known = fetch(&context, &stream, &Wanted { seq: ack.sequence, subject: None }).await?;
     if known.is_some_and(|known| known.payload == payload && *known.subject == *subject) {
-        return Ok(());
+        return Ok(ack.sequence);
     }
     let again = context.publish(subject, payload).await.map_err(|error| error.to_string())?;
-    again.await.map(drop).map_err(|error| format!("not kept: {error}"))
+    again.await.map(|ack| ack.sequence).map_err(|error| format!("not kept: {error}"))
 }
 
 impl Bus for NatsBus {
-    type Receipt = BoxFuture<'static, Result<(), String>>;
+    type Receipt = BoxFuture<'static, Result<u64, String>>;
 
     fn stream(&self) -> Stream {
         self.known

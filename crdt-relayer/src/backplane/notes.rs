@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS stream (
     one      INTEGER PRIMARY KEY CHECK (one = 1),
     identity BLOB NOT NULL, -- the stream's
     store    BLOB NOT NULL, -- the id it goes by as a store
-    seq      INTEGER,       -- a message that was read,
+    seq      INTEGER,       -- the last message that it held,
     hash     BLOB           -- and what it was
 ) STRICT;
 CREATE TABLE IF NOT EXISTS sent (room BLOB PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -38,8 +38,8 @@ pub struct Notes {
 struct Known {
     identity: [u8; 32],
     store: StoreId,
-    /// A message that was read: its place and hash.
-    read: Option<(u64, [u8; 32])>,
+    /// The last message that it held: its place and hash.
+    held: Option<(u64, [u8; 32])>,
 }
 
 /// The hash by which a message is known again.
@@ -82,9 +82,9 @@ impl Notes {
         let known = db
             .query_row("SELECT identity, store, seq, hash FROM stream", [], |row| {
                 let seq: Option<i64> = row.get(2)?;
-                let read = seq.and_then(|seq| u64::try_from(seq).ok()).zip(row.get(3)?);
+                let held = seq.and_then(|seq| u64::try_from(seq).ok()).zip(row.get(3)?);
                 let store = StoreId::from_bytes(row.get(1)?);
-                Ok(Known { identity: row.get(0)?, store, read })
+                Ok(Known { identity: row.get(0)?, store, held })
             })
             .optional()?;
         let mut sent = HashMap::new();
@@ -102,7 +102,7 @@ impl Notes {
 
     /// The place and hash of a message by which to know this stream again, if there is one.
     pub(crate) fn token(&self, stream: Stream) -> Option<(u64, [u8; 32])> {
-        self.known.filter(|known| known.identity == stream.identity)?.read
+        self.known.filter(|known| known.identity == stream.identity)?.held
     }
 
     /// Takes up a stream: the one that is known, or another, of which nothing is known. Returns the
@@ -136,7 +136,7 @@ impl Notes {
         transaction.commit()?;
         self.sent.clear();
         let store = StoreId::from_bytes(store);
-        self.known = Some(Known { identity, store, read: None });
+        self.known = Some(Known { identity, store, held: None });
         Ok(store)
     }
 
@@ -157,13 +157,16 @@ impl Notes {
         Ok(())
     }
 
-    /// This message was at this place.
+    /// The stream holds this message at this place. The last one is what it is known by.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) fn note_read(&mut self, seq: u64, hash: [u8; 32]) -> Result<(), StoreError> {
+    pub(crate) fn note_held(&mut self, seq: u64, hash: [u8; 32]) -> Result<(), StoreError> {
         if let Some(known) = &mut self.known {
-            known.read = Some((seq, hash));
+            if known.held.is_some_and(|(last, _)| last > seq) {
+                return Ok(());
+            }
+            known.held = Some((seq, hash));
         }
         let update = "UPDATE stream SET seq = ?1, hash = ?2";
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);

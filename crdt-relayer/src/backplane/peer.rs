@@ -9,7 +9,7 @@ use crdt_core::id::{OpId, Position, RoomId, StoreId};
 use crdt_core::intake::Shortage;
 use crdt_core::limits;
 use crdt_core::message::{Hello, Message, encode_ops};
-use futures_util::future::{BoxFuture, FutureExt, try_join_all};
+use futures_util::future::{BoxFuture, FutureExt, TryFutureExt, try_join_all};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use super::ask::Ask;
@@ -68,6 +68,8 @@ struct Delivered {
     cursor: Option<u64>,
     count: usize,
     bytes: u64,
+    /// The last message of it, if any was posted: its place and hash.
+    last: Option<(u64, [u8; 32])>,
 }
 
 pub(crate) struct Peer<'a, B: Bus> {
@@ -212,25 +214,32 @@ impl<'a, B: Bus> Peer<'a, B> {
                     self.own.clear();
                 }
                 self.own.insert(id);
-                receipts.push(self.bus.post(room, id, envelope).await?);
+                let hash = hash(&envelope);
+                let receipt = self.bus.post(room, id, envelope).await?;
+                receipts.push(receipt.map_ok(move |seq| (seq, hash)));
             }
         }
         for id in missing {
             self.wanted.remove(&id);
         }
         let bytes = bytes as u64;
-        let delivered = Delivered { room, cursor, count, bytes };
+        let delivered = Delivered { room, cursor, count, bytes, last: None };
         self.posting.push_back(if receipts.is_empty() {
             ready(Ok(delivered)).boxed()
         } else {
-            try_join_all(receipts).map(|kept| kept.map(|_| delivered)).boxed()
+            let kept = try_join_all(receipts);
+            kept.map_ok(move |kept| Delivered { last: kept.into_iter().max(), ..delivered }).boxed()
         });
         self.claim().await
     }
 
     /// The bus keeps what the replica sent: only now does it count as sent.
     async fn delivered(&mut self, delivered: Delivered) -> Result<(), Ended> {
-        let Delivered { room, cursor, count, bytes } = delivered;
+        let Delivered { room, cursor, count, bytes, last } = delivered;
+        // By a message before it, the stream would be known again after it has lost this one.
+        if let Some((seq, hash)) = last {
+            self.state.notes.note_held(seq, hash)?;
+        }
         if let Some(cursor) = cursor {
             self.state.notes.note_sent(room, cursor)?;
         }
@@ -268,7 +277,7 @@ impl<'a, B: Bus> Peer<'a, B> {
             return Ok(false);
         };
         if let Some((seq, hash)) = last.filter(|_| self.state.queue.is_empty()) {
-            self.state.notes.note_read(seq, hash)?;
+            self.state.notes.note_held(seq, hash)?;
         }
         self.through = batch.through;
         self.under_way = batch.groups.len();

@@ -7,13 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crdt_core::effect::{Event, Record};
-use crdt_core::head::Kind;
-use crdt_core::id::{Depth, OpId, RoomId, RoomName, StoreId};
-use crdt_core::json::Canonical;
-use crdt_core::key::SecretKey;
-use crdt_core::message::encode_ops;
-use crdt_core::op::{Draft, Op};
-use crdt_core::time::Timestamp;
+use crdt_core::id::{OpId, RoomId, StoreId};
+use crdt_core::limits;
+use crdt_core::message::{Hello, Message, encode_ops};
 use futures_util::future::{Ready, ready};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
@@ -25,6 +21,7 @@ use super::bus::{Heard, Posted, Stream};
 use super::*;
 use crate::driver::{Events, WhenFull};
 use crate::error::StoreError;
+use crate::fixtures::{chain, room};
 use crate::relayer::{Relayer, RelayerConfig};
 use crate::store::Store;
 
@@ -37,6 +34,8 @@ struct Line {
     messages: Vec<(RoomId, Bytes)>,
     asks: Vec<Bytes>,
     read_after: VecDeque<u64>,
+    /// Whether nothing that is posted is told.
+    quiet: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -101,7 +100,7 @@ impl Engine for Memory {
 }
 
 impl Bus for MemoryBus {
-    type Receipt = Ready<Result<(), String>>;
+    type Receipt = Ready<Result<u64, String>>;
 
     fn stream(&self) -> Stream {
         let last = self.memory.line.lock().unwrap().messages.len() as u64;
@@ -114,8 +113,11 @@ impl Bus for MemoryBus {
     }
 
     async fn post(&self, room: RoomId, _: OpId, text: Bytes) -> Result<Self::Receipt, String> {
-        self.memory.with(|line| line.messages.push((room, text)));
-        Ok(ready(Ok(())))
+        let seq = self.memory.with(|line| {
+            line.messages.push((room, text));
+            line.messages.len() as u64
+        });
+        Ok(ready(Ok(seq)))
     }
 
     async fn ask(&self, payload: Vec<u8>) -> Result<(), String> {
@@ -140,7 +142,7 @@ impl Bus for MemoryBus {
                 let new: Vec<Posted> = (1_u64..)
                     .zip(&line.messages)
                     .skip(self.place)
-                    .filter(|_| self.reads)
+                    .filter(|_| self.reads && !line.quiet)
                     .map(|(seq, (room, text))| Posted {
                         seq,
                         room: Some(*room),
@@ -161,7 +163,7 @@ impl Bus for MemoryBus {
 struct Running {
     relayer: Relayer,
     bus: JoinHandle<()>,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Vec<Event>>,
     _told: mpsc::Receiver<LinkEvent>,
 }
 
@@ -169,7 +171,7 @@ impl Running {
     async fn start(folder: &Path, memory: &Memory) -> Self {
         let (sender, events) = mpsc::channel(10_000);
         let config = RelayerConfig {
-            events: Some(Events { sender, when_full: WhenFull::Drop }),
+            events: Some(Events { sender, wanted: |_| true, when_full: WhenFull::Drop }),
             ..RelayerConfig::at(folder.to_owned(), "127.0.0.1:0".parse().unwrap())
         };
         let relayer = Relayer::start(config).await.unwrap();
@@ -182,8 +184,9 @@ impl Running {
     /// Waits until so many more ops are in the log.
     async fn admits(&mut self, mut ops: usize) {
         while ops > 0 {
-            let event = timeout(WAIT_MAX, self.events.recv()).await.expect("an op comes");
-            ops -= usize::from(matches!(event, Some(Event::Admitted { .. })));
+            let events = timeout(WAIT_MAX, self.events.recv()).await.expect("an op comes");
+            let is_op = |event: &&Event| matches!(event, Event::Admitted { .. });
+            ops -= events.iter().flatten().filter(is_op).count();
         }
     }
 
@@ -191,31 +194,6 @@ impl Running {
         self.bus.abort();
         self.relayer.stop().await.unwrap();
     }
-}
-
-fn room() -> RoomId {
-    RoomName::parse("main").unwrap().id()
-}
-
-/// So many ops of one author, each after the one before.
-fn chain(author: u8, len: usize) -> Vec<Op> {
-    let key = SecretKey::from_seed(&[author; 32]);
-    let mut chain: Vec<Op> = Vec::new();
-    for number in 0..len {
-        let tip = chain.last();
-        let draft = Draft {
-            room: room(),
-            tip: tip.map(|op| (op.head().seq, op.id())),
-            preds: Vec::new(),
-            refs: Vec::new(),
-            depth: tip.map_or(Depth::FIRST, |op| op.head().depth.next()),
-            ts: Timestamp::from_ms(0),
-            kind: Kind::entry(),
-            data: Canonical::parse(format!("[{number}]").as_bytes()).unwrap(),
-        };
-        chain.push(draft.sign(&key).unwrap());
-    }
-    chain
 }
 
 /// How far the store in a folder says that it has taken a stream.
@@ -235,9 +213,13 @@ fn claimed(folder: &Path) -> u64 {
 
 /// Waits until the store claims this place.
 async fn until_claimed(folder: &Path, place: u64) {
+    until_equal(|| claimed(folder), place).await;
+}
+
+async fn until_equal(look: impl Fn() -> u64, place: u64) {
     let deadline = Instant::now() + WAIT_MAX;
-    while claimed(folder) != place {
-        assert!(Instant::now() < deadline, "claims {}, not {place}", claimed(folder));
+    while look() != place {
+        assert!(Instant::now() < deadline, "it is {}, not {place}", look());
         tokio::task::yield_now().await;
     }
 }
@@ -340,6 +322,35 @@ async fn a_stream_whose_end_is_another_is_another_store() {
         assert_eq!(memory.posted(op.id()), 1);
     }
     assert_eq!(memory.with(|line| line.read_after.front().copied()), Some(0));
+    relayer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_posted_and_never_read_again_is_missed_when_it_is_lost() {
+    let (folder, memory) = (TempDir::new().unwrap(), Memory::new());
+    memory.with(|line| line.quiet = true);
+    let mut relayer = Running::start(folder.path(), &memory).await;
+    let lost = chain(1, 2);
+    let driver = relayer.relayer.driver();
+    let publisher = LocalPeer::connect(driver, Link::ACCEPTED, None).await.unwrap();
+    let hello = Hello::new("test", StoreId::from_bytes([2; 32]), limits::WINDOW_BYTES);
+    publisher.send(&Message::Hello(hello).encode()).await.unwrap();
+    publisher.send(&encode_ops(room(), &lost, None, &[])).await.unwrap();
+    relayer.admits(2).await;
+    let sent = || Notes::open(folder.path()).unwrap().sent(room());
+    until_equal(sent, 2).await;
+    publisher.close().await;
+    relayer.stop().await;
+    memory.with(|line| (line.messages.clear(), line.quiet = false));
+    for op in &chain(2, 3) {
+        memory.post_text(&op.to_string());
+    }
+    let mut relayer = Running::start(folder.path(), &memory).await;
+    relayer.admits(3).await;
+    memory.until(|line| line.messages.len() >= 5).await;
+    for op in &lost {
+        assert_eq!(memory.posted(op.id()), 1);
+    }
     relayer.stop().await;
 }
 

@@ -228,6 +228,7 @@ impl Task {
         }
         let news = effects.iter().any(|effect| record(effect).is_some());
         let began = Instant::now();
+        let mut events = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Persist(_) => {}
@@ -246,11 +247,14 @@ impl Task {
                     if let Some(keeper) = &self.keeper {
                         keeper.count(&event);
                     }
-                    if let Some(events) = &self.events {
-                        events.tell(event);
+                    if self.events.is_some() {
+                        events.push(event);
                     }
                 }
             }
+        }
+        if let Some(listener) = &self.events {
+            listener.tell(events);
         }
         if news {
             self.counts.passed_on(began);

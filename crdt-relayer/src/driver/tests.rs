@@ -4,18 +4,15 @@ use std::net::IpAddr;
 use std::sync::{Arc, mpsc};
 
 use crdt_core::effect::Link;
-use crdt_core::head::Kind;
-use crdt_core::id::{Depth, RoomId, RoomName, StoreId};
-use crdt_core::json::Canonical;
-use crdt_core::key::{EachTime, SecretKey};
+use crdt_core::id::StoreId;
+use crdt_core::key::EachTime;
 use crdt_core::message::{Hello, Message, encode_ops};
-use crdt_core::op::{Draft, Op};
 use crdt_core::replica::{Config, Rooms};
-use crdt_core::time::Timestamp;
 use futures_util::future::{join, join_all};
 use tempfile::TempDir;
 
 use super::*;
+use crate::fixtures::{chain, room};
 use crate::local::LocalPeer;
 use crate::metrics::Metrics;
 
@@ -25,33 +22,8 @@ const FLOODING: u8 = 8;
 /// Frames that each of them sends at once: fewer than its share holds, and together several batches.
 const FRAMES: usize = 190;
 
-fn room() -> RoomId {
-    RoomName::parse("main").unwrap().id()
-}
-
 /// The series that counts transactions.
 const COMMITS: &str = "crdt_relayer_commit_seconds_count ";
-
-/// So many ops of one author, each after the one before.
-fn chain(author: u8, len: usize) -> Vec<Op> {
-    let key = SecretKey::from_seed(&[author; 32]);
-    let mut chain: Vec<Op> = Vec::new();
-    for _ in 0..len {
-        let tip = chain.last();
-        let draft = Draft {
-            room: room(),
-            tip: tip.map(|op| (op.head().seq, op.id())),
-            preds: Vec::new(),
-            refs: Vec::new(),
-            depth: tip.map_or(Depth::FIRST, |op| op.head().depth.next()),
-            ts: Timestamp::from_ms(0),
-            kind: Kind::entry(),
-            data: Canonical::parse(b"[1]").unwrap(),
-        };
-        chain.push(draft.sign(&key).unwrap());
-    }
-    chain
-}
 
 /// An author's first op, as a frame.
 fn first_op(author: u8) -> String {
