@@ -52,6 +52,9 @@ enum Command {
         /// Ops of the history that is opened
         #[arg(long, default_value_t = 1_000_000)]
         long: u64,
+        /// Only this stage
+        #[arg(long, value_parser = table::STAGES)]
+        only: Option<String>,
     },
     /// The server that only passes on
     #[command(hide = true)]
@@ -91,10 +94,11 @@ async fn main() -> io::Result<()> {
             return Ok(());
         }
         Some(Command::Batching) => return bare::serve_batching(|ready| println!("{ready}")).await,
-        Some(Command::Table { history, long }) => {
+        Some(Command::Table { history, long, only }) => {
             raise_files();
             let (history, long) = (*history, *long);
-            let plan = table::Plan { history, long, seconds: args.seconds, idle: args.idle };
+            let (seconds, idle, only) = (args.seconds, args.idle, only.clone());
+            let plan = table::Plan { history, long, seconds, idle, only };
             if !args.json {
                 println!("{}", table::HEADING);
             }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Kind, append, history, idle, ingest, room};
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Ops of a newcomer's history.
     pub history: usize,
@@ -18,7 +18,20 @@ pub struct Plan {
     pub seconds: u32,
     /// Idle connections.
     pub idle: u32,
+    /// The only stage that is wanted, of [`STAGES`]; all if none is named.
+    pub only: Option<String>,
 }
+
+impl Plan {
+    fn wants(&self, stage: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only == stage)
+    }
+}
+
+/// What can be measured by itself. Latency comes with the fan-out, disk with the catch-up, and the
+/// return with the opening.
+pub const STAGES: [&str; 6] =
+    ["local append", "relayer ingest", "fan-out", "catch-up", "open", "idle"];
 
 /// One figure.
 #[derive(Clone, Debug)]
@@ -60,32 +73,49 @@ pub const HEADING: &str = "| stage | measure | measured | beside |\n| --- | --- 
 /// # Errors
 /// A connection ended, or the system's.
 pub async fn measure(plan: Plan, mut tell: impl FnMut(Row)) -> io::Result<()> {
-    appended().await?.into_iter().for_each(&mut tell);
-    for (publishers, per_message) in [(1, 1), (4, 1), (1, 64), (4, 64)] {
-        tell(ingested(publishers, per_message).await?);
+    if plan.wants("local append") {
+        appended().await?.into_iter().for_each(&mut tell);
     }
-    for (members, rate) in [(10, 1_000), (100, 100), (100, 1_000), (1_000, 100)] {
-        let plan = room::Plan { members, rate, seconds: plan.seconds };
-        fanned_out(plan).await?.into_iter().for_each(&mut tell);
+    if plan.wants("relayer ingest") {
+        for (publishers, per_message) in [(1, 1), (4, 1), (1, 64), (4, 64)] {
+            tell(ingested(publishers, per_message).await?);
+        }
     }
-    fetched(plan.history).await?.into_iter().for_each(&mut tell);
-    opened(plan.long).await?.into_iter().for_each(&mut tell);
+    if plan.wants("fan-out") {
+        for (members, rate) in [(10, 1_000), (100, 100), (100, 1_000), (1_000, 100)] {
+            let plan = room::Plan { members, rate, seconds: plan.seconds };
+            fanned_out(plan).await?.into_iter().for_each(&mut tell);
+        }
+    }
+    if plan.wants("catch-up") {
+        fetched(plan.history).await?.into_iter().for_each(&mut tell);
+    }
+    if plan.wants("open") {
+        opened(plan.long).await?.into_iter().for_each(&mut tell);
+    }
+    if plan.wants("idle") {
+        idled(&plan).await?.into_iter().for_each(&mut tell);
+    }
+    Ok(())
+}
+
+async fn idled(plan: &Plan) -> io::Result<Vec<Row>> {
     let bytes = idle::bytes_per_connection(Kind::Relayer, plan.idle).await?;
     let bare = idle::bytes_per_connection(Kind::Bare, plan.idle).await?;
-    tell(Row::new(
+    let memory = Row::new(
         "idle",
         &format!("memory of each of {} connections", plan.idle),
         &format!("{:.1} KiB", bytes / 1_024.0),
         &format!("bare axum {:.1} KiB", bare / 1_024.0),
-    ));
+    );
     let processor = idle::processor_s(1_000, IDLE).await?;
-    tell(Row::new(
+    let silent = Row::new(
         "idle",
         &format!("processor time of 1,000 silent members in {} s", IDLE.as_secs()),
         &format!("{processor:.2} s"),
         "",
-    ));
-    Ok(())
+    );
+    Ok(vec![memory, silent])
 }
 
 /// Lines that are piped: so many that the 50 ms in which a node looks whether it is done do not count.
