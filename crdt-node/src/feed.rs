@@ -129,8 +129,10 @@ impl Feeder {
 
     /// Waits for what is read next. Until something is there, the run is told what was done.
     async fn next(&mut self, lines: &mut mpsc::Receiver<Read>) -> Option<Read> {
-        if let Ok(read) = lines.try_recv() {
-            return Some(read);
+        tokio::select! {
+            biased;
+            read = lines.recv() => return read,
+            () = std::future::ready(()) => {}
         }
         self.tell_submitted().await;
         lines.recv().await

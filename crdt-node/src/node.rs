@@ -336,10 +336,12 @@ impl Node {
             }
         };
         tokio::pin!(end);
-        let mut unsigned = Vec::new();
+        let (mut noted, mut unsigned) = (Ok(()), Vec::new());
         // Its last events tell how much it has signed.
         let mut last = |events: Vec<Event>| {
             note(&mut marks, author, &events);
+            let outcome = std::mem::replace(&mut noted, Ok(()));
+            noted = outcome.and(marks.save());
             for event in events {
                 if let Event::Withdrawn { room, entries } = event {
                     unsigned.push(Unsigned { room, entries });
@@ -355,7 +357,7 @@ impl Node {
         while let Ok(events) = events.try_recv() {
             last(events);
         }
-        let noted = marks.sync();
+        let noted = noted.and(marks.sync());
         (ended.and(noted), unsigned)
     }
 }

@@ -71,12 +71,10 @@ impl Screen {
         self.format
     }
 
-    /// Shows a line, or several, or nothing.
+    /// Shows a line, or several.
     pub async fn show(&self, text: String) {
-        if !text.is_empty() {
-            // Without a reader there is nobody to tell.
-            let _unread = self.texts.send(text).await;
-        }
+        // Without a reader there is nobody to tell.
+        let _unread = self.texts.send(text).await;
     }
 }
 
@@ -98,7 +96,12 @@ impl Lines {
         self.format
     }
 
-    /// Adds a line.
+    /// How many bytes they have.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Adds a line that is not empty.
     pub fn add(&mut self, line: &str) {
         if !self.text.is_empty() {
             self.text.push('\n');

@@ -32,6 +32,9 @@ use knocks::{Knock, Knocks};
 /// Time between two looks at whether a run is complete.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Bytes of lines from which on they are shown before there are more.
+const TEXT_BYTES: usize = 64 * 1024;
+
 /// What is known of a run.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -100,8 +103,15 @@ impl Watch {
                 self.lines.tell(&known, || show::learning(learning, status.unsigned));
             }
         }
-        screen.show(self.lines.take()).await;
+        self.flush(screen).await;
         Ok(())
+    }
+
+    /// Shows what is not shown yet.
+    async fn flush(&mut self, screen: &Screen) {
+        if self.lines.bytes() > 0 {
+            screen.show(self.lines.take()).await;
+        }
     }
 
     fn name(&self, room: RoomId) -> String {
@@ -121,7 +131,7 @@ impl Watch {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended: Option<Instant> = None;
         loop {
-            screen.show(self.lines.take()).await;
+            self.flush(screen).await;
             tokio::select! {
                 () = signals.stop() => return Ok(()),
                 happening = node.next() => match happening {
@@ -132,6 +142,10 @@ impl Watch {
                         }
                         for event in events {
                             self.event(event);
+                            // A message may hold ops of many short entries.
+                            if self.lines.bytes() >= TEXT_BYTES {
+                                self.flush(screen).await;
+                            }
                         }
                     }
                     Happening::Link(link) => self.link(link),

@@ -25,12 +25,8 @@ pub enum WhenFull {
 }
 
 impl Events {
-    /// Tells the user of what is wanted. Whoever listened may have gone; the log goes on.
-    pub(crate) fn tell(&self, mut events: Vec<Event>) {
-        events.retain(self.wanted);
-        if events.is_empty() {
-            return;
-        }
+    /// Tells the user. Whoever listened may have gone; the log goes on.
+    pub(crate) fn tell(&self, events: Vec<Event>) {
         match self.when_full {
             WhenFull::Wait => drop(self.sender.blocking_send(events)),
             WhenFull::Drop => drop(self.sender.try_send(events)),

@@ -39,7 +39,7 @@ use report::{Heard, Level, Said, Voice};
 use settings::{Sources, default_data};
 
 /// Batches whose events may wait to be printed.
-const BATCHES_WAITING_MAX: usize = 64;
+const BATCHES_WAITING_MAX: usize = 1_024;
 
 /// Ended connections that may wait to be printed.
 const ENDS_WAITING_MAX: usize = 1_024;

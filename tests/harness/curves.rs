@@ -57,19 +57,22 @@ fn number(cell: &str) -> f64 {
 /// Time of an op by the length of the log.
 fn ingest(document: &str) -> Curve {
     let rows = rows(document, "| entries per op | authors |");
-    let of = |entries: &str, column: usize| {
-        let rows = rows.iter().filter(|row| row[..3] == [entries, "8", "8"]);
-        rows.map(|row| (number(row[3]), 1e6 / number(row[column]))).collect()
+    let of = |shape: [&str; 4], column: usize| {
+        let rows = rows.iter().filter(|row| row[..4] == shape);
+        rows.map(|row| (number(row[4]), 1e6 / number(row[column]))).collect()
     };
+    let busy = ["1", "8", "8", "in order"];
     let line = |name: &str, points| Line { name: name.to_owned(), points };
     Curve {
         file: "ingest.svg",
         title: "µs to admit an op, by the ops in the log",
         across: "ops",
         lines: vec![
-            line("1 entry per op", of("1", 6)),
-            line("100 entries per op", of("100", 6)),
-            line("verify_strict alone", of("1", 5)),
+            line("1 entry per op", of(busy, 7)),
+            line("the same in reverse", of(["1", "8", "8", "reversed"], 7)),
+            line("1,000 heads at a time", of(["1", "1000", "1000", "in order"], 7)),
+            line("100 entries per op", of(["100", "8", "8", "in order"], 7)),
+            line("verify_strict alone", of(busy, 6)),
         ],
     }
 }

@@ -250,8 +250,8 @@ impl NatsBus {
     }
 }
 
-/// Waits until the server has kept a message, and returns where. One that it took for a known one is looked at:
-/// anybody can post something else under an op's id before the op.
+/// Waits until the server has kept a message, and returns where. One that it took for a known one
+/// is looked at: anybody can post something else under an op's id before the op.
 async fn kept(
     context: Context,
     stream: String,

@@ -174,3 +174,28 @@ impl Notes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn the_last_message_that_was_held_is_what_a_stream_is_known_by() {
+        let folder = TempDir::new().unwrap();
+        let stream = Stream { identity: [7; 32], first: 1, last: 9 };
+        let mut notes = Notes::open(folder.path()).unwrap();
+        notes.take_up(stream).unwrap();
+        for seq in [3, 8, 5] {
+            notes.note_held(seq, [u8::try_from(seq).unwrap(); 32]).unwrap();
+        }
+        drop(notes);
+        let mut notes = Notes::open(folder.path()).unwrap();
+        assert_eq!(notes.token(stream), Some((8, [8; 32])));
+        notes.begin_anew(stream).unwrap();
+        assert_eq!(notes.token(stream), None);
+        notes.note_held(2, [2; 32]).unwrap();
+        assert_eq!(notes.token(stream), Some((2, [2; 32])));
+    }
+}

@@ -247,14 +247,14 @@ impl Task {
                     if let Some(keeper) = &self.keeper {
                         keeper.count(&event);
                     }
-                    if self.events.is_some() {
+                    if self.events.as_ref().is_some_and(|user| (user.wanted)(&event)) {
                         events.push(event);
                     }
                 }
             }
         }
-        if let Some(listener) = &self.events {
-            listener.tell(events);
+        if let Some(user) = self.events.as_ref().filter(|_| !events.is_empty()) {
+            user.tell(events);
         }
         if news {
             self.counts.passed_on(began);
