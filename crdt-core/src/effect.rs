@@ -136,7 +136,8 @@ pub struct Loaded {
 }
 
 /// What the driver must do, in this order: every [`Effect::Persist`] of a batch in one durable
-/// transaction, then the rest one by one; what the user is told may come last. Nothing is sent before what it speaks of is durable.
+/// transaction, then the rest one by one; what the user is told may come last. Nothing is sent
+/// before what it speaks of is durable.
 #[derive(Debug)]
 pub enum Effect {
     /// Write to the store. If that fails the replica must be dropped.

@@ -255,19 +255,13 @@ impl ForksTold {
 
 /// Whether something that happens in a replica is told.
 pub(crate) fn is_told(event: &Event) -> bool {
-    match event {
-        Event::Admitted { equivocation, .. } => equivocation.is_some(),
-        Event::PeerReady { .. } | Event::Blamed { .. } | Event::PeerProblem { .. } => true,
-        Event::SignedElsewhere { .. }
-        | Event::Withheld { .. }
-        | Event::PutOff { .. }
-        | Event::Learnt { .. }
-        | Event::Withdrawn { .. }
-        | Event::Durable { .. }
-        | Event::Refused { .. }
-        | Event::Acked { .. }
-        | Event::Synced { .. } => false,
-    }
+    matches!(
+        event,
+        Event::Admitted { equivocation: Some(_), .. }
+            | Event::PeerReady { .. }
+            | Event::Blamed { .. }
+            | Event::PeerProblem { .. }
+    )
 }
 
 /// What a replica tells, if it is told on.
