@@ -6,14 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
-use rustyline::DefaultEditor;
+use rustyline::Editor;
 use rustyline::config::{Builder, Config};
 use rustyline::error::ReadlineError;
+use rustyline::history::DefaultHistory;
 use serde::de::IgnoredAny;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::NodeError;
 use crate::feed::{Current, Read};
+use crate::prompt::Prompt;
 use crate::screen::{Screen, Shown};
 use crate::state::peek;
 
@@ -40,7 +42,8 @@ pub fn restore_terminal() {
 /// A line editor on the terminal.
 #[derive(Debug)]
 pub struct Console {
-    editor: DefaultEditor,
+    editor: Editor<Prompt, DefaultHistory>,
+    prompt: Prompt,
     history: PathBuf,
 }
 
@@ -53,10 +56,12 @@ impl Console {
         *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(io::stdin()).ok();
         let config: Config =
             Builder::new().max_history_size(HISTORY_LINES_MAX)?.auto_add_history(true).build();
-        let mut editor = DefaultEditor::with_config(config)?;
+        let mut editor = Editor::with_config(config)?;
+        let prompt = Prompt::default();
+        editor.set_helper(Some(prompt.clone()));
         // The first run has no history.
         let _first_run = editor.load_history(&history);
-        Ok(Self { editor, history })
+        Ok(Self { editor, prompt, history })
     }
 
     /// A screen above the prompt.
@@ -64,7 +69,8 @@ impl Console {
     /// # Errors
     /// The terminal does not allow it.
     pub fn screen(&mut self) -> Result<(Screen, Shown), NodeError> {
-        Ok(Screen::above_prompt(self.editor.create_external_printer()?))
+        let printer = self.editor.create_external_printer()?;
+        Ok(Screen::above_prompt(self.prompt.clone(), printer))
     }
 
     /// Reads lines on a thread of its own until the user leaves.
@@ -74,7 +80,10 @@ impl Console {
             let mut interrupted: Option<Instant> = None;
             loop {
                 let prompt = format!("{name}@{}> ", peek(&current));
-                let typed = match self.editor.readline(&prompt) {
+                let reading = self.prompt.comes();
+                let read = self.editor.readline(&prompt);
+                drop(reading);
+                let typed = match read {
                     Ok(line) => pasted(&line),
                     Err(ReadlineError::Interrupted) => {
                         let before = interrupted.replace(Instant::now());

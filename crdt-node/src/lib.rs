@@ -20,6 +20,7 @@ pub mod links;
 pub mod marks;
 pub mod node;
 pub mod progress;
+pub mod prompt;
 pub mod report;
 pub mod routes;
 pub mod run;

@@ -8,6 +8,8 @@ use rustyline::ExternalPrinter;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::prompt::Prompt;
+
 /// Texts that may wait to be shown.
 const TEXTS_WAITING_MAX: usize = 64;
 
@@ -47,11 +49,14 @@ impl Screen {
     }
 
     /// Shows above the prompt of a line editor.
-    pub fn above_prompt(mut printer: impl ExternalPrinter + Send + 'static) -> (Self, Shown) {
+    pub fn above_prompt(
+        prompt: Prompt,
+        mut printer: impl ExternalPrinter + Send + 'static,
+    ) -> (Self, Shown) {
         Self::start(Format::Text, move |mut texts| {
             while let Some(mut text) = texts.blocking_recv() {
                 text.push('\n');
-                if printer.print(text).is_err() {
+                if prompt.show_above(&mut printer, text).is_err() {
                     return;
                 }
             }
