@@ -30,12 +30,15 @@ type ByAddress = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, Clock, Quie
 
 /// Lets connections in.
 #[derive(Clone, Debug)]
-pub struct Admission {
-    open: Arc<Mutex<Seats>>,
-    rates: Arc<Mutex<Rates>>,
+pub struct Admission(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    open: Mutex<Seats>,
+    rates: Mutex<Rates>,
     limits: watch::Receiver<Limits>,
     metrics: Metrics,
-    paces: Paces,
+    paces: Arc<Paces>,
 }
 
 /// Somebody is not let in.
@@ -95,20 +98,21 @@ impl Seat {
     /// How fast the connection is read.
     pub(crate) fn pace(&self) -> Pace {
         let held = &self.held;
-        held.address.map_or_else(Pace::default, |address| held.admission.paces.of(address))
+        held.address.map_or_else(Pace::default, |address| held.admission.0.paces.of(address))
     }
 
     /// How long the connection may do nothing.
     pub(crate) fn patience(&self) -> Patience {
-        Patience::from(&*self.held.admission.limits.borrow())
+        Patience::from(&*self.held.admission.0.limits.borrow())
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut open = lock(&self.admission.open);
+        let Admission(shared) = &self.admission;
+        let mut open = lock(&shared.open);
         open.left(self.address, self.since.elapsed());
-        self.admission.metrics.connections.set(gauge(open.all()));
+        shared.metrics.connections.set(gauge(open.all()));
     }
 }
 
@@ -124,14 +128,14 @@ fn lock<T>(counts: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Admission {
     /// Lets in as these limits say, whatever they are at the time.
     pub fn new(limits: watch::Receiver<Limits>, metrics: Metrics) -> Self {
-        let rates = Arc::new(Mutex::new(Rates::of(&limits.borrow())));
-        let paces = Paces::new(limits.clone(), metrics.clone());
-        Self { open: Arc::default(), rates, limits, metrics, paces }
+        let rates = Mutex::new(Rates::of(&limits.borrow()));
+        let paces = Arc::new(Paces::new(limits.clone(), metrics.clone()));
+        Self(Arc::new(Shared { open: Mutex::default(), rates, limits, metrics, paces }))
     }
 
     /// The limits at the moment.
     pub fn limits(&self) -> Limits {
-        self.limits.borrow().clone()
+        self.0.limits.borrow().clone()
     }
 
     /// A seat for a connection of this address.
@@ -139,15 +143,15 @@ impl Admission {
     /// # Errors
     /// The limit that is reached; it is counted.
     pub fn admit(&self, address: IpAddr) -> Result<Seat, TurnedAway> {
-        self.seat(address).inspect_err(|turned| self.metrics.refused(turned.limit))
+        self.seat(address).inspect_err(|turned| self.0.metrics.refused(turned.limit))
     }
 
     fn seat(&self, address: IpAddr) -> Result<Seat, TurnedAway> {
-        let limits = self.limits.borrow().clone();
+        let limits = self.0.limits.borrow().clone();
         let exempt = limits.trust_loopback && address.to_canonical().is_loopback();
         let address = (!exempt).then(|| of_one_user(address));
         self.pace(&limits, address)?;
-        let mut open = lock(&self.open);
+        let mut open = lock(&self.0.open);
         if open.all() >= limits.connections {
             let wait = open.free_in(open.all());
             return Err(TurnedAway { limit: Refused::Connections, wait });
@@ -158,14 +162,14 @@ impl Admission {
             return Err(TurnedAway { limit: Refused::ConnectionsOfAddress, wait });
         }
         open.take(address);
-        self.metrics.connections.set(gauge(open.all()));
+        self.0.metrics.connections.set(gauge(open.all()));
         let held = Held { admission: self.clone(), address, since: Instant::now() };
         Ok(Seat { held: Arc::new(held) })
     }
 
     /// One address that comes too often is refused before it counts among all.
     fn pace(&self, limits: &Limits, address: Option<IpAddr>) -> Result<(), TurnedAway> {
-        let mut rates = lock(&self.rates);
+        let mut rates = lock(&self.0.rates);
         if rates.made_for != *limits {
             *rates = Rates::of(limits);
         }
@@ -222,7 +226,7 @@ mod tests {
         assert_eq!(refused(&admission, address(1)), Refused::ConnectionsOfAddress);
         let _third = admission.admit(address(2)).unwrap();
         assert_eq!(refused(&admission, address(3)), Refused::Connections);
-        assert_eq!(admission.metrics.connections.get(), 3);
+        assert_eq!(admission.0.metrics.connections.get(), 3);
         drop(first);
         let _again = admission.admit(address(1)).unwrap();
         assert_eq!(refused(&admission, address(4)), Refused::Connections);
@@ -235,7 +239,7 @@ mod tests {
         let came = |last| (0..100).filter(|_| admission.admit(address(last)).is_ok()).count();
         assert_eq!((came(1), came(2), came(3), came(4)), (3, 3, 3, 1));
         assert_eq!(refused(&admission, address(5)), Refused::Handshakes);
-        assert_eq!(admission.metrics.refusals(Refused::HandshakesOfAddress), 4 * 97);
+        assert_eq!(admission.0.metrics.refusals(Refused::HandshakesOfAddress), 4 * 97);
     }
 
     #[test]

@@ -30,6 +30,9 @@ use crate::session::{
 /// Time to connect and upgrade.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
+/// Bytes of a connection's read buffer. The library's default is 128 KiB.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+
 /// A websocket that this side has dialled.
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -67,7 +70,7 @@ impl Dialer {
     pub async fn connect(&self, url: &str) -> Result<Socket, Ended> {
         self.check(url).map_err(|error| Ended::refused(error.to_string()))?;
         let config = WebSocketConfig::default()
-            .read_buffer_size(session::READ_BUFFER_BYTES)
+            .read_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let connector = if url.starts_with("wss://") {

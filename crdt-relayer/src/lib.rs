@@ -35,6 +35,7 @@ mod page;
 mod pause;
 pub mod peered;
 mod place;
+mod read_ahead;
 pub mod relayer;
 pub mod roots;
 mod row;

@@ -18,9 +18,9 @@ use crate::seats::ADDRESSES_KEPT;
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// What was taken of all addresses lately.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Paces {
-    accounts: Arc<Mutex<HashMap<IpAddr, [Account; 2]>>>,
+    accounts: Mutex<HashMap<IpAddr, [Account; 2]>>,
     limits: watch::Receiver<Limits>,
     metrics: Metrics,
     start: Instant,
@@ -28,16 +28,16 @@ pub(crate) struct Paces {
 
 /// The pace of one connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pace(Option<(Paces, IpAddr)>);
+pub(crate) struct Pace(Option<(Arc<Paces>, IpAddr)>);
 
 impl Paces {
     pub(crate) fn new(limits: watch::Receiver<Limits>, metrics: Metrics) -> Self {
-        Self { accounts: Arc::default(), limits, metrics, start: Instant::now() }
+        Self { accounts: Mutex::default(), limits, metrics, start: Instant::now() }
     }
 
     /// The pace of a connection of an address.
-    pub(crate) fn of(&self, address: IpAddr) -> Pace {
-        Pace(Some((self.clone(), address)))
+    pub(crate) fn of(self: &Arc<Self>, address: IpAddr) -> Pace {
+        Pace(Some((Arc::clone(self), address)))
     }
 
     fn now(&self) -> Timestamp {

@@ -18,6 +18,7 @@ use crate::admission::{Admission, Seat, TurnedAway};
 use crate::http::Problem;
 use crate::limits::Limits;
 use crate::metrics::Refused;
+use crate::read_ahead::ReadAhead;
 use crate::stall::Stalling;
 use crate::tls::Certificates;
 
@@ -168,7 +169,10 @@ where
         .header_read_timeout(limits.header_time)
         .max_headers(HEADERS_MAX)
         .max_buf_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(Stalling::new(stream, limits.stall_time)), service)
+        .serve_connection(
+            TokioIo::new(Stalling::new(ReadAhead::new(stream), limits.stall_time)),
+            service,
+        )
         .with_upgrades()
         .await;
     // A client that breaks off or misbehaves is no news to the server.

@@ -25,9 +25,6 @@ use crate::stall::TookTooLittle;
 /// Largest websocket message, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = crdt_core::limits::FRAME_BYTES_MAX;
 
-/// Bytes of a connection's read buffer. The libraries' default is 128 KiB for each.
-pub(crate) const READ_BUFFER_BYTES: usize = 4 * 1024;
-
 /// Pings in the time after which a silent peer counts as gone: it has missed two.
 const PINGS: u32 = 3;
 

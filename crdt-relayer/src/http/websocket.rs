@@ -18,9 +18,12 @@ use super::problem::Problem;
 use crate::admission::Seat;
 use crate::ended::Cause;
 use crate::session::{
-    self, Connection, Incoming, MESSAGE_BYTES_MAX, READ_BUFFER_BYTES, ReadError, Wire, WriteError,
-    offline,
+    self, Connection, Incoming, MESSAGE_BYTES_MAX, ReadError, Wire, WriteError, offline,
 };
+
+/// Bytes of a connection's read buffer, kept as long as it is open. The library's default is 128
+/// KiB; what it reads from has larger pieces at hand.
+const READ_BUFFER_BYTES: usize = 512;
 
 /// The connections that were accepted and have not ended.
 #[derive(Clone, Debug)]
@@ -70,12 +73,7 @@ pub(crate) async fn websocket(
         let detail = format!("{}; connect with a websocket client.", refused.body_text());
         Problem::new(refused.status(), "upgrade", detail)
     })?;
-    Ok(limited(upgrade)
-        .on_upgrade(move |socket| async move {
-            serve(&host, socket, &seat).await;
-            drop(seat);
-        })
-        .into_response())
+    Ok(limited(upgrade).on_upgrade(move |socket| serve(host, socket, seat)).into_response())
 }
 
 /// A websocket with the limits of a relayer's.
@@ -92,7 +90,9 @@ pub fn close_for(error: axum::Error) -> (u16, &'static str) {
     read_error(error).close()
 }
 
-async fn serve(host: &Host, socket: WebSocket, seat: &Seat) {
+/// Serves a connection until it ends, which then gives up its seat. Many wait here and do nothing:
+/// what an asynchronous function is given stays in it, so the socket is taken apart before.
+fn serve(host: Arc<Host>, socket: WebSocket, seat: Seat) -> impl Future<Output = ()> {
     let (write, read) = socket.split();
     let read = read.map(|message| match message {
         Ok(Message::Text(text)) => Ok(Incoming::Text(text.as_str().as_bytes().to_vec())),
@@ -107,20 +107,23 @@ async fn serve(host: &Host, socket: WebSocket, seat: &Seat) {
     });
     let write = write.with(|wire: Wire| std::future::ready(message(wire)));
     let (read, write) = (Box::pin(read), Box::pin(write));
-    let Host { driver, service } = host;
-    let peer = driver.next_peer();
-    if let Some(guests) = &service.guests {
-        guests.open().insert(peer);
-    }
-    let stop = offline(service.online.clone());
-    let (address, pace, patience) = (seat.address(), seat.pace(), seat.patience());
-    let connection = Connection { peer, link: Link::ACCEPTED, address, pace, patience };
-    let ended = session::run(driver, read, write, stop, connection).await;
-    if let Some(guests) = &service.guests {
-        guests.open().remove(&peer);
-        let left = Left { peer, reason: ended.how.why, cause: ended.how.cause };
-        // Whoever wanted to know may have stopped.
-        let _stopped = guests.left.send(left).await;
+    async move {
+        let Host { driver, service } = &*host;
+        let peer = driver.next_peer();
+        if let Some(guests) = &service.guests {
+            guests.open().insert(peer);
+        }
+        let stop = offline(service.online.clone());
+        let (address, pace, patience) = (seat.address(), seat.pace(), seat.patience());
+        let connection = Connection { peer, link: Link::ACCEPTED, address, pace, patience };
+        let ended = session::run(driver, read, write, stop, connection).await;
+        if let Some(guests) = &service.guests {
+            guests.open().remove(&peer);
+            let left = Left { peer, reason: ended.how.why, cause: ended.how.cause };
+            // Whoever wanted to know may have stopped.
+            let _stopped = guests.left.send(left).await;
+        }
+        drop(seat);
     }
 }
 
