@@ -3,6 +3,7 @@
 //! [`Replica::handle`] is the one way in. It never blocks, reads no clock and does no IO: what must
 //! be done comes back as effects. Source: `docs/ARCHITECTURE.md`, "One op's way".
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -69,7 +70,7 @@ pub struct Config {
 pub struct Replica {
     config: Config,
     rooms: BTreeMap<RoomId, Room>,
-    sessions: BTreeMap<PeerId, Session>,
+    sessions: BTreeMap<PeerId, Box<Session>>,
     effects: Vec<Effect>,
     /// Rooms to look at in the next flush.
     dirty: BTreeSet<RoomId>,

@@ -1,6 +1,7 @@
 //! One connection to one peer: what it may send, what it was sent, what it said.
 //! Source: `docs/PROTOCOL.md`, "A session".
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -40,8 +41,8 @@ pub(crate) struct Session {
     pub(crate) complaints: u32,
     /// Times the peer said that it takes no more.
     pub(crate) shortages: u32,
-    /// Rooms that either side has used.
-    pub(crate) channels: BTreeMap<RoomId, Channel>,
+    /// Rooms that either side has used: few, so each has its own place rather than one of a node's.
+    pub(crate) channels: BTreeMap<RoomId, Box<Channel>>,
     /// Bytes of `ops` messages the peer still takes.
     credit: u64,
     /// Bytes of `ops` messages received and not granted again yet.
@@ -368,11 +369,11 @@ impl Session {
 
 /// What passes in a room on a connection, if either side has used it there.
 pub(crate) fn channel(
-    sessions: &mut BTreeMap<PeerId, Session>,
+    sessions: &mut BTreeMap<PeerId, Box<Session>>,
     peer: PeerId,
     room: RoomId,
 ) -> Option<&mut Channel> {
-    sessions.get_mut(&peer)?.channels.get_mut(&room)
+    sessions.get_mut(&peer)?.channels.get_mut(&room).map(Box::as_mut)
 }
 
 fn load(peer: PeerId, room: RoomId, what: Select) -> Effect {

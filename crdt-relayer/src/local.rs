@@ -63,7 +63,7 @@ impl LocalPeer {
                 self.backlog.sent(frame.len());
                 Ok(frame)
             }
-            Some(Outgoing::Close(_, reason)) => Err(reason),
+            Some(Outgoing::Close(close)) => Err(close.1),
             None => Err("stopped"),
         }
     }

@@ -21,8 +21,9 @@ const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Frame(Frame),
-    /// A close frame with this code and reason; nothing follows.
-    Close(u16, &'static str),
+    /// A close frame with this code and reason; nothing follows. There is one of them at most, and
+    /// every queue has places for many of the larger.
+    Close(Box<(u16, &'static str)>),
 }
 
 /// The end of the queue to which frames are added.
@@ -68,7 +69,7 @@ impl Outbound {
     }
 
     pub(crate) fn close(&self, code: u16, reason: &'static str) {
-        self.push(Outgoing::Close(code, reason));
+        self.push(Outgoing::Close(Box::new((code, reason))));
     }
 
     /// Ends this connection in favour of another to the same peer.

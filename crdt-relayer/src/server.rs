@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
+use tower::Layer;
 
 use crate::admission::{Admission, Seat, TurnedAway};
 use crate::http::Problem;
@@ -162,17 +163,16 @@ async fn serve<S>(stream: S, app: Router, (seat, encryption): (Seat, Encryption)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // A websocket outlives the request it came from, and takes its seat along.
-    let service = TowerToHyperService::new(app.layer(Extension(seat)).layer(Extension(encryption)));
+    let stream = Stalling::new(ReadAhead::new(stream), limits.stall_time);
+    // A websocket outlives the request it came from, and takes its seat along. Added around the
+    // routes: to add it to each would make all of them anew.
+    let service = Extension(seat).layer(Extension(encryption).layer(app));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
         .max_headers(HEADERS_MAX)
         .max_buf_size(limits.header_bytes)
-        .serve_connection(
-            TokioIo::new(Stalling::new(ReadAhead::new(stream), limits.stall_time)),
-            service,
-        )
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades()
         .await;
     // A client that breaks off or misbehaves is no news to the server.

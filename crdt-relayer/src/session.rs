@@ -372,7 +372,8 @@ where
     while written_bytes < FLUSH_BYTES {
         match next {
             None => break,
-            Some(Outgoing::Close(code, reason)) => {
+            Some(Outgoing::Close(close)) => {
+                let (code, reason) = *close;
                 // Where the peer closed first this fails, and the answer to it waits to be flushed.
                 if write.send(Wire::Close(code, reason)).await.is_err() {
                     write.close().await.map_err(Into::into)?;

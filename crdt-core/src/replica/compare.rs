@@ -15,7 +15,7 @@ use crate::limits;
 use crate::log::Verdict;
 use crate::message::Message;
 use crate::reconcile::Difference;
-use crate::session::{Channel, Session, channel};
+use crate::session::{Session, channel};
 use crate::time::Timestamp;
 
 impl Replica {
@@ -291,9 +291,9 @@ impl Replica {
         let now = self.now;
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let mut channels = self.sessions.values().filter_map(|session| session.channels.get(&id));
-        let in_use =
-            |channel: &Channel| channel.exchange.is_some() || channel.answers.is_recent(now);
-        if room.items.is_some() && !channels.any(in_use) {
+        let mut in_use =
+            || channels.any(|channel| channel.exchange.is_some() || channel.answers.is_recent(now));
+        if room.items.is_some() && !in_use() {
             room.items = None;
         }
     }

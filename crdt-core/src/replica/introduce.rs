@@ -1,6 +1,7 @@
 //! The start of a connection: `hello`, proof of key where it is demanded, and which of two
 //! connections to one peer is kept. Source: `docs/PROTOCOL.md`, "A session".
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -16,7 +17,7 @@ impl Replica {
     pub(super) fn peer_up(&mut self, peer: PeerId, link: Link) {
         self.peer_down(peer);
         let nonce = self.nonce(peer);
-        self.sessions.insert(peer, Session::new(link, nonce));
+        self.sessions.insert(peer, Box::new(Session::new(link, nonce)));
         let hello = Hello {
             agent: self.config.agent.clone(),
             store: self.config.store,
@@ -128,8 +129,8 @@ impl Replica {
             return;
         }
         let of_side = |wanted: Side| {
-            let of = move |(_, s): &(&PeerId, &Session)| s.store == store && s.link.side == wanted;
-            self.sessions.iter().filter(of)
+            let sessions = self.sessions.iter();
+            sessions.filter(move |(_, s)| s.store == store && s.link.side == wanted)
         };
         let Some((&dialled, _)) = of_side(Side::Dialled).next() else { return };
         // Of several that the peer has opened, some may be dead already.

@@ -14,8 +14,8 @@ use crate::time::Timestamp;
 impl Replica {
     /// Every connection and how its peer stands.
     pub fn peers(&self, now: Timestamp) -> Vec<PeerStatus> {
-        let status = |(peer, session): (&PeerId, &Session)| PeerStatus {
-            peer: *peer,
+        let status = |peer: PeerId, session: &Session| PeerStatus {
+            peer,
             link: session.link,
             agent: session.agent.clone(),
             store: session.store,
@@ -29,7 +29,7 @@ impl Replica {
                 })
                 .collect(),
         };
-        self.sessions.iter().map(status).collect()
+        self.sessions.iter().map(|(peer, session)| status(*peer, session)).collect()
     }
 
     /// Notes that a peer said that it does not hold ops, which it may have named before.

@@ -12,7 +12,7 @@ use crate::log::Log;
 use crate::message::Message;
 use crate::own::Own;
 use crate::room::Room;
-use crate::session::{Channel, Session, channel};
+use crate::session::{Session, channel};
 
 impl Replica {
     pub(super) fn new_room(&self, id: RoomId, name: Option<RoomName>) -> Room {
@@ -46,7 +46,8 @@ impl Replica {
                 return None;
             }
             self.rooms.insert(id, self.new_room(id, None));
-            let asked = |session: &Session| session.channels.get(&id).is_some_and(Channel::asks);
+            let asked =
+                |session: &Session| session.channels.get(&id).is_some_and(|channel| channel.asks());
             let waiting = self.sessions.iter().filter(|(_, session)| asked(session));
             self.awaited.extend(waiting.map(|(peer, _)| (*peer, id)));
         }
@@ -59,11 +60,12 @@ impl Replica {
 
     /// Makes the rooms that were asked for when they could not be made, as far as they can be now.
     pub(super) fn make_awaited(&mut self) {
-        let asked = |(_, session): (&PeerId, &Session)| {
+        let asked = |session: &Session| {
             let of = session.channels.iter().filter(|(_, channel)| channel.asks());
             of.map(|(id, _)| *id).collect::<Vec<_>>()
         };
-        let rooms: BTreeSet<RoomId> = self.sessions.iter().flat_map(asked).collect();
+        let rooms: BTreeSet<RoomId> =
+            self.sessions.values().flat_map(|session| asked(session)).collect();
         for id in rooms {
             self.open_room(id, None);
         }

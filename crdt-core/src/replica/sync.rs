@@ -133,7 +133,7 @@ impl Replica {
                 // Neither is a peer that lacks room now and again, however long.
                 let lacks = Shortage::parse(&code).is_some();
                 let Some(session) = self.sessions.get_mut(&peer) else { return };
-                let Session { shortages, complaints, .. } = session;
+                let Session { shortages, complaints, .. } = &mut **session;
                 let tell = is_news(if lacks { shortages } else { complaints });
                 if tell {
                     self.effects.push(Effect::Notify(Event::PeerProblem { peer, code, message }));
