@@ -4,9 +4,9 @@ use crdt_core::head::{Head, Kind};
 use crdt_core::id::{AuthorId, DataHash, Depth, OpId, Position, RoomId, Seq};
 use crdt_core::json::Canonical;
 use crdt_core::key::Signature;
-use crdt_core::op::{Op, RawOp};
+use crdt_core::op::{HashedOp, Op, RawOp};
 use crdt_core::time::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::error::StoreError;
 
@@ -59,17 +59,51 @@ fn unpacked(bytes: &[u8]) -> Vec<OpId> {
     ids.iter().copied().map(OpId::from_bytes).collect()
 }
 
-/// Reads an op and checks that it still is what its id says.
-pub(crate) fn read(row: &Row<'_>, room: RoomId) -> Result<(i64, Option<i64>, Op), StoreError> {
+/// A row as it was read: its op may not be what its id says.
+pub(crate) struct Unchecked {
+    pub(crate) place: i64,
+    pub(crate) source: Option<i64>,
+    op: RawOp,
+}
+
+impl Unchecked {
+    /// Bytes of its op's data.
+    pub(crate) fn data_len(&self) -> usize {
+        self.op.data.as_str().len()
+    }
+
+    /// The op, if it still is what its id says.
+    pub(crate) fn check(self) -> Result<Op, StoreError> {
+        let Self { place, op, .. } = self;
+        let id = op.id;
+        let checked = op.rebuild().and_then(HashedOp::trust_own_store);
+        checked.map_err(|rejection| damaged(place, &format!("op {id}: {rejection},")))
+    }
+}
+
+fn damaged(place: i64, what: &str) -> StoreError {
+    StoreError::Damaged(format!("{what} in row {place} of table ops"))
+}
+
+/// Reads the op in a place.
+pub(crate) fn at(db: &Connection, place: i64, room: RoomId) -> Result<Option<Op>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM ops WHERE place = ?1");
+    let mut statement = db.prepare_cached(&sql)?;
+    let found = statement.query_row([place], |row| Ok(read(row, room))).optional()?;
+    found.transpose()?.map(Unchecked::check).transpose()
+}
+
+/// Reads a row.
+pub(crate) fn read(row: &Row<'_>, room: RoomId) -> Result<Unchecked, StoreError> {
     let place: i64 = row.get(0)?;
-    let damaged = |what: &str| StoreError::Damaged(format!("{what} in row {place} of table ops"));
+    let damaged = |what: &str| damaged(place, what);
     let id = OpId::from_bytes(row.get(2)?);
     let data: String = row.get(13)?;
     let access: Option<[u8; 32]> = row.get(4)?;
     let count = |column: usize| -> Result<Option<u64>, rusqlite::Error> {
         row.get::<_, i64>(column).map(|number| u64::try_from(number).ok())
     };
-    let kind: String = row.get(11)?;
+    let kind = row.get_ref(11)?.as_str().map_err(rusqlite::Error::from)?;
     let head = Head {
         room,
         author: AuthorId::from_bytes(row.get(3)?),
@@ -80,13 +114,11 @@ pub(crate) fn read(row: &Row<'_>, room: RoomId) -> Result<(i64, Option<i64>, Op)
         refs: unpacked(row.get_ref(8)?.as_blob().map_err(rusqlite::Error::from)?),
         depth: count(9)?.and_then(Depth::new).ok_or_else(|| damaged("depth"))?,
         ts: Timestamp::from_ms(row.get(10)?),
-        kind: Kind::parse(&kind).ok_or_else(|| damaged("kind"))?,
+        kind: Kind::parse(kind).ok_or_else(|| damaged("kind"))?,
         data_hash: DataHash::from_bytes([0; 32]),
         data_len: 0,
     };
     let data = Canonical::trusted(data);
-    let raw = RawOp { id, head, data, sig: Signature::from_bytes(row.get(12)?) };
-    let op = raw.rebuild().and_then(crdt_core::op::HashedOp::trust_own_store);
-    let op = op.map_err(|rejection| damaged(&format!("op {id}: {rejection},")))?;
-    Ok((place, row.get(1)?, op))
+    let op = RawOp { id, head, data, sig: Signature::from_bytes(row.get(12)?) };
+    Ok(Unchecked { place, source: row.get(1)?, op })
 }

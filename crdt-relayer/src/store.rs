@@ -12,7 +12,7 @@ use std::time::Duration;
 use crdt_core::effect::{Load, Loaded, Record, Select};
 use crdt_core::id::{Position, RoomId, RoomName, StoreId};
 use crdt_core::op::Op;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, params};
 
 use crate::error::StoreError;
 use crate::page::Page;
@@ -269,13 +269,6 @@ impl Store {
         self.rooms.get(&id).copied().ok_or_else(|| StoreError::NoRoom(id.to_string()))
     }
 
-    fn read_at(&self, place: i64, room: RoomId) -> Result<Option<Op>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM ops WHERE place = ?1");
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let read = statement.query_row([place], |row| Ok(row::read(row, room))).optional()?;
-        Ok(read.transpose()?.map(|(_, _, op)| op))
-    }
-
     /// Reads what a replica asks for.
     ///
     /// # Errors
@@ -290,7 +283,7 @@ impl Store {
         match &load.what {
             Select::At(positions) => {
                 for position in positions {
-                    let op = self.read_at(place(row.number, *position), load.room)?;
+                    let op = row::at(&self.db, place(row.number, *position), load.room)?;
                     let op = op.ok_or_else(|| {
                         StoreError::Damaged(format!("op {} is missing", position.number()))
                     })?;
@@ -312,8 +305,9 @@ impl Store {
                 let bounds = params![place(row.number, *after), place(row.number, through), skip];
                 let mut rows = statement.query(bounds)?;
                 while let Some(row) = rows.next()? {
-                    let (place, _, op) = row::read(row, load.room)?;
-                    if page.add(op) {
+                    let read = row::read(row, load.room)?;
+                    let place = read.place;
+                    if page.add(read.check()?) {
                         through = position_of(place);
                         break;
                     }

@@ -81,12 +81,14 @@ impl Reader {
         let mut rows = statement.query(params![from, to, limit])?;
         let (mut ops, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
-            let (place, _, op) = row::read(row, room)?;
+            let row = row::read(row, room)?;
+            let position = position_of(row.place);
+            let op = row.check()?;
             bytes += op.weight();
             if bytes > max.bytes && !ops.is_empty() {
                 break;
             }
-            ops.push((position_of(place), op));
+            ops.push((position, op));
         }
         Ok(ops)
     }
@@ -95,14 +97,7 @@ impl Reader {
     pub(crate) fn at(&self, room: RoomId, position: Position) -> Result<Op, StoreError> {
         let missing = || StoreError::Damaged(format!("op {} is missing", position.number()));
         let extent = self.extent(room)?.ok_or_else(missing)?;
-        self.op_at(room, place(extent.number, position))?.ok_or_else(missing)
-    }
-
-    fn op_at(&self, room: RoomId, place: i64) -> Result<Option<Op>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM ops WHERE place = ?1");
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let read = statement.query_row([place], |row| Ok(row::read(row, room))).optional()?;
-        Ok(read.transpose()?.map(|(_, _, op)| op))
+        row::at(&self.db, place(extent.number, position), room)?.ok_or_else(missing)
     }
 
     /// The digest of a room's log up to a position in the order of arrival. Reads and sorts all of
@@ -120,7 +115,7 @@ impl Reader {
             let bounds = [place(number, Position::START), place(number, through)];
             let mut rows = statement.query(bounds)?;
             while let Some(row) = rows.next()? {
-                if let Some(op) = self.op_at(room, row.get(0)?)? {
+                if let Some(op) = row::at(&self.db, row.get(0)?, room)? {
                     hasher.add(op.id(), u32::try_from(op.entry_count()).unwrap_or(u32::MAX));
                 }
             }

@@ -1,8 +1,9 @@
 //! Reads of a whole room or of everything.
 
 use std::collections::HashMap;
+use std::mem;
 use std::panic::resume_unwind;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use crdt_core::effect::Record;
@@ -11,14 +12,52 @@ use crdt_core::op::Op;
 
 use super::{Store, StoredRoom, places, position_of};
 use crate::error::StoreError;
-use crate::row::{self, COLUMNS};
+use crate::row::{self, COLUMNS, Unchecked};
 
-/// Records that are handed over at one time, and bytes of their ops.
+/// Records that are handed over at one time, and bytes of their data.
 const BATCH_RECORDS: usize = 256;
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Batches that may wait to be restored.
+/// Batches that may wait to be checked, and to be restored.
 const BATCHES_WAITING_MAX: usize = 4;
+
+/// What is found on the way, an op as its row says.
+#[expect(clippy::large_enum_variant, reason = "nearly all are ops")]
+enum Found {
+    Record(Record),
+    Op { position: Position, source: Option<StoreId>, row: Unchecked },
+}
+
+impl Found {
+    fn check(self) -> Result<Record, StoreError> {
+        Ok(match self {
+            Self::Record(record) => record,
+            Self::Op { position, source, row } => {
+                Record::Op { position, source, op: row.check()?.into() }
+            }
+        })
+    }
+}
+
+/// Checks batches and passes them on, until they are not taken any more or one fails, of which what
+/// is before is passed on.
+fn check_batches(
+    batches: Receiver<Vec<Found>>,
+    checked: &SyncSender<Vec<Record>>,
+) -> Result<(), StoreError> {
+    for batch in batches {
+        let mut records = Vec::with_capacity(batch.len());
+        let outcome = batch
+            .into_iter()
+            .try_for_each(|found| found.check().map(|record| records.push(record)));
+        let taken = checked.send(records).is_ok();
+        outcome?;
+        if !taken {
+            break;
+        }
+    }
+    Ok(())
+}
 
 /// Why reading ended early.
 enum Halted {
@@ -36,7 +75,8 @@ impl Store {
     /// Everything it holds, in the order in which a replica wants it back. Each op's hashes are
     /// checked on the way; its signature was before it was written.
     ///
-    /// Reading and restoring go on at the same time, the second on a thread of its own.
+    /// Reading, checking and restoring go on at the same time, the latter two on threads of their
+    /// own.
     ///
     /// # Errors
     /// [`StoreError`], or what `restore` returns.
@@ -45,31 +85,35 @@ impl Store {
         mut restore: impl FnMut(Record) -> Result<(), E> + Send,
     ) -> Result<(), E> {
         let at_once = thread::scope(|scope| {
-            let (sender, batches) = sync_channel::<Vec<Record>>(BATCHES_WAITING_MAX);
+            let (found, to_check) = sync_channel::<Vec<Found>>(BATCHES_WAITING_MAX);
+            let (checked, to_restore) = sync_channel::<Vec<Record>>(BATCHES_WAITING_MAX);
             let restore = &mut restore;
-            let restoring = move || batches.into_iter().flatten().try_for_each(restore);
+            let restoring = move || to_restore.into_iter().flatten().try_for_each(restore);
             let restoring = thread::Builder::new().spawn_scoped(scope, restoring).ok()?;
-            let read = self.read_in_batches(&sender);
-            drop(sender);
+            let checking = move || check_batches(to_check, &checked);
+            let checking = thread::Builder::new().spawn_scoped(scope, checking).ok()?;
+            let read = self.read_in_batches(&found);
+            drop(found);
+            let checked = checking.join().unwrap_or_else(|panic| resume_unwind(panic));
             let restored = restoring.join().unwrap_or_else(|panic| resume_unwind(panic));
-            // What failed while restoring came before whatever was read after it.
-            Some(restored.and(read.map_err(E::from)))
+            // What failed at a later stage came before whatever failed at an earlier one.
+            Some(restored.and(checked.and(read).map_err(E::from)))
         });
         // Where no thread can be started it takes longer.
-        at_once.unwrap_or_else(|| self.read_all(restore))
+        at_once.unwrap_or_else(|| self.read_all(|found| restore(found.check()?)))
     }
 
     /// Gives everything in batches, until it is not taken any more.
-    fn read_in_batches(&self, sender: &SyncSender<Vec<Record>>) -> Result<(), StoreError> {
+    fn read_in_batches(&self, sender: &SyncSender<Vec<Found>>) -> Result<(), StoreError> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        let read = self.read_all(|record| {
-            bytes += if let Record::Op { op, .. } = &record { op.weight() } else { 0 };
-            batch.push(record);
+        let read = self.read_all(|found| {
+            bytes += if let Found::Op { row, .. } = &found { row.data_len() } else { 0 };
+            batch.push(found);
             if batch.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
                 return Ok(());
             }
             bytes = 0;
-            sender.send(std::mem::take(&mut batch)).map_err(|_| Halted::NotTaken)
+            sender.send(mem::take(&mut batch)).map_err(|_| Halted::NotTaken)
         });
         // What was read before it failed is restored. If it is not taken, whoever did not take it
         // knows why.
@@ -82,26 +126,26 @@ impl Store {
 
     fn read_all<E: From<StoreError>>(
         &self,
-        mut restore: impl FnMut(Record) -> Result<(), E>,
+        mut visit: impl FnMut(Found) -> Result<(), E>,
     ) -> Result<(), E> {
         let rooms = self.rooms()?;
         let ids: HashMap<i64, StoreId> = self.stores.iter().map(|(id, n)| (*n, *id)).collect();
         for StoredRoom { id, name } in rooms {
-            restore(Record::Room { id, name })?;
+            visit(Found::Record(Record::Room { id, name }))?;
             let number = self.room(id)?.number;
             for (store, pulled, acked) in self.marks(number)? {
                 let Some(store) = ids.get(&store).copied() else { continue };
                 let (pulled, acked) = (row::position(pulled), row::position(acked));
                 if pulled > Position::START {
-                    restore(Record::Pulled { room: id, store, position: pulled })?;
+                    visit(Found::Record(Record::Pulled { room: id, store, position: pulled }))?;
                 }
                 if acked > Position::START {
-                    restore(Record::Acked { room: id, store, position: acked })?;
+                    visit(Found::Record(Record::Acked { room: id, store, position: acked }))?;
                 }
             }
-            self.for_each(id, |position, source, op| {
-                let source = source.and_then(|number| ids.get(&number).copied());
-                restore(Record::Op { position, source, op: op.into() })
+            self.for_each_row(id, |position, row| {
+                let source = row.source.and_then(|number| ids.get(&number).copied());
+                visit(Found::Op { position, source, row })
             })?;
         }
         Ok(())
@@ -114,11 +158,11 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Visits a room's ops in order of arrival, with the number of the store each came from.
-    fn for_each<E: From<StoreError>>(
+    /// Visits a room's ops in order of arrival, as their rows say.
+    fn for_each_row<E: From<StoreError>>(
         &self,
         room: RoomId,
-        mut visit: impl FnMut(Position, Option<i64>, Op) -> Result<(), E>,
+        mut visit: impl FnMut(Position, Unchecked) -> Result<(), E>,
     ) -> Result<(), E> {
         let number = self.room(room)?.number;
         let sql = format!("SELECT {COLUMNS} FROM ops WHERE place BETWEEN ?1 AND ?2 ORDER BY place");
@@ -126,14 +170,14 @@ impl Store {
         let mut rows = statement.query(places(number)).map_err(StoreError::from)?;
         let mut expected = 1;
         while let Some(row) = rows.next().map_err(StoreError::from)? {
-            let (place, source, op) = row::read(row, room)?;
-            let position = position_of(place);
+            let row = row::read(row, room)?;
+            let position = position_of(row.place);
             if position.number() != expected {
                 let gap = format!("op {expected} is missing before op {}", position.number());
                 return Err(StoreError::Damaged(gap).into());
             }
             expected += 1;
-            visit(position, source, op)?;
+            visit(position, row)?;
         }
         Ok(())
     }
@@ -147,7 +191,7 @@ impl Store {
         room: RoomId,
         mut visit: impl FnMut(Op) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.for_each(room, |_, _, op| visit(op))
+        self.for_each_row(room, |_, row| visit(row.check()?))
     }
 
     /// Visits a room's ops in log order: by depth, then by id.
@@ -166,7 +210,7 @@ impl Store {
         let mut rows = statement.query(places(number)).map_err(StoreError::from)?;
         while let Some(row) = rows.next().map_err(StoreError::from)? {
             let place: i64 = row.get(0).map_err(StoreError::from)?;
-            if let Some(op) = self.read_at(place, room)? {
+            if let Some(op) = row::at(&self.db, place, room)? {
                 visit(op)?;
             }
         }
