@@ -70,6 +70,7 @@ pub struct Config {
 pub struct Replica {
     config: Config,
     rooms: BTreeMap<RoomId, Room>,
+    /// Boxed, so that the places of the tree that are free are small.
     sessions: BTreeMap<PeerId, Box<Session>>,
     effects: Vec<Effect>,
     /// Rooms to look at in the next flush.

@@ -41,7 +41,8 @@ pub(crate) struct Session {
     pub(crate) complaints: u32,
     /// Times the peer said that it takes no more.
     pub(crate) shortages: u32,
-    /// Rooms that either side has used: few, so each has its own place rather than one of a node's.
+    /// Rooms that either side has used. Boxed: a node of the tree has eleven places, and most
+    /// connections use one room.
     pub(crate) channels: BTreeMap<RoomId, Box<Channel>>,
     /// Bytes of `ops` messages the peer still takes.
     credit: u64,

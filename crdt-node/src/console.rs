@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::Editor;
-use rustyline::config::{Builder, Config};
+use rustyline::config::{BellStyle, Builder, Config};
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use serde::de::IgnoredAny;
@@ -54,8 +54,11 @@ impl Console {
     /// It is none.
     pub fn open(history: PathBuf) -> Result<Self, NodeError> {
         *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(io::stdin()).ok();
-        let config: Config =
-            Builder::new().max_history_size(HISTORY_LINES_MAX)?.auto_add_history(true).build();
+        let config: Config = Builder::new()
+            .max_history_size(HISTORY_LINES_MAX)?
+            .auto_add_history(true)
+            .bell_style(BellStyle::None)
+            .build();
         let mut editor = Editor::with_config(config)?;
         let prompt = Prompt::default();
         editor.set_helper(Some(prompt.clone()));

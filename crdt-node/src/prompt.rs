@@ -2,7 +2,8 @@
 //!
 //! The editor shows lines above a prompt that it has drawn, and writes them as they are while there
 //! is none. A line written in between, while the prompt is being drawn, would stand in the prompt,
-//! which would not come back before a key is pressed: such a line waits.
+//! which would not come back before a key is pressed; one written as a typed line ends would stand
+//! behind that: such a line waits. (After control-C, -D and -Z the editor tells nobody.)
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,7 @@ use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
-use rustyline::validate::Validator;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, ExternalPrinter, Helper};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,8 +19,8 @@ enum State {
     /// There is none. Whoever writes holds the state, so that none comes meanwhile.
     #[default]
     Away,
-    /// The editor is about to draw it.
-    Coming,
+    /// The editor is about to draw it, or to take it away.
+    Changing,
     /// The editor shows lines above it.
     Drawn,
 }
@@ -40,8 +41,9 @@ pub struct Reading(Prompt);
 
 impl Prompt {
     /// The editor is told to read a line, until what this returns is dropped.
+    #[must_use]
     pub fn comes(&self) -> Reading {
-        self.becomes(State::Coming);
+        self.becomes(State::Changing);
         Reading(self.clone())
     }
 
@@ -62,9 +64,9 @@ impl Prompt {
         printer.print(text)
     }
 
-    /// Waits until no prompt is about to be drawn.
+    /// Waits until no prompt comes or goes.
     fn settled(&self) -> MutexGuard<'_, State> {
-        let settled = self.0.changed.wait_while(self.state(), |state| *state == State::Coming);
+        let settled = self.0.changed.wait_while(self.state(), |state| *state == State::Changing);
         settled.unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -101,7 +103,13 @@ impl Completer for Prompt {
 
 impl Highlighter for Prompt {}
 
-impl Validator for Prompt {}
+impl Validator for Prompt {
+    /// The editor asks when a line is finished, before it takes the prompt away.
+    fn validate(&self, _: &mut ValidationContext<'_>) -> Result<ValidationResult, ReadlineError> {
+        self.becomes(State::Changing);
+        Ok(ValidationResult::Valid(None))
+    }
+}
 
 impl Helper for Prompt {}
 
@@ -157,10 +165,10 @@ mod tests {
             let reading = prompt.comes();
             let mut printer = Noted(prompt.clone(), shown);
             let (begun, begins) = channel();
+            let of_screen = prompt.clone();
             let showing = thread::spawn(move || {
-                let prompt = printer.0.clone();
                 begun.send(()).unwrap();
-                prompt.show_above(&mut printer, "line".into()).unwrap();
+                of_screen.show_above(&mut printer, "line".into()).unwrap();
             });
             begins.recv().unwrap();
             // However long it has to go wrong, it does not.

@@ -30,7 +30,7 @@ use crate::session::{
 /// Time to connect and upgrade.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// Bytes of a connection's read buffer. The library's default is 128 KiB.
+/// Bytes of a connection's read buffer, straight from the socket. The library's default is 128 KiB.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// A websocket that this side has dialled.

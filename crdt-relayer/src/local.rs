@@ -63,7 +63,10 @@ impl LocalPeer {
                 self.backlog.sent(frame.len());
                 Ok(frame)
             }
-            Some(Outgoing::Close(close)) => Err(close.1),
+            Some(Outgoing::Close(close)) => {
+                let (_, reason) = *close;
+                Err(reason)
+            }
             None => Err("stopped"),
         }
     }

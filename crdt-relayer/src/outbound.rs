@@ -21,8 +21,8 @@ const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Frame(Frame),
-    /// A close frame with this code and reason; nothing follows. There is one of them at most, and
-    /// every queue has places for many of the larger.
+    /// A close frame with this code and reason; nothing follows. Boxed, so
+    /// that a place in a queue is no larger than a frame.
     Close(Box<(u16, &'static str)>),
 }
 

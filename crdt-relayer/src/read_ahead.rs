@@ -16,7 +16,7 @@ thread_local! {
     static PIECE: RefCell<[u8; PIECE_BYTES]> = const { RefCell::new([0; PIECE_BYTES]) };
 }
 
-/// A stream that is read in large pieces.
+/// Such a stream.
 #[derive(Debug)]
 pub(crate) struct ReadAhead<S> {
     stream: S,
@@ -39,7 +39,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
         let this = &mut *self;
         if this.rest.is_empty() {
             let mut stream = Pin::new(&mut this.stream);
-            if buffer.remaining() >= PIECE_BYTES {
+            // Whoever wants as much has a place for it, and whoever wants nothing gets no more.
+            if buffer.remaining() >= PIECE_BYTES || buffer.remaining() == 0 {
                 return stream.poll_read(context, buffer);
             }
             return PIECE.with_borrow_mut(|piece| {

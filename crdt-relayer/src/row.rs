@@ -62,14 +62,16 @@ fn unpacked(bytes: &[u8]) -> Vec<OpId> {
 /// A row as it was read: its op may not be what its id says.
 pub(crate) struct Unchecked {
     pub(crate) place: i64,
+    /// The number of the store it came from.
     pub(crate) source: Option<i64>,
     op: RawOp,
 }
 
 impl Unchecked {
-    /// Bytes of its op's data.
-    pub(crate) fn data_len(&self) -> usize {
-        self.op.data.as_str().len()
+    /// Bytes that it takes up, besides a fixed number.
+    pub(crate) fn weight(&self) -> usize {
+        let ids = self.op.head.preds.len() + self.op.head.refs.len();
+        self.op.data.as_str().len() + ids * size_of::<OpId>()
     }
 
     /// The op, if it still is what its id says.
@@ -93,7 +95,7 @@ pub(crate) fn at(db: &Connection, place: i64, room: RoomId) -> Result<Option<Op>
     found.transpose()?.map(Unchecked::check).transpose()
 }
 
-/// Reads a row.
+/// Reads a row. Its op is not checked yet.
 pub(crate) fn read(row: &Row<'_>, room: RoomId) -> Result<Unchecked, StoreError> {
     let place: i64 = row.get(0)?;
     let damaged = |what: &str| damaged(place, what);

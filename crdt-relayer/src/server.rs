@@ -164,8 +164,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let stream = Stalling::new(ReadAhead::new(stream), limits.stall_time);
-    // A websocket outlives the request it came from, and takes its seat along. Added around the
-    // routes: to add it to each would make all of them anew.
+    // A websocket outlives the request it came from, and takes its seat along. Both are added
+    // around the routes: `Router::layer` would make each of them anew.
     let service = Extension(seat).layer(Extension(encryption).layer(app));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

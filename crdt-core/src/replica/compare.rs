@@ -290,10 +290,11 @@ impl Replica {
     pub(super) fn free_items(&mut self, id: RoomId) {
         let now = self.now;
         let Some(room) = self.rooms.get_mut(&id) else { return };
+        if room.items.is_none() {
+            return;
+        }
         let mut channels = self.sessions.values().filter_map(|session| session.channels.get(&id));
-        let mut in_use =
-            || channels.any(|channel| channel.exchange.is_some() || channel.answers.is_recent(now));
-        if room.items.is_some() && !in_use() {
+        if !channels.any(|channel| channel.exchange.is_some() || channel.answers.is_recent(now)) {
             room.items = None;
         }
     }

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::gathering::Gathering;
 use super::{Events, Query, Request, Sent};
 use crate::changes::Changes;
 use crate::clock::Clock;
@@ -57,6 +58,7 @@ pub(super) struct Task {
     looks: Vec<Query>,
     /// The time until no more is taken into a batch.
     batch_time: Duration,
+    gathering: Gathering,
     clock: Clock,
     changes: Changes,
     counts: Counts,
@@ -79,6 +81,7 @@ impl Task {
             loads: VecDeque::new(),
             looks: Vec::new(),
             batch_time: BATCH_TIME_MIN,
+            gathering: Gathering::default(),
             clock: Clock::start(),
             changes: Changes::default(),
             counts: Counts::default(),
@@ -103,7 +106,7 @@ impl Task {
             let first = self.next_request(runtime);
             let mut effects = self.adjust();
             let mut taken = Vec::new();
-            let (wanted, stop) = self.batch(first, &mut taken)?;
+            let (wanted, stop) = self.batch(first, &mut taken, runtime)?;
             effects.extend(wanted);
             self.counts.came(self.replica.tally());
             self.counts.rooms(self.replica.room_count());
@@ -171,6 +174,7 @@ impl Task {
         &mut self,
         first: Option<Request>,
         held: &mut Vec<Taken>,
+        runtime: &Handle,
     ) -> Result<(Vec<Effect>, bool), StoreError> {
         let (now, started) = (self.clock.now(), Instant::now());
         let (mut effects, mut stop, mut bytes) = (Vec::new(), false, 0);
@@ -197,6 +201,9 @@ impl Task {
             let full = bytes >= BATCH_BYTES_MAX || started.elapsed() >= self.batch_time;
             let more = !stop && !full && taken < BATCH_INPUTS_MAX;
             request = if more { self.at_hand() } else { None };
+            if more && request.is_none() && self.looks.is_empty() && gathered(&effects) {
+                request = self.gather(runtime, taken);
+            }
         }
         for _ in 0..BATCH_LOADS_MAX {
             let Some(load) = self.loads.pop_front() else { break };
@@ -208,6 +215,18 @@ impl Task {
         }
         effects.extend(self.replica.handle(now, Input::Flush));
         Ok((effects, stop))
+    }
+
+    /// Waits for more to be written together with what others brought, if that seems worth it.
+    fn gather(&mut self, runtime: &Handle, taken: usize) -> Option<Request> {
+        let left = self.gathering.time(Instant::now())?;
+        let came = runtime.block_on(async { timeout(left, self.inbox.recv()).await.ok() });
+        match came {
+            Some(_) => self.gathering.came(),
+            None if taken == 1 => self.gathering.nothing_came(),
+            None => {}
+        }
+        came.map(|sent| sent.map_or(Request::Stop, |sent| sent.request))
     }
 
     /// Lets the replica take an input. Whoever brings new ops is charged for them, not for those
@@ -303,6 +322,7 @@ impl Task {
 
     fn committed(&mut self, began: Instant) {
         self.counts.committed(began);
+        self.gathering.committed(Instant::now());
         let time = began.elapsed().saturating_mul(BATCH_TIMES_WRITING);
         self.batch_time = time.clamp(BATCH_TIME_MIN, BATCH_TIME_MAX);
     }
@@ -342,6 +362,12 @@ impl Task {
             None => outbound.close(reason.code(), reason.as_str()),
         }
     }
+}
+
+/// Whether there are ops to be written that others brought.
+fn gathered(effects: &[Effect]) -> bool {
+    let brought = |record: &Record| matches!(record, Record::Op { source: Some(_), .. });
+    effects.iter().filter_map(record).any(brought)
 }
 
 fn record(effect: &Effect) -> Option<&Record> {

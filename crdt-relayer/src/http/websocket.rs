@@ -22,7 +22,7 @@ use crate::session::{
 };
 
 /// Bytes of a connection's read buffer, kept as long as it is open. The library's default is 128
-/// KiB; what it reads from has larger pieces at hand.
+/// KiB; it reads from `read_ahead`, which has larger pieces at hand.
 const READ_BUFFER_BYTES: usize = 512;
 
 /// The connections that were accepted and have not ended.

@@ -14,12 +14,12 @@ use super::{Store, StoredRoom, places, position_of};
 use crate::error::StoreError;
 use crate::row::{self, COLUMNS, Unchecked};
 
-/// Records that are handed over at one time, and bytes of their data.
+/// Records that are handed over at one time, and bytes of them.
 const BATCH_RECORDS: usize = 256;
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Batches that may wait to be checked, and to be restored.
-const BATCHES_WAITING_MAX: usize = 4;
+const BATCHES_WAITING_MAX: usize = 2;
 
 /// What is found on the way, an op as its row says.
 #[expect(clippy::large_enum_variant, reason = "nearly all are ops")]
@@ -39,8 +39,8 @@ impl Found {
     }
 }
 
-/// Checks batches and passes them on, until they are not taken any more or one fails, of which what
-/// is before is passed on.
+/// Checks batches and passes them on. Stops when they are not taken any more, or at an op that is
+/// damaged, after what came before it.
 fn check_batches(
     batches: Receiver<Vec<Found>>,
     checked: &SyncSender<Vec<Record>>,
@@ -107,7 +107,7 @@ impl Store {
     fn read_in_batches(&self, sender: &SyncSender<Vec<Found>>) -> Result<(), StoreError> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let read = self.read_all(|found| {
-            bytes += if let Found::Op { row, .. } = &found { row.data_len() } else { 0 };
+            bytes += if let Found::Op { row, .. } = &found { row.weight() } else { 0 };
             batch.push(found);
             if batch.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
                 return Ok(());

@@ -1,0 +1,83 @@
+//! Whether a transaction waits for more to come first, so that many small ones soon after one
+//! another become few, as group commit does in databases: where it turns out to help.
+
+use std::time::{Duration, Instant};
+
+/// Time from one transaction until the next is written, if more comes meanwhile.
+const GATHERED: Duration = Duration::from_millis(1);
+
+/// Most transactions that do not wait after one that waited in vain: whoever sends nothing before
+/// the last is acknowledged hardly ever waits.
+const HURRIED_MAX: u32 = 64;
+
+/// When the last transaction was, and whether waiting was of any use.
+#[derive(Debug, Default)]
+pub(super) struct Gathering {
+    last: Option<Instant>,
+    /// Transactions that are not to wait.
+    hurried: u32,
+    /// How many were not to after the last wait in vain; twice as many after the next.
+    pause: u32,
+}
+
+impl Gathering {
+    /// How long more is to be waited for.
+    pub(super) fn time(&self, now: Instant) -> Option<Duration> {
+        let last = self.last.filter(|_| self.hurried == 0)?;
+        (last + GATHERED).checked_duration_since(now)
+    }
+
+    /// Something came during a wait.
+    pub(super) fn came(&mut self) {
+        self.pause = 0;
+    }
+
+    /// Nothing came during a wait.
+    pub(super) fn nothing_came(&mut self) {
+        self.pause = (2 * self.pause).clamp(1, HURRIED_MAX);
+        // The one that has waited is still to be counted.
+        self.hurried = self.pause + 1;
+    }
+
+    /// A transaction was written.
+    pub(super) fn committed(&mut self, now: Instant) {
+        self.hurried = self.hurried.saturating_sub(1);
+        self.last = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_transaction_soon_after_another_waits_and_no_longer_than_until_then() {
+        let (mut gathering, start) = (Gathering::default(), Instant::now());
+        assert_eq!(gathering.time(start), None);
+        gathering.committed(start);
+        assert_eq!(gathering.time(start), Some(GATHERED));
+        assert_eq!(gathering.time(start + GATHERED / 2), Some(GATHERED / 2));
+        assert_eq!(gathering.time(start + 2 * GATHERED), None);
+    }
+
+    #[test]
+    fn who_waits_for_each_answer_is_held_up_ever_less_often() {
+        let (mut gathering, now) = (Gathering::default(), Instant::now());
+        let mut held_up = 0;
+        for _ in 0..1_000 {
+            if gathering.time(now).is_some() {
+                gathering.nothing_came();
+                held_up += 1;
+            }
+            gathering.committed(now);
+        }
+        // The 2nd, 4th, 7th, 12th, 21st, 38th, 71st, 136th, and then every 65th.
+        assert_eq!(held_up, 8 + (1_000 - 136) / 65);
+        gathering.came();
+        gathering.nothing_came();
+        for _ in 0..2 {
+            gathering.committed(now);
+        }
+        assert!(gathering.time(now).is_some(), "what helped is tried again soon");
+    }
+}
