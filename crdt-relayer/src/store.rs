@@ -422,6 +422,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_before_a_damaged_row_comes_back_and_whoever_stops_earlier_is_told_why() {
+        let folder = TempDir::new().unwrap();
+        let store = store(&folder, 3_000);
+        let alter = "UPDATE ops SET data = '[0]' WHERE data = '[2000]'";
+        store.db.execute(alter, []).unwrap();
+        let replay = |ops_max: usize| {
+            let mut ops = 0;
+            let replayed = store.replay(|record| {
+                if matches!(record, Record::Op { .. }) {
+                    ops += 1;
+                }
+                if ops > ops_max { Err(StoreError::Full) } else { Ok(()) }
+            });
+            (ops, replayed.unwrap_err())
+        };
+        assert!(matches!(replay(usize::MAX), (1_999, StoreError::Damaged(_))));
+        for ops_max in [0, 1, 1_998] {
+            let (ops, error) = replay(ops_max);
+            assert!(ops == ops_max + 1 && matches!(error, StoreError::Full), "{ops}: {error}");
+        }
+    }
+
+    #[test]
     fn a_missing_row_is_noticed() {
         let folder = TempDir::new().unwrap();
         let store = store(&folder, 3);
