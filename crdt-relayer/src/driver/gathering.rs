@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crdt_core::effect::{Effect, Record};
+
 /// Time from one transaction until the next is written, if more comes meanwhile.
 const GATHERED: Duration = Duration::from_millis(1);
 
@@ -14,6 +16,8 @@ const HURRIED_MAX: u32 = 64;
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     last: Option<Instant>,
+    /// Something came in a wait for the next.
+    came: bool,
     /// Transactions that are not to wait.
     hurried: u32,
     /// How many were not to after the last wait in vain; twice as many after the next.
@@ -29,11 +33,15 @@ impl Gathering {
 
     /// Something came during a wait.
     pub(super) fn came(&mut self) {
+        self.came = true;
         self.pause = 0;
     }
 
-    /// Nothing came during a wait.
+    /// Nothing came during a wait: in vain, unless something came in an earlier one.
     pub(super) fn nothing_came(&mut self) {
+        if self.came {
+            return;
+        }
         self.pause = (2 * self.pause).clamp(1, HURRIED_MAX);
         // The one that has waited is still to be counted.
         self.hurried = self.pause + 1;
@@ -42,13 +50,26 @@ impl Gathering {
     /// A transaction was written.
     pub(super) fn committed(&mut self, now: Instant) {
         self.hurried = self.hurried.saturating_sub(1);
+        self.came = false;
         self.last = Some(now);
     }
 }
 
+/// Whether there are ops to be written that others brought. What the user wrote never waits.
+pub(super) fn has_others_ops(effects: &[Effect]) -> bool {
+    let brought =
+        |effect: &Effect| matches!(effect, Effect::Persist(Record::Op { source: Some(_), .. }));
+    effects.iter().any(brought)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use crdt_core::id::{Position, StoreId};
+
     use super::*;
+    use crate::fixtures::chain;
 
     #[test]
     fn only_a_transaction_soon_after_another_waits_and_no_longer_than_until_then() {
@@ -74,10 +95,34 @@ mod tests {
         // The 2nd, 4th, 7th, 12th, 21st, 38th, 71st, 136th, and then every 65th.
         assert_eq!(held_up, 8 + (1_000 - 136) / 65);
         gathering.came();
+        for _ in 0..=HURRIED_MAX {
+            gathering.committed(now);
+        }
         gathering.nothing_came();
         for _ in 0..2 {
             gathering.committed(now);
         }
         assert!(gathering.time(now).is_some(), "what helped is tried again soon");
+    }
+
+    #[test]
+    fn a_wait_is_not_in_vain_after_one_in_which_something_came() {
+        let (mut gathering, now) = (Gathering::default(), Instant::now());
+        gathering.came();
+        gathering.nothing_came();
+        gathering.committed(now);
+        assert!(gathering.time(now).is_some());
+        gathering.nothing_came();
+        gathering.committed(now);
+        assert_eq!(gathering.time(now), None, "what came for the last one does not count");
+    }
+
+    #[test]
+    fn what_others_brought_is_gathered_and_what_the_user_wrote_is_not() {
+        let op = Arc::new(chain(1, 1).remove(0));
+        let position = Position::new(1).unwrap();
+        let kept = |source| Effect::Persist(Record::Op { position, source, op: Arc::clone(&op) });
+        assert!(!has_others_ops(&[kept(None)]));
+        assert!(has_others_ops(&[kept(None), kept(Some(StoreId::from_bytes([1; 32])))]));
     }
 }

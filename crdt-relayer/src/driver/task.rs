@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::gathering::Gathering;
+use super::gathering::{Gathering, has_others_ops};
 use super::{Events, Query, Request, Sent};
 use crate::changes::Changes;
 use crate::clock::Clock;
@@ -201,8 +201,8 @@ impl Task {
             let full = bytes >= BATCH_BYTES_MAX || started.elapsed() >= self.batch_time;
             let more = !stop && !full && taken < BATCH_INPUTS_MAX;
             request = if more { self.at_hand() } else { None };
-            if more && request.is_none() && self.looks.is_empty() && gathered(&effects) {
-                request = self.gather(runtime, taken);
+            if more && request.is_none() && self.looks.is_empty() && has_others_ops(&effects) {
+                request = self.gather(runtime);
             }
         }
         for _ in 0..BATCH_LOADS_MAX {
@@ -218,13 +218,12 @@ impl Task {
     }
 
     /// Waits for more to be written together with what others brought, if that seems worth it.
-    fn gather(&mut self, runtime: &Handle, taken: usize) -> Option<Request> {
+    fn gather(&mut self, runtime: &Handle) -> Option<Request> {
         let left = self.gathering.time(Instant::now())?;
         let came = runtime.block_on(async { timeout(left, self.inbox.recv()).await.ok() });
         match came {
             Some(_) => self.gathering.came(),
-            None if taken == 1 => self.gathering.nothing_came(),
-            None => {}
+            None => self.gathering.nothing_came(),
         }
         came.map(|sent| sent.map_or(Request::Stop, |sent| sent.request))
     }
@@ -362,12 +361,6 @@ impl Task {
             None => outbound.close(reason.code(), reason.as_str()),
         }
     }
-}
-
-/// Whether there are ops to be written that others brought.
-fn gathered(effects: &[Effect]) -> bool {
-    let brought = |record: &Record| matches!(record, Record::Op { source: Some(_), .. });
-    effects.iter().filter_map(record).any(brought)
 }
 
 fn record(effect: &Effect) -> Option<&Record> {
