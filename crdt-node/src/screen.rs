@@ -187,7 +187,8 @@ mod tests {
         let (go_on, told) = channel();
         let (screen, shown) = Screen::above_prompt(Prompt::default(), Busy(told));
         for number in 0..TEXTS_WAITING_MAX + 3 {
-            screen.show(number.to_string()).await;
+            let showing = screen.show(number.to_string());
+            timeout(30 * ABOVE_PROMPT_MAX, showing).await.expect("it goes on");
         }
         drop((go_on, screen));
         shown.join().unwrap();

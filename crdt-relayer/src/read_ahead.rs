@@ -125,6 +125,7 @@ mod tests {
         while taken.len() < all.len() {
             let mut bit = vec![0; sizes.next().unwrap()];
             let read = stream.read(&mut bit).await.unwrap();
+            assert!(read > 0, "{} bytes are missing", all.len() - taken.len());
             taken.extend(&bit[..read]);
         }
         assert!(taken == all, "other bytes came");
