@@ -2,6 +2,7 @@
 //! wants kept in one transaction, and only then sends. The only clock, and one thread of its own.
 //! Source: `docs/ARCHITECTURE.md`, "The driver".
 
+mod filling;
 mod gathering;
 mod task;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //!
 //! The protocol is `docs/PROTOCOL.md`; the structure is `docs/ARCHITECTURE.md`.
 
+mod acceptor;
 pub mod access;
 pub mod address;
 pub mod admission;

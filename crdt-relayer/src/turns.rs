@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use crdt_core::effect::PeerId;
 
-/// Cost that a lane may take up in one turn: bytes of frames.
-const QUANTUM: usize = 16 * 1024;
+/// Cost that a lane may take up in one turn, in bytes of frames: what its ops take to be judged, some
+/// hundred microseconds, is what others wait for.
+const QUANTUM: usize = 4 * 1024;
 
 /// Those whose requests wait behind one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

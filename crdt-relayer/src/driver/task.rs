@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::filling::{Filling, time_of_batch};
 use super::gathering::{Gathering, has_others_ops};
 use super::{Events, Query, Request, Sent};
 use crate::changes::Changes;
@@ -22,19 +23,6 @@ use crate::outbound::{Kept, Outbound};
 use crate::share::Taken;
 use crate::store::Store;
 use crate::turns::Turns;
-
-/// Inputs taken into one batch, and so into one transaction.
-const BATCH_INPUTS_MAX: usize = 1_024;
-
-/// Bytes of received frames taken into one batch.
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// The time until no more is taken into a batch: so many times what writing one took last, which is
-/// so small a part of the work then. What is in the batch waits that long to be durable and passed
-/// on.
-const BATCH_TIMES_WRITING: u32 = 8;
-const BATCH_TIME_MIN: Duration = Duration::from_millis(4);
-const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// Pages read from the store between two looks at the inputs.
 const BATCH_LOADS_MAX: usize = 8;
@@ -80,7 +68,7 @@ impl Task {
             peers: HashMap::new(),
             loads: VecDeque::new(),
             looks: Vec::new(),
-            batch_time: BATCH_TIME_MIN,
+            batch_time: time_of_batch(Duration::ZERO),
             gathering: Gathering::default(),
             clock: Clock::start(),
             changes: Changes::default(),
@@ -176,33 +164,36 @@ impl Task {
         held: &mut Vec<Taken>,
         runtime: &Handle,
     ) -> Result<(Vec<Effect>, bool), StoreError> {
-        let (now, started) = (self.clock.now(), Instant::now());
-        let (mut effects, mut stop, mut bytes) = (Vec::new(), false, 0);
-        let mut request = first;
-        for taken in 1..=BATCH_INPUTS_MAX {
+        let now = self.clock.now();
+        let (mut effects, mut stop) = (Vec::new(), false);
+        let mut filling = Filling::begin(Instant::now(), self.batch_time);
+        let mut next = first;
+        while let Some(request) = next {
             match request {
-                None => break,
-                Some(Request::Up(peer, link, outbound)) => {
+                Request::Up(peer, link, outbound) => {
                     self.peers.insert(peer, outbound);
                     effects.extend(self.replica.handle(now, Input::PeerUp(peer, link)));
                 }
-                Some(Request::Input(input, space)) => {
+                Request::Input(input, space) => {
                     if let Input::PeerDown(peer) = input {
                         self.peers.remove(&peer);
                     }
-                    effects.extend(self.taken(now, input));
-                    bytes += space.as_ref().map_or(0, Taken::bytes);
+                    let began = Instant::now();
+                    let wanted = self.taken(now, input);
+                    let bytes = space.as_ref().map_or(0, Taken::bytes);
+                    filling.judged(bytes, began.elapsed(), &wanted);
+                    effects.extend(wanted);
                     held.extend(space);
                 }
-                Some(Request::Query(look)) => self.looks.push(look),
-                Some(Request::Stop) => stop = true,
+                Request::Query(look) => self.looks.push(look),
+                Request::Stop => stop = true,
             }
+            filling.took();
             // A request that was taken is carried out: none is taken after the last.
-            let full = bytes >= BATCH_BYTES_MAX || started.elapsed() >= self.batch_time;
-            let more = !stop && !full && taken < BATCH_INPUTS_MAX;
-            request = if more { self.at_hand() } else { None };
-            if more && request.is_none() && self.looks.is_empty() && has_others_ops(&effects) {
-                request = self.gather(runtime);
+            let more = !stop && !filling.is_full(Instant::now());
+            next = if more { self.at_hand() } else { None };
+            if more && next.is_none() && self.looks.is_empty() && has_others_ops(&effects) {
+                next = self.gather(runtime);
             }
         }
         for _ in 0..BATCH_LOADS_MAX {
@@ -322,8 +313,7 @@ impl Task {
     fn committed(&mut self, began: Instant) {
         self.counts.committed(began);
         self.gathering.committed(Instant::now());
-        let time = began.elapsed().saturating_mul(BATCH_TIMES_WRITING);
-        self.batch_time = time.clamp(BATCH_TIME_MIN, BATCH_TIME_MAX);
+        self.batch_time = time_of_batch(began.elapsed());
     }
 
     /// The disk is full: memory holds what the store does not. Nobody was told of it. Goes on with
