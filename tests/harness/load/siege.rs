@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::member::hello;
 use crate::client::{ops as ops_message, sub};
@@ -23,6 +23,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// on the way and the server is left with the rest, which is the attack. Not a wait for anything.
 const DEAF_FOR: Duration = Duration::from_secs(10);
 
+/// Connections a second of those who come again as soon as they were answered, all together.
+const JOINS_PER_S: u32 = 10_000;
+
 /// What is done to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Attack {
@@ -34,7 +37,7 @@ pub enum Attack {
     Deaf,
     /// Members that send ops whose past never comes, as fast as they are taken.
     Flood,
-    /// Connections that come as fast as they can.
+    /// Connections that come again and again.
     Joins,
     /// A web page that may not ask, over HTTP and for a websocket.
     Origin,
@@ -65,6 +68,11 @@ impl Attack {
             Self::Origin => "origin",
             Self::Bombs => "bombs",
         }
+    }
+
+    /// Whether it is over as soon as it is answered, and begins again.
+    fn is_brief(self) -> bool {
+        matches!(self, Self::Joins | Self::Origin | Self::Bombs)
     }
 
     /// The first of the addresses that it comes from, and how many it has.
@@ -121,6 +129,8 @@ struct Attacker {
     from: IpAddr,
     room: String,
     number: u32,
+    /// How often it begins, at most.
+    every: Duration,
     tally: Tally,
     tried: Arc<AtomicU64>,
     goes_on: Arc<AtomicBool>,
@@ -131,6 +141,9 @@ pub fn begin(server: SocketAddr, room: &str, attacks: &[Attack], attackers: u32)
     let goes_on = Arc::new(AtomicBool::new(true));
     let (tally, tried) = (Tally::default(), Arc::new(AtomicU64::new(0)));
     let mut tasks = Vec::new();
+    let brief = attacks.iter().filter(|attack| attack.is_brief());
+    let brief: u32 = brief.map(|attack| u32::from(attack.addresses().1) * attackers).sum();
+    let every = Duration::from_secs(1) * brief / JOINS_PER_S;
     for attack in attacks.iter().copied() {
         let (first, count) = attack.addresses();
         for address in first..first + count {
@@ -141,6 +154,7 @@ pub fn begin(server: SocketAddr, room: &str, attacks: &[Attack], attackers: u32)
                     from: Ipv4Addr::new(127, 0, 1, address).into(),
                     room: room.to_owned(),
                     number: 1_000_000 + u32::from(address) * 1_000 + number,
+                    every: if attack.is_brief() { every } else { Duration::ZERO },
                     tally: tally.clone(),
                     tried: Arc::clone(&tried),
                     goes_on: Arc::clone(&goes_on),
@@ -168,7 +182,10 @@ impl Siege {
 
 impl Attacker {
     async fn go_on(self) {
+        let mut begins = Instant::now();
         while self.goes_on.load(Ordering::Relaxed) {
+            sleep_until(begins).await;
+            begins += self.every;
             self.tried.fetch_add(1, Ordering::Relaxed);
             let end = match self.once().await {
                 Ok(end) => end,

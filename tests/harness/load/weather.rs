@@ -106,8 +106,8 @@ async fn ends(besieging: Child) -> io::Result<Value> {
 /// what they spend themselves is not what they cost a relayer.
 fn besiege(server: &Running, (attackers, without): (u32, &[String])) -> io::Result<Child> {
     let address = server.address.to_string();
-    Command::new("nice")
-        .args(["-n", "19"])
+    Command::new("chrt")
+        .args(["--idle", "0"])
         .arg(std::env::current_exe()?)
         .args(["besiege", &address, ROOM, &attackers.to_string()])
         .args(without)
