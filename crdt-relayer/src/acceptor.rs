@@ -1,14 +1,14 @@
-//! Accepts connections and turns away those that are too many, on a thread of its own: however many
-//! come, nobody who is in waits behind them.
+//! Accepts connections and turns away those that are too many, on a thread of its own: those who are
+//! in do not take turns with all who come.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpStream as Handed};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -22,6 +22,9 @@ use crate::metrics::Refused;
 /// How many are told at a time that they are turned away, and how long they have to listen.
 const REFUSALS_MAX: usize = 64;
 const REFUSAL_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes that are read of one who is turned away.
+const REFUSED_BYTES_MAX: u64 = 16 * 1024;
 
 /// Pause after accepting failed, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,11 +45,20 @@ struct Thread {
 }
 
 impl Thread {
-    fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let tasks = runtime.handle().clone();
+    async fn start() -> io::Result<Self> {
+        let (starting, started) = oneshot::channel();
         let (running, ended) = oneshot::channel();
-        thread::spawn(move || drop(runtime.block_on(ended)));
+        // What it runs is made and dropped on it: that may wait.
+        thread::Builder::new().name("acceptor".into()).spawn(move || {
+            match Builder::new_current_thread().enable_all().build() {
+                Err(error) => drop(starting.send(Err(error))),
+                Ok(runtime) => {
+                    drop(starting.send(Ok(runtime.handle().clone())));
+                    drop(runtime.block_on(ended));
+                }
+            }
+        })?;
+        let tasks = started.await.map_err(io::Error::other)??;
         Ok(Self { tasks, _running: running })
     }
 }
@@ -57,7 +69,7 @@ impl Acceptor {
     /// # Errors
     /// The address cannot be listened on.
     pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let thread = Thread::start()?;
+        let thread = Thread::start().await?;
         let listener = thread.tasks.spawn(TcpListener::bind(address)).await??;
         Ok(Self { address: listener.local_addr()?, listener, thread })
     }
@@ -69,9 +81,10 @@ impl Acceptor {
 
     /// Begins to accept those who are admitted. The others are told why if they are `told`.
     pub(crate) fn accept(self, admission: Admission, told: bool) -> Accepting {
-        let (let_in, accepted) = mpsc::unbounded_channel();
+        let (accepting, accepted) = mpsc::unbounded_channel();
         let turned_away = Arc::new(Semaphore::new(REFUSALS_MAX));
-        let door = Door { listener: self.listener, admission, told, turned_away, let_in };
+        let door =
+            Door { listener: self.listener, admission, told, turned_away, accepted: accepting };
         Accepting { accepted, door: self.thread.tasks.spawn(door.keep()), _thread: self.thread }
     }
 }
@@ -80,7 +93,7 @@ impl Acceptor {
 #[derive(Debug)]
 pub(crate) struct Accepting {
     /// Each takes up a seat: there are no more of them than seats.
-    accepted: mpsc::UnboundedReceiver<(Handed, Seat)>,
+    accepted: mpsc::UnboundedReceiver<(std::net::TcpStream, Seat)>,
     door: JoinHandle<()>,
     _thread: Thread,
 }
@@ -113,7 +126,7 @@ struct Door {
     told: bool,
     /// Those who are being told that they are turned away.
     turned_away: Arc<Semaphore>,
-    let_in: mpsc::UnboundedSender<(Handed, Seat)>,
+    accepted: mpsc::UnboundedSender<(std::net::TcpStream, Seat)>,
 }
 
 impl Door {
@@ -135,20 +148,21 @@ impl Door {
         drop(stream.set_nodelay(true));
         // A connection that cannot be handed on, because it or its server has gone, is closed.
         if let Ok(stream) = stream.into_std() {
-            drop(self.let_in.send((stream, seat)));
+            drop(self.accepted.send((stream, seat)));
         }
     }
 
     /// Says why, if that costs little at the moment.
     fn turn_away(&self, stream: TcpStream, turned: TurnedAway) {
-        let Ok(turn) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
-        if self.told {
-            tokio::spawn(async move {
-                // Who does not listen is left.
-                let _in_time = timeout(REFUSAL_MAX, refuse(stream, turned)).await;
-                drop(turn);
-            });
+        if !self.told {
+            return;
         }
+        let Ok(turn) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
+        tokio::spawn(async move {
+            // Who does not listen is left.
+            let _in_time = timeout(REFUSAL_MAX, refuse(stream, turned)).await;
+            drop(turn);
+        });
     }
 }
 
@@ -163,19 +177,17 @@ async fn refuse(mut stream: TcpStream, turned: TurnedAway) -> io::Result<()> {
     stream.write_all(problem.written().as_bytes()).await?;
     stream.shutdown().await?;
     // Closed before the request was read, the answer could be lost on its way.
-    let mut request = [0; 1_024];
-    while stream.read(&mut request).await? > 0 {}
-    Ok(())
+    copy(&mut stream.take(REFUSED_BYTES_MAX), &mut sink()).await.map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::net::{Ipv4Addr, TcpStream as Blocking};
+    use std::net::{Ipv4Addr, TcpStream};
 
     use tokio::sync::watch;
 
-    use super::*;
+    use super::{Acceptor, Admission, Duration, timeout};
     use crate::limits::Limits;
     use crate::metrics::Metrics;
 
@@ -188,9 +200,9 @@ mod tests {
         let address = acceptor.address();
         let limits = watch::channel(Limits { connections: 1, ..Limits::default() }).1;
         let mut accepting = acceptor.accept(Admission::new(limits, Metrics::default()), true);
-        let _in = Blocking::connect(address).unwrap();
+        let _in = TcpStream::connect(address).unwrap();
         for _ in 0..3 {
-            let mut refused = Blocking::connect(address).unwrap();
+            let mut refused = TcpStream::connect(address).unwrap();
             refused.set_read_timeout(Some(LONG)).unwrap();
             let mut answer = String::new();
             refused.read_to_string(&mut answer).unwrap();
@@ -198,6 +210,6 @@ mod tests {
         }
         assert!(timeout(LONG, accepting.next()).await.unwrap().is_some());
         accepting.end().await;
-        assert!(Blocking::connect(address).is_err(), "nobody listens any more");
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
     }
 }

@@ -11,6 +11,7 @@ use crdt_core::key::CheckSignature;
 use crdt_core::rejection::Rejection;
 use crdt_core::replica::{Config, Rooms};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::access::Access;
 use crate::admission::Admission;
@@ -119,6 +120,7 @@ impl RelayerConfig {
 pub struct Relayer {
     driver: Driver,
     ended: End,
+    serving: JoinHandle<()>,
     running: watch::Sender<bool>,
     _online: watch::Sender<bool>,
     metrics: Metrics,
@@ -210,7 +212,7 @@ impl Relayer {
         };
         let guard = Guard { allowed: browsers, metrics: metrics.clone() };
         let app = http::relayer_app(driver.clone(), service, stored, guard);
-        tokio::spawn(server.run(app, Admission::new(limits, metrics.clone()), watch));
+        let serving = tokio::spawn(server.run(app, Admission::new(limits, metrics.clone()), watch));
         let links = peered.note(links);
         for url in peers {
             let route = Route { url, link: Link::PEERED, dialer: dialer.clone() };
@@ -219,6 +221,7 @@ impl Relayer {
         Ok(Self {
             driver,
             ended,
+            serving,
             running,
             _online: online,
             metrics,
@@ -270,6 +273,9 @@ impl Relayer {
     pub async fn stop(mut self) -> Result<(), RelayerError> {
         self.running.send_replace(false);
         self.driver.stop().await;
-        self.failed().await
+        let failed = self.failed().await;
+        // Whoever starts another one may listen on the same address.
+        drop(self.serving.await);
+        failed
     }
 }

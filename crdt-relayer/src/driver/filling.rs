@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use crdt_core::effect::{Effect, Record};
-
 /// Requests taken into one batch.
 const REQUESTS_MAX: usize = 1_024;
 
@@ -16,14 +14,13 @@ const TIMES_WRITING: u32 = 8;
 const TIME_MIN: Duration = Duration::from_millis(4);
 const TIME_MAX: Duration = Duration::from_millis(50);
 
-/// Time that inputs without an op to keep may take once there is one: whoever sent it waits, and what
-/// takes the time need not be in the same transaction.
-const VAIN_MAX: Duration = Duration::from_micros(500);
+/// Time that may go by in vain once somebody waits for the batch, unless writing one took more than
+/// twice as long: what takes it need not be in the same transaction.
+const VAIN_MIN: Duration = Duration::from_micros(500);
 
-/// The time until no more is taken into a batch, when writing one took so long.
-pub(super) fn time_of_batch(writing: Duration) -> Duration {
-    writing.saturating_mul(TIMES_WRITING).clamp(TIME_MIN, TIME_MAX)
-}
+/// What judging an op takes, but for a very large one: more than that for each op that is kept is
+/// time in vain.
+const JUDGING: Duration = Duration::from_micros(100);
 
 /// What has been taken into a batch.
 #[derive(Debug)]
@@ -31,95 +28,118 @@ pub(super) struct Filling {
     until: Instant,
     requests: usize,
     bytes: usize,
-    has_ops: bool,
+    awaited: bool,
     vain: Duration,
+    vain_max: Duration,
 }
 
 impl Filling {
-    /// Nothing yet.
-    pub(super) fn begin(now: Instant, time: Duration) -> Self {
-        let until = now + time;
-        Self { until, requests: 0, bytes: 0, has_ops: false, vain: Duration::ZERO }
+    /// Nothing yet, when writing the last one took so long.
+    pub(super) fn begin(now: Instant, writing: Duration) -> Self {
+        let until = now + writing.saturating_mul(TIMES_WRITING).clamp(TIME_MIN, TIME_MAX);
+        let vain_max = VAIN_MIN.max(writing / 2);
+        Self { until, requests: 0, bytes: 0, awaited: false, vain: Duration::ZERO, vain_max }
     }
 
-    /// One more request.
-    pub(super) fn took(&mut self) {
+    /// One more request, for which somebody in this process waits.
+    pub(super) fn took_own(&mut self) {
         self.requests += 1;
+        self.awaited = true;
     }
 
-    /// It was an input of so many bytes that took so long, and this is what came of it.
-    pub(super) fn judged(&mut self, bytes: usize, took: Duration, effects: &[Effect]) {
+    /// One more request, of so many bytes, that took so long. So many ops are kept.
+    pub(super) fn took(&mut self, bytes: usize, time: Duration, ops: u32) {
+        self.requests += 1;
         self.bytes += bytes;
-        let keeps_op = |effect: &Effect| matches!(effect, Effect::Persist(Record::Op { .. }));
-        if effects.iter().any(keeps_op) {
-            self.has_ops = true;
-        } else if self.has_ops {
-            self.vain += took;
+        if self.awaited {
+            self.vain += time.saturating_sub(JUDGING.saturating_mul(ops));
         }
+        self.awaited |= ops > 0;
     }
 
     /// Whether no more is to be taken.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.requests >= REQUESTS_MAX
             || self.bytes >= BYTES_MAX
-            || self.vain >= VAIN_MAX
+            || self.vain >= self.vain_max
             || now >= self.until
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use crdt_core::id::{Position, StoreId};
-
     use super::*;
-    use crate::fixtures::chain;
 
-    const SHORT: Duration = Duration::from_micros(1);
+    const NONE: Duration = Duration::ZERO;
 
-    fn an_op() -> [Effect; 1] {
-        let (op, position) = (Arc::new(chain(1, 1).remove(0)), Position::new(1).unwrap());
-        let source = Some(StoreId::from_bytes([1; 32]));
-        [Effect::Persist(Record::Op { position, source, op })]
+    /// A batch in which somebody waits, when writing the last one took so long.
+    fn awaited(now: Instant, writing: Duration) -> Filling {
+        let mut filling = Filling::begin(now, writing);
+        filling.took(100, TIME_MIN, 1);
+        assert!(!filling.is_full(now), "nobody waited before");
+        filling
     }
 
     #[test]
-    fn an_op_waits_a_short_time_for_what_brings_none_and_longer_for_others() {
+    fn who_waits_does_so_a_short_time_for_what_brings_no_ops_and_longer_for_what_does() {
         let now = Instant::now();
-        let mut filling = Filling::begin(now, TIME_MIN);
-        filling.judged(100, 2 * VAIN_MAX, &[]);
-        assert!(!filling.is_full(now), "nobody waits");
-        filling.judged(100, 2 * VAIN_MAX, &an_op());
-        filling.judged(100, 2 * VAIN_MAX, &an_op());
-        filling.judged(100, VAIN_MAX / 2, &[]);
+        let mut filling = awaited(now, NONE);
+        for _ in 0..100 {
+            filling.took(100, 10 * JUDGING, 10);
+        }
+        filling.took(100, VAIN_MIN / 2, 0);
         assert!(!filling.is_full(now + TIME_MIN / 2));
-        filling.judged(100, VAIN_MAX / 2, &[]);
+        filling.took(100, VAIN_MIN / 2, 0);
+        assert!(filling.is_full(now));
+    }
+
+    #[test]
+    fn an_op_does_not_hide_what_comes_along_with_it() {
+        let now = Instant::now();
+        let mut filling = awaited(now, NONE);
+        filling.took(1_000_000, VAIN_MIN + JUDGING, 1);
+        assert!(filling.is_full(now));
+    }
+
+    #[test]
+    fn what_this_process_asks_for_is_waited_for_and_is_not_in_vain() {
+        let now = Instant::now();
+        let mut filling = Filling::begin(now, NONE);
+        filling.took(100, TIME_MIN, 0);
+        filling.took_own();
+        assert!(!filling.is_full(now));
+        filling.took(100, VAIN_MIN, 0);
         assert!(filling.is_full(now));
     }
 
     #[test]
     fn a_batch_is_full_after_its_time_its_bytes_or_its_requests() {
         let now = Instant::now();
-        let mut filling = Filling::begin(now, TIME_MIN);
+        let mut filling = Filling::begin(now, NONE);
         assert!(!filling.is_full(now + TIME_MIN / 2));
         assert!(filling.is_full(now + TIME_MIN));
-        filling.judged(BYTES_MAX - 1, SHORT, &[]);
+        filling.took(BYTES_MAX - 1, NONE, 0);
         assert!(!filling.is_full(now));
-        filling.judged(1, SHORT, &[]);
+        filling.took(1, NONE, 0);
         assert!(filling.is_full(now));
-        let mut filling = Filling::begin(now, TIME_MIN);
+        let mut filling = Filling::begin(now, NONE);
         for _ in 1..REQUESTS_MAX {
-            filling.took();
+            filling.took_own();
         }
         assert!(!filling.is_full(now));
-        filling.took();
+        filling.took_own();
         assert!(filling.is_full(now));
     }
 
     #[test]
     fn the_longer_writing_takes_the_more_is_written_at_one_time() {
-        let [fast, usual, slow] = [1, 2_000, 60_000].map(Duration::from_micros).map(time_of_batch);
-        assert_eq!((fast, usual, slow), (TIME_MIN, Duration::from_millis(16), TIME_MAX));
+        let (now, slow) = (Instant::now(), 4 * VAIN_MIN);
+        let mut filling = awaited(now, slow);
+        filling.took(100, VAIN_MIN, 0);
+        assert!(!filling.is_full(now + TIMES_WRITING * slow / 2));
+        assert!(filling.is_full(now + TIMES_WRITING * slow));
+        filling.took(100, VAIN_MIN, 0);
+        assert!(filling.is_full(now), "half of what writing takes");
+        assert!(Filling::begin(now, TIME_MAX).is_full(now + TIME_MAX), "there is a limit to it");
     }
 }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use crdt_core::Replica;
 use crdt_core::effect::{CloseReason, Effect, Event, Input, Load, PeerId, Record};
 use crdt_core::intake::Shortage;
+use crdt_core::tally::Tally;
 use crdt_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::filling::{Filling, time_of_batch};
+use super::filling::Filling;
 use super::gathering::{Gathering, has_others_ops};
 use super::{Events, Query, Request, Sent};
 use crate::changes::Changes;
@@ -44,8 +45,8 @@ pub(super) struct Task {
     loads: VecDeque<Load>,
     /// Whoever looks at the replica after this batch.
     looks: Vec<Query>,
-    /// The time until no more is taken into a batch.
-    batch_time: Duration,
+    /// What writing a batch took last.
+    writing: Duration,
     gathering: Gathering,
     clock: Clock,
     changes: Changes,
@@ -68,7 +69,7 @@ impl Task {
             peers: HashMap::new(),
             loads: VecDeque::new(),
             looks: Vec::new(),
-            batch_time: time_of_batch(Duration::ZERO),
+            writing: Duration::ZERO,
             gathering: Gathering::default(),
             clock: Clock::start(),
             changes: Changes::default(),
@@ -166,29 +167,32 @@ impl Task {
     ) -> Result<(Vec<Effect>, bool), StoreError> {
         let now = self.clock.now();
         let (mut effects, mut stop) = (Vec::new(), false);
-        let mut filling = Filling::begin(Instant::now(), self.batch_time);
+        let mut filling = Filling::begin(Instant::now(), self.writing);
         let mut next = first;
         while let Some(request) = next {
+            let began = Instant::now();
             match request {
                 Request::Up(peer, link, outbound) => {
                     self.peers.insert(peer, outbound);
                     effects.extend(self.replica.handle(now, Input::PeerUp(peer, link)));
+                    filling.took(0, began.elapsed(), 0);
+                }
+                Request::Input(Input::Command(command), _) => {
+                    effects.extend(self.replica.handle(now, Input::Command(command)));
+                    filling.took_own();
                 }
                 Request::Input(input, space) => {
-                    if let Input::PeerDown(peer) = input {
-                        self.peers.remove(&peer);
-                    }
-                    let began = Instant::now();
-                    let wanted = self.taken(now, input);
-                    let bytes = space.as_ref().map_or(0, Taken::bytes);
-                    filling.judged(bytes, began.elapsed(), &wanted);
+                    let (wanted, kept) = self.taken(now, input);
                     effects.extend(wanted);
+                    filling.took(space.as_ref().map_or(0, Taken::bytes), began.elapsed(), kept);
                     held.extend(space);
                 }
-                Request::Query(look) => self.looks.push(look),
+                Request::Query(look) => {
+                    self.looks.push(look);
+                    filling.took_own();
+                }
                 Request::Stop => stop = true,
             }
-            filling.took();
             // A request that was taken is carried out: none is taken after the last.
             let more = !stop && !filling.is_full(Instant::now());
             next = if more { self.at_hand() } else { None };
@@ -196,12 +200,18 @@ impl Task {
                 next = self.gather(runtime);
             }
         }
+        // One at least, and no more while somebody waits for what else there is.
         for _ in 0..BATCH_LOADS_MAX {
             let Some(load) = self.loads.pop_front() else { break };
             if self.peers.contains_key(&load.peer) {
+                let began = Instant::now();
                 let loaded = self.store.load(load)?;
                 self.counts.caught_up(loaded.ops.len());
                 effects.extend(self.replica.handle(now, Input::Loaded(loaded)));
+                filling.took(0, began.elapsed(), 0);
+            }
+            if filling.is_full(Instant::now()) {
+                break;
             }
         }
         effects.extend(self.replica.handle(now, Input::Flush));
@@ -219,16 +229,21 @@ impl Task {
         came.map(|sent| sent.map_or(Request::Stop, |sent| sent.request))
     }
 
-    /// Lets the replica take an input. Whoever brings new ops is charged for them, not for those
-    /// that others brought and that waited for them.
-    fn taken(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+    /// Lets the replica take an input of a peer. Returns what it wants done, and how many ops are
+    /// kept. Whoever brings new ops is charged for them, not for those that others brought and that
+    /// waited for them.
+    fn taken(&mut self, now: Timestamp, input: Input) -> (Vec<Effect>, u32) {
         let from = if let Input::Received(peer, _) = &input { Some(*peer) } else { None };
-        let before = self.replica.tally().brought;
-        let effects = self.replica.handle(now, input);
-        if let Some(outbound) = from.and_then(|peer| self.peers.get(&peer)) {
-            outbound.took_ops(self.replica.tally().brought - before);
+        if let Input::PeerDown(peer) = input {
+            self.peers.remove(&peer);
         }
-        effects
+        let Tally { stored, brought, .. } = *self.replica.tally();
+        let effects = self.replica.handle(now, input);
+        let tally = self.replica.tally();
+        if let Some(outbound) = from.and_then(|peer| self.peers.get(&peer)) {
+            outbound.took_ops(tally.brought - brought);
+        }
+        (effects, u32::try_from(tally.stored - stored).unwrap_or(u32::MAX))
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
@@ -313,7 +328,7 @@ impl Task {
     fn committed(&mut self, began: Instant) {
         self.counts.committed(began);
         self.gathering.committed(Instant::now());
-        self.batch_time = time_of_batch(began.elapsed());
+        self.writing = began.elapsed();
     }
 
     /// The disk is full: memory holds what the store does not. Nobody was told of it. Goes on with

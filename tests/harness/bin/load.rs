@@ -3,6 +3,9 @@
 #![expect(clippy::print_stdout, reason = "a program that reports")]
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use crdt_tests::load::{Kind, bare, idle, raise_files, room, siege, table, weather};
@@ -84,13 +87,17 @@ async fn main() -> io::Result<()> {
         Some(Command::Besiege { server, room, attackers, without }) => {
             let mut attacks = siege::Attack::ALL.to_vec();
             attacks.retain(|attack| !without.iter().any(|word| word == attack.word()));
-            let siege = siege::begin(*server, room, &attacks, *attackers);
+            let (began, siege) =
+                (Instant::now(), siege::begin(*server, room, &attacks, *attackers));
+            let tried = Arc::clone(&siege.tried);
             // Whoever started this ends it.
             let told = || io::copy(&mut io::stdin().lock(), &mut io::sink());
             tokio::task::spawn_blocking(told).await??;
+            let took = began.elapsed();
             let rows = siege.end().await.all();
             let rows: Vec<Value> = rows.into_iter().map(|row| json!(row)).collect();
-            println!("{}", json!({"event": "besieged", "ends": rows}));
+            let rate = u128::from(tried.load(Ordering::Relaxed)) * 1_000 / took.as_millis();
+            println!("{}", json!({"event": "besieged", "tried_per_s": rate, "ends": rows}));
             return Ok(());
         }
         Some(Command::Batching) => return bare::serve_batching(|ready| println!("{ready}")).await,
@@ -174,7 +181,7 @@ async fn attacked(args: &Args) -> io::Result<Value> {
         "beside": figures(&outcome.beside),
         "during": figures(&outcome.during),
         "counted": outcome.counted,
-        "ends": outcome.ends,
+        "attackers": outcome.attackers,
     }))
 }
 

@@ -58,8 +58,8 @@ pub struct Outcome {
     pub during: Phase,
     /// What the members' relayer counted.
     pub counted: Value,
-    /// What its attackers met.
-    pub ends: Value,
+    /// What the attackers tried and met, on the other relayer and on this one.
+    pub attackers: [Value; 2],
 }
 
 /// Measures members for some time, then while attackers besiege another relayer, then while they
@@ -86,24 +86,26 @@ pub async fn besieged(attackers: u32, without: &[String], seconds: u32) -> io::R
     let before = honest.phase(&server, ops(BEFORE_S)).await?;
     let besieging = besiege(&other, (attackers, without))?;
     let beside = honest.phase(&server, ops(seconds)).await?;
-    ends(besieging).await?;
+    let met_beside = ended(besieging).await?;
     drop(other);
     let besieging = besiege(&server, (attackers, without))?;
     let during = honest.phase(&server, ops(seconds)).await?;
-    let ends = ends(besieging).await?;
-    Ok(Outcome { before, beside, during, counted: counted(&server).await, ends })
+    let attackers = [met_beside, ended(besieging).await?];
+    Ok(Outcome { before, beside, during, counted: counted(&server).await, attackers })
 }
 
-/// Ends the attackers. Returns what they met.
-async fn ends(besieging: Child) -> io::Result<Value> {
+/// Ends the attackers. Returns what they tried and met.
+async fn ended(besieging: Child) -> io::Result<Value> {
     // Its input is closed.
     let output = tokio::task::spawn_blocking(|| besieging.wait_with_output()).await??;
-    let ends: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    Ok(ends["ends"].clone())
+    if !output.status.success() {
+        return Err(io::Error::other(format!("the attackers failed: {}", output.status)));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Attackers in a process of their own, which gives way to the others where they share a processor:
-/// what they spend themselves is not what they cost a relayer.
+/// Attackers in a process of their own, which gets what the others leave of the processors: what they
+/// spend themselves is not what they cost a relayer.
 fn besiege(server: &Running, (attackers, without): (u32, &[String])) -> io::Result<Child> {
     let address = server.address.to_string();
     Command::new("chrt")
