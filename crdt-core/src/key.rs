@@ -1,6 +1,8 @@
-//! Keys and signatures. The only file that names the signature crate, and the only place where a
-//! signature is checked: strictly, one at a time, never in batches, because batches accept what
-//! single checks refuse. Source: `docs/PROTOCOL.md`, "Hashes and signatures".
+//! Keys and signatures. The only place that names the signature crates, and where a signature is
+//! checked: strictly, each for itself, never as a batch, because batches accept what single checks
+//! refuse. Source: `docs/PROTOCOL.md`, "Hashes and signatures".
+
+mod together;
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -166,6 +168,11 @@ pub trait CheckSignature: fmt::Debug + Send + Sync {
     /// [`KeyError::Signature`].
     fn check(&self, key: &PublicKey, id: OpId, signature: &Signature) -> Result<(), KeyError>;
 
+    /// Checks several. Each is accepted or refused as if it came alone.
+    fn check_all(&self, claims: &[Claim]) -> Vec<Result<(), KeyError>> {
+        claims.iter().map(|claim| self.check(&claim.key, claim.id, &claim.signature)).collect()
+    }
+
     /// Says what is likely to be checked next, each id once. Who can do several things at a time
     /// may check it now; nothing depends on it.
     fn ahead(&self, _claims: &mut dyn Iterator<Item = Claim>) {}
@@ -189,6 +196,10 @@ pub struct EachTime;
 impl CheckSignature for EachTime {
     fn check(&self, key: &PublicKey, id: OpId, signature: &Signature) -> Result<(), KeyError> {
         key.verify(id, signature)
+    }
+
+    fn check_all(&self, claims: &[Claim]) -> Vec<Result<(), KeyError>> {
+        together::verify_all(claims)
     }
 }
 
@@ -325,6 +336,7 @@ mod tests {
     #[test]
     fn the_check_says_what_the_librarys_strict_check_says() {
         let (mut accepted, mut refused_though_equal) = (0, 0);
+        let (mut claims, mut verdicts) = (Vec::new(), Vec::new());
         let secret = Scalar::from(0x5eed_u64);
         for key_part in EIGHT_TORSION {
             let key_point = (EdwardsPoint::mul_base(&secret) + key_part).compress();
@@ -346,13 +358,40 @@ mod tests {
                     let theirs = DalekSignature::from_bytes(&bytes);
                     let strict = key.0.verify_strict(&signed_bytes(id), &theirs).is_ok();
                     let plain = key.0.verify(&signed_bytes(id), &theirs).is_ok();
-                    assert_eq!(key.verify(id, &Signature(bytes)).is_ok(), strict);
+                    let signature = Signature(bytes);
+                    let verdict = key.verify(id, &signature);
+                    assert_eq!(verdict.is_ok(), strict);
+                    claims.push(Claim { key: key.clone(), id, signature });
+                    verdicts.push(verdict);
                     accepted += u32::from(strict);
                     refused_though_equal += u32::from(plain && !strict);
                 }
             }
         }
         assert!(accepted > 100 && refused_though_equal > 100, "{accepted} {refused_though_equal}");
+        assert_eq!(EachTime.check_all(&claims), verdicts);
+    }
+
+    /// Claims of which every bit of the signature is flipped once, and some that are as signed.
+    #[test]
+    fn together_each_signature_is_accepted_or_refused_as_if_it_came_alone() {
+        let keys = [1, 2, 3].map(|seed| SecretKey::from_seed(&[seed; 32]));
+        let claim = |bit: usize| {
+            let (id, key) = (OpId::from_bytes([bit.to_le_bytes()[0]; 32]), &keys[bit % 3]);
+            let mut bytes = *key.sign(id).as_bytes();
+            if !bit.is_multiple_of(5) {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+            Claim { key: PublicKey::of(key.author()).unwrap(), id, signature: Signature(bytes) }
+        };
+        let all: Vec<Claim> = (0..512).map(claim).collect();
+        for count in [0, 1, 2, 3, 64, 512] {
+            let claims = &all[..count];
+            let alone = |claim: &Claim| claim.key.verify(claim.id, &claim.signature);
+            let alone: Vec<_> = claims.iter().map(alone).collect();
+            assert_eq!(EachTime.check_all(claims), alone);
+            assert_eq!(alone.iter().filter(|verdict| verdict.is_ok()).count(), count.div_ceil(5));
+        }
     }
 
     #[test]
@@ -370,7 +409,10 @@ mod tests {
             carry >>= 8;
         }
         let public = PublicKey::of(key.author()).unwrap();
-        assert_eq!(public.verify(ID, &Signature::from_bytes(bytes)), Err(KeyError::Signature));
+        let signature = Signature::from_bytes(bytes);
+        assert_eq!(public.verify(ID, &signature), Err(KeyError::Signature));
+        let claim = Claim { key: public, id: ID, signature };
+        assert_eq!(EachTime.check_all(&[claim]), [Err(KeyError::Signature)]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crdt_core::effect::Event;
 use crdt_core::id::OpId;
-use crdt_core::key::{CheckSignature, EachTime, KeyError, PublicKey, Signature};
+use crdt_core::key::{CheckSignature, Claim, EachTime, KeyError, PublicKey, Signature};
 use crdt_core::tally::Tally;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -158,6 +158,17 @@ impl CheckSignature for Timed {
         let checked = EachTime.check(key, id, signature);
         let took: Duration = began.elapsed();
         self.0.observe(took.as_secs_f64());
+        checked
+    }
+
+    fn check_all(&self, claims: &[Claim]) -> Vec<Result<(), KeyError>> {
+        let began = Instant::now();
+        let checked = EachTime.check_all(claims);
+        let count = u32::try_from(claims.len().max(1)).unwrap_or(u32::MAX);
+        let each = (began.elapsed() / count).as_secs_f64();
+        for _ in claims {
+            self.0.observe(each);
+        }
         checked
     }
 }
