@@ -27,6 +27,7 @@ use crdt_relayer::store::Store;
 use crdt_relayer::tls::Certificates;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::error::NodeError;
 use crate::links::Links;
@@ -147,6 +148,8 @@ struct Door {
     /// Until others are let in.
     server: Option<Server>,
     guests: Guests,
+    /// Serves others, once they are let in.
+    serving: Option<JoinHandle<()>>,
     /// Ends the accepting of connections when it is dropped.
     running: watch::Sender<bool>,
 }
@@ -219,7 +222,7 @@ impl Node {
             events,
             links,
             left,
-            door: Door { server, guests, running },
+            door: Door { server, guests, serving: None, running },
             author,
             marks,
             unnoted: None,
@@ -243,7 +246,8 @@ impl Node {
         let guard = Guard { allowed, metrics: metrics.clone() };
         let app = http::app(self.driver.clone(), service, guard);
         let admission = Admission::new(watch::channel(Limits::default()).1, metrics);
-        tokio::spawn(server.run(app, admission, self.door.running.subscribe()));
+        let serving = server.run(app, admission, self.door.running.subscribe());
+        self.door.serving = Some(tokio::spawn(serving));
         self.routes.links().listening(&url);
         Some((address, url))
     }
@@ -323,7 +327,8 @@ impl Node {
     pub async fn stop(self) -> (Result<(), NodeError>, Vec<Unsigned>) {
         let Self { driver, ended, outcome, mut events, door, mut marks, author, .. } = self;
         let (mut links, mut left) = (self.links, self.left);
-        drop(door);
+        let Door { server, guests, serving, running } = door;
+        drop((server, guests, running));
         links.close();
         left.close();
         let end = async {
@@ -358,6 +363,10 @@ impl Node {
             last(events);
         }
         let noted = noted.and(marks.sync());
+        // From now on nobody listens on its address.
+        if let Some(serving) = serving {
+            drop(serving.await);
+        }
         (ended.and(noted), unsigned)
     }
 }

@@ -85,6 +85,11 @@ mod tests {
             self.0.fetch_add(1, Ordering::Relaxed);
             EachTime.check(key, id, signature)
         }
+
+        fn check_all(&self, claims: &[Claim]) -> Vec<Result<(), KeyError>> {
+            self.0.fetch_add(claims.len(), Ordering::Relaxed);
+            EachTime.check_all(claims)
+        }
     }
 
     /// Claims of three authors; every fifth is of the wrong author, every seventh altered.

@@ -11,6 +11,10 @@ use crdt_core::effect::PeerId;
 /// turns as it is worth, and is then taken whole.
 const QUANTUM: usize = 4 * 1024;
 
+/// Turns of fresh lanes one after another, while others wait: whoever keeps coming with a new address
+/// does not keep them waiting for ever.
+const FRESH_MAX: usize = 8;
+
 /// Those whose requests wait behind one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
@@ -38,11 +42,14 @@ pub(crate) struct Turns<T> {
     fresh: VecDeque<Lane>,
     /// The others.
     order: VecDeque<Lane>,
+    /// Turns of fresh lanes since one of the others had one.
+    preferred: usize,
 }
 
 impl<T> Default for Turns<T> {
     fn default() -> Self {
-        Self { lanes: HashMap::new(), fresh: VecDeque::new(), order: VecDeque::new() }
+        let (fresh, order) = (VecDeque::new(), VecDeque::new());
+        Self { lanes: HashMap::new(), fresh, order, preferred: 0 }
     }
 }
 
@@ -59,27 +66,31 @@ impl<T> Turns<T> {
     /// Takes what comes next.
     pub(crate) fn next(&mut self) -> Option<T> {
         loop {
-            let is_fresh = !self.fresh.is_empty();
+            let others_wait = !self.order.is_empty() && self.preferred >= FRESH_MAX;
+            let is_fresh = !self.fresh.is_empty() && !others_wait;
             let lanes = if is_fresh { &mut self.fresh } else { &mut self.order };
             let lane = *lanes.front()?;
             let waiting = self.lanes.get_mut(&lane)?;
-            let Some((cost, _)) = waiting.items.front() else {
-                lanes.pop_front();
-                if is_fresh {
-                    // It waits for one turn of the others: who comes back at once gains nothing.
-                    self.order.push_back(lane);
-                } else {
-                    self.lanes.remove(&lane);
-                }
-                continue;
-            };
-            if let Some(left) = waiting.credit.checked_sub(*cost) {
+            let cost = waiting.items.front().map(|(cost, _)| *cost);
+            if let Some(left) = cost.and_then(|cost| waiting.credit.checked_sub(cost)) {
                 waiting.credit = left;
+                if !is_fresh {
+                    self.preferred = 0;
+                }
                 return waiting.items.pop_front().map(|(_, item)| item);
             }
-            waiting.credit = waiting.credit.saturating_add(QUANTUM);
+            // Its turn is over.
             lanes.pop_front();
-            self.order.push_back(lane);
+            self.preferred += usize::from(is_fresh);
+            if cost.is_some() {
+                waiting.credit = waiting.credit.saturating_add(QUANTUM);
+                self.order.push_back(lane);
+            } else if is_fresh {
+                // It waits for one turn of the others: who comes back at once gains nothing.
+                self.order.push_back(lane);
+            } else {
+                self.lanes.remove(&lane);
+            }
         }
     }
 }
@@ -130,6 +141,22 @@ mod tests {
         }
         let flood = came.iter().filter(|number| **number < 1_000).count();
         assert!(flood >= 2 * 49, "{came:?}");
+    }
+
+    #[test]
+    fn who_keeps_coming_as_somebody_new_does_not_keep_others_waiting() {
+        let mut turns = Turns::default();
+        for number in 0..100 {
+            turns.add(address(1), QUANTUM, number);
+        }
+        assert_eq!(turns.next(), Some(0));
+        let mut came = Vec::new();
+        for number in 1_000..3_000_u32 {
+            turns.add(Lane::Peer(PeerId(u64::from(number))), 100, number);
+            came.extend(turns.next());
+            assert!(turns.lanes.len() <= 2 * FRESH_MAX + 100, "{}", turns.lanes.len());
+        }
+        assert!((1..100).all(|number| came.contains(&number)), "{came:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crdt_core::id::{AuthorId, OpId};
-use crdt_core::key::{KeyError, PublicKey, Signature};
+use crdt_core::key::{CheckSignature, Claim, EachTime, KeyError, PublicKey, Signature};
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -44,9 +44,14 @@ impl Vectors for File {
 
     fn check(&self) {
         let mut seen = BTreeSet::new();
+        let (mut claims, mut alone) = (Vec::new(), Vec::new());
         for case in &self.cases {
             let (id, sig) = (OpId::parse(&case.id).unwrap(), Signature::parse(&case.sig).unwrap());
             let key = PublicKey::of(AuthorId::parse(&case.author).unwrap());
+            if let Ok(key) = key.clone() {
+                alone.push(key.verify(id, &sig));
+                claims.push(Claim { key, id, signature: sig });
+            }
             let verdict = match key.and_then(|key| key.verify(id, &sig)) {
                 Ok(()) => "valid",
                 Err(KeyError::Key) => "key",
@@ -56,6 +61,7 @@ impl Vectors for File {
             seen.insert(verdict);
         }
         assert_eq!(seen.len(), 3, "every verdict has a case");
+        assert_eq!(EachTime.check_all(&claims), alone);
     }
 }
 

@@ -200,16 +200,15 @@ impl Task {
                 next = self.gather(runtime);
             }
         }
-        // One at least, and no more while somebody waits for what else there is.
+        // One at least, and no more once the batch is full.
+        self.loads.retain(|load| self.peers.contains_key(&load.peer));
         for _ in 0..BATCH_LOADS_MAX {
             let Some(load) = self.loads.pop_front() else { break };
-            if self.peers.contains_key(&load.peer) {
-                let began = Instant::now();
-                let loaded = self.store.load(load)?;
-                self.counts.caught_up(loaded.ops.len());
-                effects.extend(self.replica.handle(now, Input::Loaded(loaded)));
-                filling.took(0, began.elapsed(), 0);
-            }
+            let began = Instant::now();
+            let loaded = self.store.load(load)?;
+            self.counts.caught_up(loaded.ops.len());
+            effects.extend(self.replica.handle(now, Input::Loaded(loaded)));
+            filling.took(0, began.elapsed(), 0);
             if filling.is_full(Instant::now()) {
                 break;
             }

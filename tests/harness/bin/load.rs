@@ -96,7 +96,7 @@ async fn main() -> io::Result<()> {
             let took = began.elapsed();
             let rows = siege.end().await.all();
             let rows: Vec<Value> = rows.into_iter().map(|row| json!(row)).collect();
-            let rate = u128::from(tried.load(Ordering::Relaxed)) * 1_000 / took.as_millis();
+            let rate = u128::from(tried.load(Ordering::Relaxed)) * 1_000 / took.as_millis().max(1);
             println!("{}", json!({"event": "besieged", "tried_per_s": rate, "ends": rows}));
             return Ok(());
         }

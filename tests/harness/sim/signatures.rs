@@ -27,7 +27,12 @@ impl CheckSignature for Remembered {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let name = |claim: &Claim| (claim.key.author(), claim.id, *claim.signature.as_bytes());
         let claims: Vec<Claim> = claims.filter(|claim| !known.contains_key(&name(claim))).collect();
-        known.extend(claims.iter().map(name).zip(EachTime.check_all(&claims)));
+        let verdicts = EachTime.check_all(&claims);
+        if let (Some(claim), Some(verdict)) = (claims.first(), verdicts.first()) {
+            let alone = claim.key.verify(claim.id, &claim.signature);
+            assert_eq!(*verdict, alone, "together as alone");
+        }
+        known.extend(claims.iter().map(name).zip(verdicts));
     }
 }
 
