@@ -1,6 +1,7 @@
 //! The terminal: a line editor with history, events above its prompt.
 
-use std::io::{self, Write};
+use std::env;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +22,9 @@ use crate::state::peek;
 
 /// Lines kept in the history.
 const HISTORY_LINES_MAX: usize = 1_000;
+
+/// Kinds of terminals whose lines cannot be edited, as the line editor has it.
+const PLAIN: [&str; 3] = ["dumb", "cons25", "emacs"];
 
 /// Two interrupts within this time leave the console.
 const TWICE: Duration = Duration::from_secs(2);
@@ -48,6 +52,13 @@ pub struct Console {
 }
 
 impl Console {
+    /// Whether this program runs on a terminal whose lines can be edited.
+    pub fn is_possible() -> bool {
+        let kind = env::var_os("TERM").unwrap_or_default();
+        let plain = PLAIN.iter().any(|plain| kind.eq_ignore_ascii_case(plain));
+        io::stdin().is_terminal() && io::stdout().is_terminal() && !plain
+    }
+
     /// Opens the terminal.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! `run` and `send`: what a run is made with, from flags and configuration.
 
-use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
@@ -95,8 +94,7 @@ pub(crate) async fn run(
     folder: Option<&Path>,
     format: Format,
 ) -> Result<(), NodeError> {
-    let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let interactive = interactive && format == Format::Text && !run.headless;
+    let interactive = Console::is_possible() && format == Format::Text && !run.headless;
     let until = if run.headless {
         Until::Stopped
     } else if interactive {

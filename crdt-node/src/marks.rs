@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crdt_core::effect::Event;
 use crdt_core::id::{AuthorId, RoomId};
 use crdt_core::own::Signed;
 use crdt_relayer::home::{self, HomeError, Lock};
@@ -141,6 +142,30 @@ impl Marks {
         if ops > *mark {
             *mark = ops;
             self.changed = true;
+        }
+    }
+
+    /// Notes how much this author, whose key it is, has signed, as far as events tell it.
+    pub fn learn(&mut self, author: AuthorId, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::Admitted { room, op, .. } if op.head().author == author => {
+                    self.raise(*room, op.head().seq.number() + 1);
+                }
+                Event::Durable { room, seq, .. } => self.note(*room, seq.number() + 1),
+                Event::Learnt { room, signed } => self.note(*room, *signed),
+                Event::Admitted { .. }
+                | Event::Refused { .. }
+                | Event::SignedElsewhere { .. }
+                | Event::Withheld { .. }
+                | Event::PutOff { .. }
+                | Event::Withdrawn { .. }
+                | Event::Acked { .. }
+                | Event::PeerReady { .. }
+                | Event::Synced { .. }
+                | Event::PeerProblem { .. }
+                | Event::Blamed { .. } => {}
+            }
         }
     }
 

@@ -287,7 +287,7 @@ impl Node {
 
     /// Notes outside the home how much the key has signed.
     fn noted(&mut self, events: Vec<Event>) -> Happening {
-        note(&mut self.marks, self.author, &events);
+        self.marks.learn(self.author, &events);
         if let Err(error) = self.marks.save() {
             // The events are told all the same: what is durable is durable.
             self.unnoted.get_or_insert(error);
@@ -344,7 +344,7 @@ impl Node {
         let (mut noted, mut unsigned) = (Ok(()), Vec::new());
         // Its last events tell how much it has signed.
         let mut last = |events: Vec<Event>| {
-            note(&mut marks, author, &events);
+            marks.learn(author, &events);
             let outcome = std::mem::replace(&mut noted, Ok(()));
             noted = outcome.and(marks.save());
             for event in events {
@@ -368,30 +368,6 @@ impl Node {
             drop(serving.await);
         }
         (ended.and(noted), unsigned)
-    }
-}
-
-/// Notes how much the key has signed, as far as events tell it.
-fn note(marks: &mut Marks, author: AuthorId, events: &[Event]) {
-    for event in events {
-        match event {
-            Event::Admitted { room, op, .. } if op.head().author == author => {
-                marks.raise(*room, op.head().seq.number() + 1);
-            }
-            Event::Durable { room, seq, .. } => marks.note(*room, seq.number() + 1),
-            Event::Learnt { room, signed } => marks.note(*room, *signed),
-            Event::Admitted { .. }
-            | Event::Refused { .. }
-            | Event::SignedElsewhere { .. }
-            | Event::Withheld { .. }
-            | Event::PutOff { .. }
-            | Event::Withdrawn { .. }
-            | Event::Acked { .. }
-            | Event::PeerReady { .. }
-            | Event::Synced { .. }
-            | Event::PeerProblem { .. }
-            | Event::Blamed { .. } => {}
-        }
     }
 }
 

@@ -11,9 +11,14 @@ use rexpect::session::{PtySession, spawn_command};
 const WAIT_MS: u64 = 60_000;
 
 fn console(cluster: &Cluster, name: &str) -> PtySession {
+    terminal(cluster, name, "xterm")
+}
+
+/// A node on a terminal of this kind.
+fn terminal(cluster: &Cluster, name: &str, kind: &str) -> PtySession {
     let mut node = cluster.program(name);
     node.args(["run", name, "--relay", &cluster.url(), "--home"]).arg(cluster.home(name));
-    node.env("TERM", "xterm");
+    node.env("TERM", kind);
     let mut session = spawn_command(node, Some(WAIT_MS)).unwrap();
     session.exp_string("in sync").unwrap();
     session
@@ -55,6 +60,19 @@ fn typed_lines_are_recorded_and_commands_answered() {
     alice.send_line("/quit").unwrap();
     alice.exp_eof().unwrap();
     cluster.output("verify", file.to_str().unwrap(), &[]);
+    relayer.stop();
+}
+
+#[test]
+fn a_terminal_that_edits_nothing_is_read_line_by_line() {
+    let cluster = Cluster::new();
+    let relayer = cluster.relayer();
+    cluster.init("alice");
+    let mut alice = terminal(&cluster, "alice", "dumb");
+    alice.send_line("hello there").unwrap();
+    alice.send_control('d').unwrap();
+    alice.exp_eof().unwrap();
+    assert_eq!(cluster.notes("alice", None), ["hello there"]);
     relayer.stop();
 }
 
