@@ -31,6 +31,11 @@ impl<C: CheckSignature> AllCores<C> {
         Self { each, cores, checked: Mutex::default() }
     }
 
+    /// Cores that are worth using for so many.
+    fn cores_for(&self, claims: usize) -> usize {
+        self.cores.min(claims / CLAIMS_FOR_A_CORE_MIN).max(1)
+    }
+
     fn verdicts(&self, claims: &[Claim]) -> Vec<(Claimed, Result<(), KeyError>)> {
         let claimed = |claim: &Claim| (claim.key.author(), claim.id, *claim.signature.as_bytes());
         claims.iter().map(claimed).zip(self.each.check_all(claims)).collect()
@@ -53,7 +58,7 @@ impl<C: CheckSignature> CheckSignature for AllCores<C> {
         if claims.len() < 2 {
             return;
         }
-        let cores = self.cores.min(claims.len() / CLAIMS_FOR_A_CORE_MIN).max(1);
+        let cores = self.cores_for(claims.len());
         thread::scope(|scope| {
             let mut shares = claims.chunks(claims.len().div_ceil(cores));
             let own = shares.next().unwrap_or_default();
@@ -135,6 +140,14 @@ mod tests {
         altered[3] ^= 1;
         assert_eq!(all.check(key, *id, &Signature::from_bytes(altered)), Err(KeyError::Signature));
         assert_eq!(all.check(key, *id, signature), Ok(()));
+    }
+
+    #[test]
+    fn a_few_are_not_worth_a_thread() {
+        let all = of_cores(3);
+        let cores = [2, 31, 32, 47, 48, 256].map(|claims| all.cores_for(claims));
+        assert_eq!(cores, [1, 1, 2, 2, 3, 3]);
+        assert_eq!(of_cores(1).cores_for(256), 1);
     }
 
     #[test]

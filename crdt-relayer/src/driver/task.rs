@@ -201,9 +201,8 @@ impl Task {
             }
         }
         // One at least, and no more once the batch is full.
-        self.loads.retain(|load| self.peers.contains_key(&load.peer));
         for _ in 0..BATCH_LOADS_MAX {
-            let Some(load) = self.loads.pop_front() else { break };
+            let Some(load) = self.next_load() else { break };
             let began = Instant::now();
             let loaded = self.store.load(load)?;
             self.counts.caught_up(loaded.ops.len());
@@ -215,6 +214,16 @@ impl Task {
         }
         effects.extend(self.replica.handle(now, Input::Flush));
         Ok((effects, stop))
+    }
+
+    /// The next page to read for a peer that is still here.
+    fn next_load(&mut self) -> Option<Load> {
+        loop {
+            let load = self.loads.pop_front()?;
+            if self.peers.contains_key(&load.peer) {
+                return Some(load);
+            }
+        }
     }
 
     /// Waits for more to be written together with what others brought, if that seems worth it.
