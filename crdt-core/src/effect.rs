@@ -8,7 +8,7 @@ use crate::evidence::Equivocation;
 use crate::id::{OpId, Position, RoomId, RoomName, Seq, SetDigest, StoreId};
 use crate::intake::{Intake, Shortage};
 use crate::json::Canonical;
-use crate::message::Frame;
+use crate::message::{Decoded, Frame};
 use crate::op::Op;
 
 /// One connection. The driver never uses a number twice.
@@ -68,7 +68,7 @@ pub enum Input {
     /// It is gone.
     PeerDown(PeerId),
     /// A text frame came.
-    Received(PeerId, Vec<u8>),
+    Received(PeerId, Decoded),
     /// A binary frame came.
     ReceivedBinary(PeerId),
     /// What an [`Effect::Load`] asked for.
@@ -79,6 +79,13 @@ pub enum Input {
     Intake(Intake),
     /// No more inputs are at hand: sign what waits, pass on what is new. Ends every batch.
     Flush,
+}
+
+impl Input {
+    /// A text frame came, and is decoded now.
+    pub fn received(peer: PeerId, frame: &[u8]) -> Self {
+        Self::Received(peer, Decoded::of(frame))
+    }
 }
 
 /// What the user wants.

@@ -9,7 +9,7 @@ use crate::id::{OpId, StoreId};
 use crate::intake::Gate;
 use crate::log::{Admitted, Verdict};
 use crate::message::{Exception, NotStored};
-use crate::op::RawOp;
+use crate::op::HashedOp;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::room::Room;
@@ -45,12 +45,11 @@ impl Judged {
 /// Checks each op and takes it into the room's log, unless something is lacking to take new ones.
 pub(crate) fn judge(
     room: &mut Room,
-    ops: Vec<Result<RawOp, Rejection>>,
+    ops: Vec<Result<HashedOp, Rejection>>,
     store: StoreId,
     gate: &mut Gate<'_>,
 ) -> Judged {
     let mut judged = Judged::default();
-    let ops: Vec<_> = ops.into_iter().map(|op| op.and_then(RawOp::check_hash)).collect();
     room.log.look_ahead(ops.iter().flatten().filter(|op| gate.is_open_to(op.head().author)));
     for (index, op) in (0_u64..).zip(ops) {
         let verdict = match op {

@@ -16,7 +16,7 @@ use crate::intake::Shortage;
 use crate::json::{JsonError, Value};
 use crate::key::Signature;
 use crate::limits;
-use crate::op::RawOp;
+use crate::op::{HashedOp, RawOp};
 use crate::rejection::Rejection;
 
 pub use encode::encode_ops;
@@ -180,15 +180,15 @@ pub enum Message {
 pub struct Batch {
     /// The room.
     pub room: RoomId,
-    /// The ops; one that is malformed does not spoil the others.
-    pub ops: Vec<Result<RawOp, Rejection>>,
+    /// The ops, each what its id says; one that is malformed does not spoil the others.
+    pub ops: Vec<Result<HashedOp, Rejection>>,
     /// Where the sender's stream stands after these ops.
     pub cursor: Option<Position>,
     /// Ids asked for that the sender does not hold.
     pub missing: Vec<OpId>,
 }
 
-/// A decoded frame.
+/// What a frame says.
 #[derive(Clone, Debug)]
 pub enum Received {
     /// A message without ops.
@@ -255,6 +255,31 @@ impl Received {
             _ => return Err(DecodeError::Unknown),
         };
         Ok(Self::Message(message))
+    }
+}
+
+/// A frame that came, and all that can be said of it without knowing anything else: decoding it and
+/// hashing its ops is work that may be done where and when there is time for it.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// What it says, if it says anything.
+    pub(crate) received: Result<Received, DecodeError>,
+    /// Its bytes on the wire.
+    pub(crate) bytes: usize,
+}
+
+impl Decoded {
+    /// Decodes a frame.
+    pub fn of(frame: &[u8]) -> Self {
+        Self { received: Received::decode(frame), bytes: frame.len() }
+    }
+
+    /// Bytes of memory that it takes, at most: an op or id takes less than its text, but one that is
+    /// refused takes the place of an op.
+    pub fn weight(&self) -> usize {
+        let Ok(Received::Ops(batch)) = &self.received else { return self.bytes };
+        let refused = batch.ops.iter().filter(|op| op.is_err()).count();
+        self.bytes.saturating_add(refused.saturating_mul(size_of::<Result<HashedOp, Rejection>>()))
     }
 }
 
@@ -373,13 +398,14 @@ fn batch(value: &Value<'_>) -> Result<Batch, DecodeError> {
             None => Vec::new(),
             Some(_) => ids(value, "missing", limits::GET_IDS_MAX)?,
         },
-        ops: ops.iter().map(RawOp::decode).collect(),
+        ops: ops.iter().map(|op| RawOp::decode(op).and_then(RawOp::check_hash)).collect(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::format;
+    use alloc::string::ToString;
     use alloc::vec;
 
     use super::*;
@@ -454,9 +480,23 @@ mod tests {
         let frame = encode_ops(room("main"), [&op], Position::new(4), &[id_of(9)]);
         let frame = frame.replacen("\"ops\":[", "\"ops\":[{\"id\":1},", 1);
         let Ok(Received::Ops(batch)) = decode(&frame) else { panic!("{frame}") };
-        assert_eq!(batch.ops[0], Err(Rejection::Field("data")));
-        assert_eq!(batch.ops[1].as_ref().unwrap().id, op.id());
+        assert_eq!(batch.ops[0].as_ref().err(), Some(&Rejection::Field("data")));
+        assert_eq!(batch.ops[1].as_ref().unwrap().id(), op.id());
         assert_eq!((batch.cursor, batch.missing), (Position::new(4), vec![id_of(9)]));
+    }
+
+    #[test]
+    fn what_a_frame_takes_of_memory_is_known_before_it_waits() {
+        let op = entry(&Author::new(1), &[], "1");
+        let good = encode_ops(room("main"), [&op], None, &[]);
+        assert_eq!(Decoded::of(good.as_bytes()).weight(), good.len());
+        let place = size_of::<Result<HashedOp, Rejection>>();
+        assert!(place < op.to_string().len(), "an op takes less than its text");
+        let many = vec!["0"; limits::BATCH_OPS_MAX].join(",");
+        let bad = encode_ops(room("main"), [], None, &[]);
+        let bad = bad.replace("\"ops\":[", &format!("\"ops\":[{many}"));
+        let weight = Decoded::of(bad.as_bytes()).weight();
+        assert_eq!(weight, bad.len() + limits::BATCH_OPS_MAX * place);
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl Replica {
         match input {
             Input::PeerUp(peer, link) => self.peer_up(peer, link),
             Input::PeerDown(peer) => self.peer_down(peer),
-            Input::Received(peer, frame) => self.received(peer, &frame),
+            Input::Received(peer, frame) => self.received(peer, frame),
             Input::ReceivedBinary(peer) => self.strike(peer, "binary", "send text frames"),
             Input::Loaded(loaded) => self.loaded(loaded),
             Input::Command(Command::Join(name)) => self.join(name),

@@ -11,7 +11,7 @@ use crdt_core::id::{Depth, OpId, RoomName, Seq, StoreId};
 use crdt_core::json::Canonical;
 use crdt_core::key::{EachTime, SecretKey};
 use crdt_core::limits::WINDOW_BYTES;
-use crdt_core::message::{Hello, Message, encode_ops};
+use crdt_core::message::{Frame, Hello, Message, encode_ops};
 use crdt_core::op::{Draft, Op};
 use crdt_core::replica::{Config, Replica, Rooms};
 use crdt_core::time::Timestamp;
@@ -59,21 +59,21 @@ impl Author {
     }
 }
 
-fn take(replica: &mut Replica, frame: Vec<u8>) {
-    drop(replica.handle(NOW, Input::Received(PEER, frame)));
+fn take(replica: &mut Replica, frame: &[u8]) {
+    drop(replica.handle(NOW, Input::received(PEER, frame)));
     drop(replica.handle(NOW, Input::Flush));
 }
 
 /// What so many more ops allocate.
 fn taken(replica: &mut Replica, author: &mut Author, ops: usize) -> AllocationInfo {
     let room = RoomName::parse("main").unwrap().id();
-    let frames: Vec<Vec<u8>> = (0..ops / AT_ONCE)
+    let frames: Vec<Frame> = (0..ops / AT_ONCE)
         .map(|_| {
             let ops: Vec<Op> = (0..AT_ONCE).map(|_| author.op()).collect();
-            encode_ops(room, &ops, None, &[]).as_bytes().to_vec()
+            encode_ops(room, &ops, None, &[])
         })
         .collect();
-    measure(|| frames.into_iter().for_each(|frame| take(replica, frame)))
+    measure(|| frames.iter().for_each(|frame| take(replica, frame.as_bytes())))
 }
 
 fn per_op(all: u64) -> u64 {
@@ -93,7 +93,7 @@ fn an_op_allocates_little_and_no_more_in_a_longer_log() {
     });
     drop(replica.handle(NOW, Input::PeerUp(PEER, Link::ACCEPTED)));
     let hello = Message::Hello(Hello::new("test", StoreId::from_bytes([2; 32]), WINDOW_BYTES));
-    take(&mut replica, hello.encode().as_bytes().to_vec());
+    take(&mut replica, hello.encode().as_bytes());
     let key = SecretKey::from_seed(&[7; 32]);
     let mut author = Author { key, tip: None, depth: Depth::FIRST };
     let first = taken(&mut replica, &mut author, MEASURED);

@@ -193,7 +193,7 @@ async fn serve(
     }
     let (write, read) = socket.split();
     let read = read.map(|message| match message {
-        Ok(Message::Text(text)) => Ok(Incoming::Text(text.as_bytes().to_vec())),
+        Ok(Message::Text(text)) => Ok(Incoming::Text(text.into())),
         Ok(Message::Binary(_)) => Ok(Incoming::Binary),
         Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(Incoming::Alive),
         Ok(Message::Close(close)) => {

@@ -16,6 +16,7 @@ use std::thread;
 use crdt_core::Replica;
 use crdt_core::effect::{Command, Input, Link, PeerId};
 use crdt_core::id::RoomId;
+use crdt_core::message::Decoded;
 use crdt_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -138,8 +139,9 @@ impl Driver {
         outbound: Outbound,
     ) -> Result<Inlet, Stopped> {
         let lane = address.map_or(Lane::Peer(peer), Lane::Address);
+        let share = self.shares.of_peer(address, link.side);
         self.request(lane, Request::Up(peer, link, outbound)).await?;
-        Ok(Inlet { driver: self.clone(), peer, lane, share: self.shares.of_peer(address) })
+        Ok(Inlet { driver: self.clone(), peer, lane, share })
     }
 
     /// A number for a new connection.
@@ -205,13 +207,14 @@ pub(crate) struct Inlet {
 }
 
 impl Inlet {
-    /// A text frame came. Waits while too many bytes wait already, of its share or of all.
+    /// A text frame came: it is decoded here, while the driver has something else to do. Waits while
+    /// too many bytes wait already, of its share or of all.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub(crate) async fn received(&self, frame: Vec<u8>) -> Result<(), Stopped> {
-        let bytes = frame.len();
-        self.frame(bytes, Input::Received(self.peer, frame)).await
+    pub(crate) async fn received(&self, frame: &[u8]) -> Result<(), Stopped> {
+        let frame = Decoded::of(frame);
+        self.frame(frame.weight(), Input::Received(self.peer, frame)).await
     }
 
     /// A binary frame came.

@@ -50,7 +50,7 @@ impl LocalPeer {
     /// # Errors
     /// [`Stopped`].
     pub async fn send(&self, frame: &str) -> Result<(), Stopped> {
-        self.inlet.received(frame.as_bytes().to_vec()).await
+        self.inlet.received(frame.as_bytes()).await
     }
 
     /// What the replica says next; `Err` with the reason once it has closed the connection.

@@ -37,7 +37,7 @@ const FLUSH_BYTES: usize = 64 * 1024;
 /// What comes in, whichever library read it.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    Text(Vec<u8>),
+    Text(Bytes),
     Binary,
     /// A ping or pong: a sign of life.
     Alive,
@@ -314,7 +314,7 @@ where
             Ok(Some(Ok(Incoming::Text(frame)))) => {
                 introduced = true;
                 backlog.pace().took_bytes(frame.len());
-                inlet.received(frame).await
+                inlet.received(&frame).await
             }
         };
         if taken.is_err() {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crdt_core::effect::Side;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::seats::ADDRESSES_KEPT;
@@ -18,6 +19,10 @@ const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of received frames of one connection, or of all of one address, that may wait for the
 /// driver: what others wait for who share it with one that floods. A larger frame waits alone.
 const RECEIVED_BYTES_PER_PEER_MAX: usize = 256 * 1024;
+
+/// The same of a connection that this side opened: a window, so that the driver finds something to
+/// do while it waits for the disk.
+const RECEIVED_BYTES_PER_CHOSEN_MAX: usize = 2 * 1024 * 1024;
 
 /// What all connections may take up together.
 #[derive(Clone, Debug)]
@@ -34,9 +39,14 @@ impl Default for Shares {
 
 impl Shares {
     /// The share of one more connection: that of its address, or one of its own if none counts.
-    pub(crate) fn of_peer(&self, address: Option<IpAddr>) -> Share {
-        let of_peer = address.map_or_else(new_share, |address| self.of_address(address));
-        Share { of_all: Arc::clone(&self.of_all), of_peer }
+    pub(crate) fn of_peer(&self, address: Option<IpAddr>, side: Side) -> Share {
+        let most = match side {
+            Side::Dialled => RECEIVED_BYTES_PER_CHOSEN_MAX,
+            Side::Accepted => RECEIVED_BYTES_PER_PEER_MAX,
+        };
+        let new = || Arc::new(Semaphore::new(most));
+        let of_peer = address.map_or_else(new, |address| self.of_address(address));
+        Share { of_all: Arc::clone(&self.of_all), of_peer, most }
     }
 
     fn of_address(&self, address: IpAddr) -> Arc<Semaphore> {
@@ -48,14 +58,10 @@ impl Shares {
         if shares.len() >= ADDRESSES_KEPT {
             shares.retain(|_, share| share.strong_count() > 0);
         }
-        let share = new_share();
+        let share = Arc::new(Semaphore::new(RECEIVED_BYTES_PER_PEER_MAX));
         shares.insert(address, Arc::downgrade(&share));
         share
     }
-}
-
-fn new_share() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(RECEIVED_BYTES_PER_PEER_MAX))
 }
 
 /// What one connection may take up.
@@ -63,6 +69,8 @@ fn new_share() -> Arc<Semaphore> {
 pub(crate) struct Share {
     of_all: Arc<Semaphore>,
     of_peer: Arc<Semaphore>,
+    /// Bytes of it.
+    most: usize,
 }
 
 impl Share {
@@ -72,7 +80,7 @@ impl Share {
     /// Nobody takes frames any more.
     pub(crate) async fn take(&self, frame: usize) -> Result<Taken, AcquireError> {
         let bytes = frame + FRAME_BYTES;
-        let of_peer = take(&self.of_peer, bytes.min(RECEIVED_BYTES_PER_PEER_MAX)).await?;
+        let of_peer = take(&self.of_peer, bytes.min(self.most)).await?;
         Ok(Taken { of_all: take(&self.of_all, bytes).await?, _of_peer: of_peer })
     }
 }
@@ -102,8 +110,9 @@ mod tests {
     #[tokio::test]
     async fn connections_of_one_address_share_what_may_wait_and_others_do_not() {
         let shares = Shares::default();
-        let of = |last| shares.of_peer(Some(IpAddr::from([192, 0, 2, last])));
-        let (first, second, other, local) = (of(1), of(1), of(2), shares.of_peer(None));
+        let of = |last| shares.of_peer(Some(IpAddr::from([192, 0, 2, last])), Side::Accepted);
+        let local = shares.of_peer(None, Side::Accepted);
+        let (first, second, other) = (of(1), of(1), of(2));
         let taken = first.take(RECEIVED_BYTES_PER_PEER_MAX - FRAME_BYTES).await.unwrap();
         for (share, left) in [(&second, 0), (&other, RECEIVED_BYTES_PER_PEER_MAX)] {
             assert_eq!(share.of_peer.available_permits(), left);
@@ -113,12 +122,27 @@ mod tests {
         assert_eq!(second.of_peer.available_permits(), RECEIVED_BYTES_PER_PEER_MAX);
     }
 
+    #[tokio::test]
+    async fn of_a_connection_that_was_dialled_a_window_may_wait() {
+        let share = Shares::default().of_peer(None, Side::Dialled);
+        let window = usize::try_from(crdt_core::limits::WINDOW_BYTES).unwrap();
+        let taken = share.take(window - FRAME_BYTES).await.unwrap();
+        assert_eq!(share.of_peer.available_permits(), 0);
+        drop(taken);
+        // A larger frame waits alone, and does so no longer than for the others.
+        let taken = share.take(2 * window).await.unwrap();
+        assert_eq!(share.of_peer.available_permits(), 0);
+        drop(taken);
+        assert_eq!(share.of_peer.available_permits(), window);
+    }
+
     #[test]
     fn an_address_that_has_left_is_forgotten() {
         let shares = Shares::default();
         for number in 0..2 * ADDRESSES_KEPT {
             let number = u32::try_from(number).unwrap();
-            drop(shares.of_peer(Some(IpAddr::from(number.to_be_bytes()))));
+            let address = IpAddr::from(number.to_be_bytes());
+            drop(shares.of_peer(Some(address), Side::Accepted));
         }
         assert!(shares.by_address.lock().unwrap().len() <= ADDRESSES_KEPT);
     }

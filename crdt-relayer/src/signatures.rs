@@ -12,6 +12,9 @@ use crdt_core::key::{CheckSignature, Claim, KeyError, PublicKey, Signature};
 /// Fewer signatures for a core are not worth a thread, which costs about as much as one check.
 const CLAIMS_FOR_A_CORE_MIN: usize = 16;
 
+/// Signatures that a thread takes at a time: enough to share a division, and few to wait for.
+const PIECE: usize = 16;
+
 /// Whose, over what, and all of the signature.
 type Claimed = (AuthorId, OpId, [u8; 64]);
 
@@ -59,15 +62,21 @@ impl<C: CheckSignature> CheckSignature for AllCores<C> {
             return;
         }
         let cores = self.cores_for(claims.len());
+        let pieces = Mutex::new(claims.chunks(PIECE));
+        let work = || {
+            let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let mut verdicts = Vec::new();
+            while let Some(piece) = next() {
+                verdicts.extend(self.verdicts(piece));
+            }
+            verdicts
+        };
         thread::scope(|scope| {
-            let mut shares = claims.chunks(claims.len().div_ceil(cores));
-            let own = shares.next().unwrap_or_default();
             // What a thread that cannot be started, or panics, does not check is checked when its
             // turn comes.
-            let start =
-                |share| thread::Builder::new().spawn_scoped(scope, move || self.verdicts(share));
-            let others: Vec<_> = shares.filter_map(|share| start(share).ok()).collect();
-            checked.extend(self.verdicts(own));
+            let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+            let others: Vec<_> = (1..cores).filter_map(start).collect();
+            checked.extend(work());
             checked.extend(others.into_iter().filter_map(|other| other.join().ok()).flatten());
         });
     }

@@ -10,7 +10,7 @@ use crate::id::{Position, RoomId};
 use crate::intake::Shortage;
 use crate::judge::{Judged, judge};
 use crate::limits;
-use crate::message::{Batch, DecodeError, Exception, Message, NotStored, Received};
+use crate::message::{Batch, DecodeError, Decoded, Exception, Message, NotStored, Received};
 use crate::outgoing::Outgoing;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
@@ -29,10 +29,10 @@ impl Replica {
         }
     }
 
-    pub(super) fn received(&mut self, peer: PeerId, frame: &[u8]) {
+    pub(super) fn received(&mut self, peer: PeerId, frame: Decoded) {
         let Some(session) = self.sessions.get(&peer) else { return };
         let (introduced, let_in) = (session.store.is_some(), self.is_let_in(session));
-        let received = match Received::decode(frame) {
+        let received = match frame.received {
             Ok(received) => received,
             Err(error) => return self.undecodable(peer, introduced, error),
         };
@@ -49,7 +49,7 @@ impl Replica {
             Received::Acked { room, all_stored, put_off } => {
                 self.acked(peer, room, all_stored, put_off);
             }
-            Received::Ops(batch) => self.ops(peer, batch, frame.len()),
+            Received::Ops(batch) => self.ops(peer, batch, frame.bytes),
         }
     }
 

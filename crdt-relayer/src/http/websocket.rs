@@ -95,7 +95,7 @@ pub fn close_for(error: axum::Error) -> (u16, &'static str) {
 fn serve(host: Arc<Host>, socket: WebSocket, seat: Seat) -> impl Future<Output = ()> {
     let (write, read) = socket.split();
     let read = read.map(|message| match message {
-        Ok(Message::Text(text)) => Ok(Incoming::Text(text.as_str().as_bytes().to_vec())),
+        Ok(Message::Text(text)) => Ok(Incoming::Text(text.into())),
         Ok(Message::Binary(_)) => Ok(Incoming::Binary),
         Ok(Message::Ping(_) | Message::Pong(_)) => Ok(Incoming::Alive),
         Ok(Message::Close(close)) => {

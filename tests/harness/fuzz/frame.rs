@@ -4,7 +4,6 @@
 use crdt_core::json::{Canonical, Value};
 use crdt_core::limits;
 use crdt_core::message::{Batch, Received, encode_ops};
-use crdt_core::op::RawOp;
 
 use super::op;
 
@@ -31,8 +30,7 @@ pub fn run(data: &[u8]) {
 fn ops(batch: Batch) {
     assert!(batch.ops.len() <= limits::BATCH_OPS_MAX);
     assert!(batch.missing.len() <= limits::GET_IDS_MAX);
-    let good: Vec<_> =
-        batch.ops.into_iter().flatten().filter_map(|raw: RawOp| op::check(raw)).collect();
+    let good: Vec<_> = batch.ops.into_iter().flatten().filter_map(op::verified).collect();
     let frame = encode_ops(batch.room, &good, batch.cursor, &batch.missing);
     if frame.len() > limits::FRAME_BYTES_MAX {
         return;
@@ -42,6 +40,6 @@ fn ops(batch: Batch) {
     };
     assert_eq!((again.room, again.cursor), (batch.room, batch.cursor));
     assert_eq!(again.missing, batch.missing);
-    let ids = again.ops.into_iter().map(|raw| raw.map(|raw| raw.id));
+    let ids = again.ops.into_iter().map(|op| op.map(|op| op.id()));
     assert!(ids.eq(good.iter().map(|op| Ok(op.id()))), "the same ops");
 }

@@ -6,7 +6,8 @@ use crdt_core::id::{DataHash, Seq};
 use crdt_core::json::{Canonical, Value};
 use crdt_core::key::PublicKey;
 use crdt_core::limits;
-use crdt_core::op::{Op, RawOp};
+use crdt_core::op::{HashedOp, Op, RawOp};
+use crdt_core::rejection::Rejection;
 
 use super::forge;
 use super::tape::Tape;
@@ -80,15 +81,22 @@ fn is_sound(head: &Head, data: &str) -> bool {
 /// Checks an op by every rule. Returns it if it is accepted; panics if it should not have been.
 pub fn check(raw: RawOp) -> Option<Op> {
     let kept = raw.clone();
-    let op = match raw.check_hash().and_then(crdt_core::op::HashedOp::verify) {
-        Ok(op) => op,
-        Err(rejection) => {
-            assert!(!rejection.code().is_empty() && !rejection.to_string().is_empty());
-            return None;
-        }
+    let op = match raw.check_hash() {
+        Ok(hashed) => verified(hashed)?,
+        Err(rejection) => return refused(rejection),
     };
-    assert_eq!(op.id(), kept.head.id());
-    assert_eq!((op.head(), op.data(), op.sig()), (&kept.head, kept.data.as_str(), &kept.sig));
+    assert_eq!((op.id(), op.head()), (kept.id, &kept.head));
+    assert_eq!((op.data(), op.sig()), (kept.data.as_str(), &kept.sig));
+    Some(op)
+}
+
+/// The same for one whose hash was checked.
+pub fn verified(hashed: HashedOp) -> Option<Op> {
+    let op = match hashed.verify() {
+        Ok(op) => op,
+        Err(rejection) => return refused(rejection),
+    };
+    assert_eq!(op.id(), op.head().id());
     let author = PublicKey::of(op.head().author).expect("the author is a key");
     assert_eq!(author.verify(op.id(), op.sig()), Ok(()));
     assert!(is_sound(op.head(), op.data()));
@@ -102,9 +110,14 @@ pub fn check(raw: RawOp) -> Option<Op> {
     let text = op.to_string();
     let value = Value::parse(text.as_bytes(), limits::FRAME_DEPTH_MAX).expect("JSON");
     assert_eq!(Canonical::of(&value).as_str(), text, "the envelope is canonical");
-    let again = RawOp::decode(&value).expect("an envelope");
-    assert_eq!(again, kept, "an op reads back as itself");
-    let again = again.check_hash().and_then(crdt_core::op::HashedOp::verify);
-    assert_eq!(again.map(|op| op.id()), Ok(kept.id));
+    let again = RawOp::decode(&value).and_then(RawOp::check_hash).and_then(HashedOp::verify);
+    let again = again.expect("an envelope");
+    assert_eq!((again.id(), again.head()), (op.id(), op.head()), "an op reads back as itself");
+    assert_eq!((again.data(), again.sig()), (op.data(), op.sig()), "an op reads back as itself");
     Some(op)
+}
+
+fn refused(rejection: Rejection) -> Option<Op> {
+    assert!(!rejection.code().is_empty() && !rejection.to_string().is_empty());
+    None
 }

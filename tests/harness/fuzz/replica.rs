@@ -105,7 +105,7 @@ impl World {
 
     fn frame(&mut self, number: usize, bytes: &[u8]) {
         if let Some(peer) = self.peers[number] {
-            self.input(Input::Received(peer, bytes.to_vec()));
+            self.input(Input::received(peer, bytes));
         }
     }
 

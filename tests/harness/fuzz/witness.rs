@@ -65,7 +65,7 @@ impl Witness {
             Received::Ops(Batch { ops, .. }) => {
                 for op in ops {
                     let op = op.expect("what is passed on is well formed");
-                    assert!(disk.holds(op.id), "what is passed on is durable");
+                    assert!(disk.holds(op.id()), "what is passed on is durable");
                 }
             }
         }

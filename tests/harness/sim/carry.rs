@@ -3,6 +3,7 @@
 use crdt_core::effect::{Effect, Event as Told, Input, Link, PeerId};
 use crdt_core::id::{OpId, RoomId};
 use crdt_core::message::{Frame, Received};
+use crdt_core::op::HashedOp;
 
 use super::check::Violation;
 use super::link::Flight;
@@ -16,7 +17,7 @@ use super::world::{Event, World};
 fn ops_of_a_liar(frame: &str) -> Option<(RoomId, Vec<OpId>)> {
     let Ok(Received::Ops(batch)) = Received::decode(frame.as_bytes()) else { return None };
     let nobody = OpId::from_bytes([0; 32]);
-    let ids = batch.ops.iter().map(|op| op.as_ref().map_or(nobody, |op| op.id)).collect();
+    let ids = batch.ops.iter().map(|op| op.as_ref().map_or(nobody, HashedOp::id)).collect();
     Some((batch.room, ids))
 }
 
@@ -121,7 +122,7 @@ impl World {
         if let Some(ops) = ops {
             self.parties[who].awaiting.entry(peer).or_default().push_back(ops);
         }
-        self.input(who, Input::Received(peer, frame.as_bytes().to_vec()));
+        self.input(who, Input::received(peer, frame.as_bytes()));
     }
 
     /// A liar sends a frame.

@@ -24,11 +24,11 @@ const LIAR: PeerId = PeerId(1_000_000);
 
 fn connect_liar(net: &mut Net, node: usize) {
     net.input(node, Input::PeerUp(LIAR, Link::ACCEPTED));
-    net.input(node, Input::Received(LIAR, hello(66, limits::WINDOW_BYTES).as_bytes().to_vec()));
+    net.input(node, Input::received(LIAR, hello(66, limits::WINDOW_BYTES).as_bytes()));
 }
 
 fn say(net: &mut Net, node: usize, frame: &str) {
-    net.input(node, Input::Received(LIAR, frame.as_bytes().to_vec()));
+    net.input(node, Input::received(LIAR, frame.as_bytes()));
 }
 
 fn bounds(net: &Net, node: usize) -> Bounds {
@@ -220,7 +220,7 @@ fn acknowledgements_of_very_many_stores_crowd_out_no_later_one() {
         let hello = Message::Hello(Hello::new("liar", store, limits::WINDOW_BYTES));
         replica.handle(now, Input::PeerUp(PeerId(number), Link::ACCEPTED));
         for frame in [hello.encode(), sub(cursor)] {
-            replica.handle(now, Input::Received(PeerId(number), frame.as_bytes().to_vec()));
+            replica.handle(now, Input::received(PeerId(number), frame.as_bytes()));
         }
         replica.handle(now, Input::PeerDown(PeerId(number)));
     };

@@ -44,11 +44,11 @@ impl Client {
     }
 
     pub(super) fn say(&mut self, frame: &str) -> Vec<Effect> {
-        self.input(Input::Received(self.peer, frame.as_bytes().to_vec()))
+        self.input(Input::received(self.peer, frame.as_bytes()))
     }
 
     pub(super) fn say_at(&mut self, now: Timestamp, frame: &str) -> Vec<Effect> {
-        let input = Input::Received(self.peer, frame.as_bytes().to_vec());
+        let input = Input::received(self.peer, frame.as_bytes());
         let mut effects = self.replica.handle(now, input);
         effects.extend(self.replica.handle(now, Input::Flush));
         self.carry_out(effects)

@@ -227,7 +227,7 @@ fn who_lacks_very_much_and_has_to_begin_itself_is_streamed_to() {
     for wait in waits.into_iter().chain([limits::HEADS_EVERY; 6]) {
         while let Some((to, peer, frame)) = net.wire.pop_front() {
             if to != 1 || question(&frame).is_none() {
-                net.input(to, Input::Received(peer, frame.as_bytes().to_vec()));
+                net.input(to, Input::received(peer, frame.as_bytes()));
             }
         }
         net.now = net.now.after(wait);

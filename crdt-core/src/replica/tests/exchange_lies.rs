@@ -26,7 +26,7 @@ fn who_compares_without_end_or_names_ids_that_do_not_exist_is_not_followed() {
     replica.handle(Timestamp::from_ms(0), Input::PeerUp(liar, Link::ACCEPTED));
     let mut say = |now: i64, frame: &str| {
         let now = Timestamp::from_ms(now);
-        let mut effects = replica.handle(now, Input::Received(liar, frame.as_bytes().to_vec()));
+        let mut effects = replica.handle(now, Input::received(liar, frame.as_bytes()));
         effects.extend(replica.handle(now, Input::Flush));
         let frames = effects.into_iter().filter_map(|effect| match effect {
             Effect::Send(_, frame) => Some(frame),
@@ -82,7 +82,7 @@ fn what_is_no_message_of_a_comparison_is_a_strike() {
         let (now, peer) = (Timestamp::from_ms(0), PeerId(5));
         replica.handle(now, Input::PeerUp(peer, Link::ACCEPTED));
         let mut say = |frame: &str| {
-            let mut effects = replica.handle(now, Input::Received(peer, frame.as_bytes().to_vec()));
+            let mut effects = replica.handle(now, Input::received(peer, frame.as_bytes()));
             effects.extend(replica.handle(now, Input::Flush));
             effects
         };
@@ -117,7 +117,7 @@ fn an_answer_to_a_comparison_that_was_given_up_does_not_end_the_next() {
     let second = author.after(&first, &[], "2");
     let ops = encode_ops(room("main"), [&first, &second], None, &[]);
     for frame in [hello(8, limits::WINDOW_BYTES), ops] {
-        client.input(Input::Received(PeerId(2), frame.as_bytes().to_vec()));
+        client.input(Input::received(PeerId(2), frame.as_bytes()));
     }
     let cursor = Position::new(2);
     client.say(&Message::Sub { room: room("main"), name: None, cursor }.encode());
@@ -161,7 +161,7 @@ fn who_answers_that_all_differs_is_not_asked_without_end() {
     replica.handle(now, Input::Command(Command::Join(main)));
     replica.handle(now, Input::PeerUp(liar, Link::ACCEPTED));
     let mut say = |frame: &str| {
-        let mut effects = replica.handle(now, Input::Received(liar, frame.as_bytes().to_vec()));
+        let mut effects = replica.handle(now, Input::received(liar, frame.as_bytes()));
         effects.extend(replica.handle(now, Input::Flush));
         let asks = |effect: &Effect| matches!(effect, Effect::Send(_, frame) if frame.starts_with("{\"type\":\"reconcile\""));
         effects.iter().filter(|effect| asks(effect)).count()

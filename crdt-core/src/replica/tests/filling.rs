@@ -21,7 +21,7 @@ fn standing_still() -> (Client, Op) {
     client.input(Input::PeerUp(WRITER, Link::ACCEPTED));
     let first = entry(&Author::new(1), &[], "1");
     for frame in [hello(8, limits::WINDOW_BYTES), ops(&[&first])] {
-        client.input(Input::Received(WRITER, frame.as_bytes().to_vec()));
+        client.input(Input::received(WRITER, frame.as_bytes()));
     }
     let ask = Message::Sub { room: room("main"), name: None, cursor: None };
     assert!(!sends(&client.say(&ask.encode()), &first), "nobody knows what the client lacks");
@@ -53,7 +53,7 @@ fn an_op_that_comes_in_the_batch_in_which_two_come_to_agree_is_sent() {
     let mut effects = Vec::new();
     for (peer, frame) in [(WRITER, ops(&[&second])), (client.peer, heads), (WRITER, ops(&[&third]))]
     {
-        let input = Input::Received(peer, frame.as_bytes().to_vec());
+        let input = Input::received(peer, frame.as_bytes());
         effects.extend(client.replica.handle(after(Span::from_ms(0)), input));
     }
     effects.extend(client.replica.handle(after(Span::from_ms(0)), Input::Flush));
@@ -104,7 +104,7 @@ fn smaller(number: u8) -> Frame {
 fn holding_two() -> Client {
     let (mut client, first) = standing_still();
     let second = ops(&[&entry(&Author::new(2), &[&first], "2")]);
-    client.input(Input::Received(WRITER, second.as_bytes().to_vec()));
+    client.input(Input::received(WRITER, second.as_bytes()));
     client
 }
 

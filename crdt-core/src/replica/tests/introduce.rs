@@ -62,7 +62,7 @@ fn talk(
         for end in [0, 1] {
             for frame in core::mem::take(&mut queue[end]) {
                 let (replica, peer, _) = &mut ends[end];
-                let input = Input::Received(*peer, frame.as_bytes().to_vec());
+                let input = Input::received(*peer, frame.as_bytes());
                 let effects = replica.handle(NOW, input);
                 closes[end].extend(closed(&effects));
                 queue[1 - end].extend(sent(effects, *peer));
@@ -95,8 +95,8 @@ fn who_proves_nothing_is_told_so_and_served_nothing() {
     let allowed = Some(BTreeSet::from([Author::new(2).id()]));
     let mut door = replica(1, allowed);
     let say = |door: &mut Replica, message: &Message| {
-        let frame = message.encode().as_bytes().to_vec();
-        door.handle(NOW, Input::Received(PeerId(1), frame))
+        let frame = message.encode();
+        door.handle(NOW, Input::received(PeerId(1), frame.as_bytes()))
     };
     let sub = Message::Sub { room: room(MAIN), name: None, cursor: None };
     let hello = Hello {
@@ -117,8 +117,8 @@ fn who_has_not_proved_a_key_yet_is_not_told_of_a_room_joined_meanwhile() {
     let mut door = replica(1, Some(BTreeSet::new()));
     door.handle(NOW, Input::PeerUp(PeerId(1), Link::ACCEPTED));
     let hello = Hello::new("guest", StoreId::from_bytes([9; 32]), limits::WINDOW_BYTES);
-    let hello = Message::Hello(hello).encode().as_bytes().to_vec();
-    door.handle(NOW, Input::Received(PeerId(1), hello));
+    let hello = Message::Hello(hello).encode();
+    door.handle(NOW, Input::received(PeerId(1), hello.as_bytes()));
     let mut effects =
         door.handle(NOW, Input::Command(Command::Join(RoomName::parse("side").unwrap())));
     effects.extend(door.handle(NOW, Input::Flush));
@@ -134,20 +134,20 @@ fn a_proof_cannot_be_used_again() {
     // The proof that the guest gives the door, caught on its way.
     let greeting = sent(door.handle(NOW, Input::PeerUp(PeerId(1), Link::ACCEPTED)), PeerId(1));
     let own = sent(guest.handle(NOW, Input::PeerUp(PeerId(1), Link::DIALLED)), PeerId(1));
-    let input = Input::Received(PeerId(1), greeting[0].as_bytes().to_vec());
+    let input = Input::received(PeerId(1), greeting[0].as_bytes());
     let proof = sent(guest.handle(NOW, input), PeerId(1))[0].clone();
     assert!(proof.starts_with("{\"type\":\"auth\""), "{proof}");
     // Another connection of the same door, and another door with the same list.
     let mut other = replica(4, Some(allowed));
     for (door, peer) in [(&mut door, PeerId(2)), (&mut other, PeerId(1))] {
         door.handle(NOW, Input::PeerUp(peer, Link::ACCEPTED));
-        door.handle(NOW, Input::Received(peer, own[0].as_bytes().to_vec()));
-        let effects = door.handle(NOW, Input::Received(peer, proof.as_bytes().to_vec()));
+        door.handle(NOW, Input::received(peer, own[0].as_bytes()));
+        let effects = door.handle(NOW, Input::received(peer, proof.as_bytes()));
         assert_eq!(said(&effects), ["err auth", "close auth"]);
     }
     // Where it was made for it holds.
-    door.handle(NOW, Input::Received(PeerId(1), own[0].as_bytes().to_vec()));
-    let effects = door.handle(NOW, Input::Received(PeerId(1), proof.as_bytes().to_vec()));
+    door.handle(NOW, Input::received(PeerId(1), own[0].as_bytes()));
+    let effects = door.handle(NOW, Input::received(PeerId(1), proof.as_bytes()));
     assert!(closed(&effects).is_empty());
 }
 
@@ -175,7 +175,7 @@ fn which_connection_is_kept_may_be_said_before_the_other_one_is_answered() {
     // What the smaller store answers there is on its way.
     small.handle(NOW, Input::PeerUp(PeerId(1), Link::ACCEPTED));
     for frame in call {
-        small.handle(NOW, Input::Received(PeerId(1), frame.as_bytes().to_vec()));
+        small.handle(NOW, Input::received(PeerId(1), frame.as_bytes()));
     }
     let second =
         talk((&mut small, PeerId(2), Link::DIALLED), (&mut large, PeerId(2), Link::ACCEPTED));
@@ -206,7 +206,7 @@ fn who_only_claims_a_store_closes_no_connection() {
         ..Hello::new("liar", StoreId::from_bytes([1; 32]), limits::WINDOW_BYTES)
     };
     let say = |large: &mut Replica, message: Message| {
-        let input = Input::Received(liar, message.encode().as_bytes().to_vec());
+        let input = Input::received(liar, message.encode().as_bytes());
         large.handle(NOW, input)
     };
     assert!(closed(&say(&mut large, Message::Hello(hello))).is_empty());
@@ -295,8 +295,8 @@ fn a_proof_is_given_only_to_whom_this_side_dialled() {
             auth: true,
             ..Hello::new("asks", StoreId::from_bytes([9; 32]), limits::WINDOW_BYTES)
         };
-        let frame = Message::Hello(hello).encode().as_bytes().to_vec();
-        let told = sent(asked.handle(NOW, Input::Received(PeerId(1), frame)), PeerId(1));
+        let frame = Message::Hello(hello).encode();
+        let told = sent(asked.handle(NOW, Input::received(PeerId(1), frame.as_bytes())), PeerId(1));
         let proofs = told.iter().filter(|frame| frame.starts_with("{\"type\":\"auth\"")).count();
         assert_eq!(proofs, usize::from(given), "{told:?}");
     }

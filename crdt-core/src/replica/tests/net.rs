@@ -182,7 +182,7 @@ impl Net {
                     if let Some((to, at)) = other {
                         if let Ok(Received::Ops(batch)) = Received::decode(frame.as_bytes()) {
                             for op in batch.ops.into_iter().flatten() {
-                                *self.crossed.entry((peer, to, op.id)).or_default() += 1;
+                                *self.crossed.entry((peer, to, op.id())).or_default() += 1;
                             }
                         }
                         self.wire.push_back((to, at, frame));
@@ -196,7 +196,7 @@ impl Net {
 
     pub(super) fn deliver(&mut self) -> bool {
         let Some((to, peer, frame)) = self.wire.pop_front() else { return false };
-        self.input(to, Input::Received(peer, frame.as_bytes().to_vec()));
+        self.input(to, Input::received(peer, frame.as_bytes()));
         true
     }
 

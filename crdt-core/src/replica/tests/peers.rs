@@ -34,14 +34,17 @@ fn who_does_not_read_is_sent_no_more_than_the_window_and_catches_up_later() {
         sent
     };
     client.replica.handle(Timestamp::from_ms(0), Input::PeerUp(PeerId(2), Link::ACCEPTED));
-    let publisher = hello(8, limits::WINDOW_BYTES).as_bytes().to_vec();
-    client.input(Input::Received(PeerId(2), publisher));
+    let publisher = hello(8, limits::WINDOW_BYTES);
+    client.input(Input::received(PeerId(2), publisher.as_bytes()));
     for number in 0..60 {
         let data = format!("{long},{number}");
         let op =
             all.last().map_or_else(|| entry(&alice, &[], &data), |p| alice.after(p, &[], &data));
-        let frame = ops(&[&op]).as_bytes().to_vec();
-        assert!(note(client.input(Input::Received(PeerId(2), frame))) <= limits::WINDOW_BYTES);
+        let frame = ops(&[&op]);
+        assert!(
+            note(client.input(Input::received(PeerId(2), frame.as_bytes())))
+                <= limits::WINDOW_BYTES
+        );
         all.push(op);
     }
     let before = note(Vec::new());
@@ -71,8 +74,7 @@ fn a_missing_dependency_is_asked_of_the_sender_then_of_others() {
     let replica = &mut client.replica;
     replica.handle(Timestamp::from_ms(0), Input::PeerUp(PeerId(2), Link::ACCEPTED));
     for frame in [hello(8, limits::WINDOW_BYTES), sub(0)] {
-        let frame = frame.as_bytes().to_vec();
-        replica.handle(Timestamp::from_ms(0), Input::Received(PeerId(2), frame));
+        replica.handle(Timestamp::from_ms(0), Input::received(PeerId(2), frame.as_bytes()));
     }
     replica.handle(Timestamp::from_ms(0), Input::Flush);
     let later = replica.wake_at().unwrap();
@@ -96,7 +98,7 @@ fn ops_are_served_by_id_and_unknown_ids_are_named() {
         if let Effect::Send(_, frame) = effect
             && let Ok(Received::Ops(batch)) = Received::decode(frame.as_bytes())
         {
-            come.extend(batch.ops.into_iter().map(|op| op.unwrap().id));
+            come.extend(batch.ops.into_iter().map(|op| op.unwrap().id()));
             missing.extend(batch.missing);
         }
     }
@@ -163,9 +165,9 @@ fn publish(client: &mut Client, peer: u64, store: u8, all: &[Op]) -> Vec<Effect>
     let peer = PeerId(peer);
     client.input(Input::PeerUp(peer, Link::ACCEPTED));
     let greeting = hello(store, limits::WINDOW_BYTES);
-    client.input(Input::Received(peer, greeting.as_bytes().to_vec()));
+    client.input(Input::received(peer, greeting.as_bytes()));
     let frame = ops(&all.iter().collect::<Vec<_>>());
-    client.input(Input::Received(peer, frame.as_bytes().to_vec()))
+    client.input(Input::received(peer, frame.as_bytes()))
 }
 
 fn chain(author: u8, len: usize) -> Vec<Op> {
@@ -188,10 +190,10 @@ fn an_op_passed_on_while_a_page_is_read_is_neither_lost_nor_sent_twice() {
     let mut come = 0;
     let now = Timestamp::from_ms(0);
     for op in &all[250..] {
-        let grant = Message::Credit { bytes: 1_000 }.encode().as_bytes().to_vec();
-        let mut effects = client.replica.handle(now, Input::Received(PeerId(1), grant));
-        let frame = ops(&[op]).as_bytes().to_vec();
-        effects.extend(client.replica.handle(now, Input::Received(PeerId(2), frame)));
+        let grant = Message::Credit { bytes: 1_000 }.encode();
+        let mut effects = client.replica.handle(now, Input::received(PeerId(1), grant.as_bytes()));
+        let frame = ops(&[op]);
+        effects.extend(client.replica.handle(now, Input::received(PeerId(2), frame.as_bytes())));
         effects.extend(client.replica.handle(now, Input::Flush));
         come += client
             .carry_out(effects)
@@ -265,8 +267,8 @@ fn parked_ops_of_all_rooms_together_are_bounded() {
     let now = Timestamp::from_ms(0);
     for peer in 2..5 {
         replica.handle(now, Input::PeerUp(PeerId(peer), Link::ACCEPTED));
-        let greeting = hello(9, limits::WINDOW_BYTES).as_bytes().to_vec();
-        replica.handle(now, Input::Received(PeerId(peer), greeting));
+        let greeting = hello(9, limits::WINDOW_BYTES);
+        replica.handle(now, Input::received(PeerId(peer), greeting.as_bytes()));
         let name = format!("r{peer}");
         for author in 0..250 {
             for fork in 0..2 {
@@ -275,8 +277,8 @@ fn parked_ops_of_all_rooms_together_are_bounded() {
                     head.grant = *room(&name).as_bytes();
                     head.refs = vec![id_of(1)];
                 });
-                let frame = encode_ops(room(&name), [&op], None, &[]).as_bytes().to_vec();
-                replica.handle(now, Input::Received(PeerId(peer), frame));
+                let frame = encode_ops(room(&name), [&op], None, &[]);
+                replica.handle(now, Input::received(PeerId(peer), frame.as_bytes()));
             }
         }
     }

@@ -248,7 +248,7 @@ fn asking_from_another_place_while_a_page_is_read_skips_nothing() {
     let now = net.now;
     let mut say = |input: Input| replica.handle(now, input);
     say(Input::PeerUp(PeerId(90), Link::ACCEPTED));
-    let frame = |frame: Frame| Input::Received(PeerId(90), frame.as_bytes().to_vec());
+    let frame = |frame: Frame| Input::received(PeerId(90), frame.as_bytes());
     say(frame(hello(9, limits::WINDOW_BYTES)));
     let mut loads: VecDeque<Load> = VecDeque::new();
     let mut come = 0;
@@ -273,12 +273,12 @@ fn a_node_takes_no_part_in_rooms_it_did_not_join() {
     let mut net = Net::new(1);
     net.input(1, Input::PeerUp(PeerId(70), Link::ACCEPTED));
     for frame in [hello(9, limits::WINDOW_BYTES), sub(0)] {
-        net.input(1, Input::Received(PeerId(70), frame.as_bytes().to_vec()));
+        net.input(1, Input::received(PeerId(70), frame.as_bytes()));
     }
     let other = room("other");
     let sub = Message::Sub { room: other, name: None, cursor: Some(Position::START) }.encode();
     net.sent.clear();
-    net.input(1, Input::Received(PeerId(70), sub.as_bytes().to_vec()));
+    net.input(1, Input::received(PeerId(70), sub.as_bytes()));
     let answered: String = net.sent.iter().map(|frame| &**frame).collect();
     assert!(answered.contains("\"code\":\"room\""), "{answered}");
     assert!(net.nodes[1].replica.status(other).is_none());

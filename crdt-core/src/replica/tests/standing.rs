@@ -83,7 +83,7 @@ fn who_acknowledges_what_it_drops_is_found_out_and_not_sent_it_for_ever() {
     let other = crate::effect::PeerId(7);
     client.input(Input::PeerUp(other, crate::effect::Link::ACCEPTED));
     for frame in [hello(55, limits::WINDOW_BYTES), sub(0), ops(&[&kept, &dropped])] {
-        client.input(Input::Received(other, frame.as_bytes().to_vec()));
+        client.input(Input::received(other, frame.as_bytes()));
     }
     let sent_ops = |effects: &[Effect]| {
         let sent = |effect: &&Effect| matches!(effect, Effect::Send(peer, frame) if peer.0 == 1 && frame.starts_with("{\"type\":\"ops\""));

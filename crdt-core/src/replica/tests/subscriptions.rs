@@ -76,7 +76,7 @@ fn every_ops_message_has_its_ack_even_if_the_room_is_not_joined() {
     let mut net = Net::new(1);
     net.input(1, Input::PeerUp(PeerId(70), Link::ACCEPTED));
     let say = |net: &mut Net, frame: &Frame| {
-        net.input(1, Input::Received(PeerId(70), frame.as_bytes().to_vec()));
+        net.input(1, Input::received(PeerId(70), frame.as_bytes()));
     };
     say(&mut net, &hello(9, limits::WINDOW_BYTES));
     net.sent.clear();
