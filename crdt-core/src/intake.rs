@@ -143,6 +143,19 @@ impl Taking {
         let lacks = self.intake.lacks(room_bytes);
         Gate { now, lacks, authors: &mut self.authors, rates, owed_max, owed: Span::from_ms(0) }
     }
+
+    /// Whether ops of this author will be taken, as far as can be said before those that come first
+    /// are.
+    pub(crate) fn is_open_to(
+        &self,
+        author: AuthorId,
+        now: Timestamp,
+        (rates, owed_max): (KeyRates, Span),
+        room_bytes: u64,
+    ) -> bool {
+        let owed = self.authors.owes(now, rates, author).as_ms();
+        self.intake.lacks(room_bytes).is_none() && owed <= owed_max.as_ms() / 2
+    }
 }
 
 impl Gate<'_> {
@@ -151,13 +164,6 @@ impl Gate<'_> {
     pub(crate) fn refuses(&self, author: AuthorId, awaited: bool) -> Option<Shortage> {
         let owes = || self.authors.owes(self.now, self.rates, author) > self.owed_max;
         self.lacks.or_else(|| (!awaited && owes()).then_some(Shortage::Rate))
-    }
-
-    /// Whether ops of this author will be taken, as far as can be said before those of a message
-    /// that come first are.
-    pub(crate) fn is_open_to(&self, author: AuthorId) -> bool {
-        let owed = self.authors.owes(self.now, self.rates, author).as_ms();
-        self.lacks.is_none() && owed <= self.owed_max.as_ms() / 2
     }
 
     /// An op was taken, and those that waited for it. Nobody is charged for what others send in its

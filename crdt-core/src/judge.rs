@@ -50,7 +50,6 @@ pub(crate) fn judge(
     gate: &mut Gate<'_>,
 ) -> Judged {
     let mut judged = Judged::default();
-    room.log.look_ahead(ops.iter().flatten().filter(|op| gate.is_open_to(op.head().author)));
     for (index, op) in (0_u64..).zip(ops) {
         let verdict = match op {
             Ok(op) => {

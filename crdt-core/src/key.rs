@@ -173,8 +173,8 @@ pub trait CheckSignature: fmt::Debug + Send + Sync {
         claims.iter().map(|claim| self.check(&claim.key, claim.id, &claim.signature)).collect()
     }
 
-    /// Says what is likely to be checked next, each id once. Who can do several things at a time
-    /// may check it now; nothing depends on it.
+    /// Says what is likely to be checked soon, in that order; what was said before may be said again.
+    /// Who can do several things at a time may check it meanwhile; nothing depends on it.
     fn ahead(&self, _claims: &mut dyn Iterator<Item = Claim>) {}
 }
 

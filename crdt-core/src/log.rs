@@ -136,15 +136,17 @@ impl Log {
     }
 
     /// Says whose signatures will be checked if these ops are received.
-    pub(crate) fn look_ahead<'o>(&self, ops: impl Iterator<Item = &'o HashedOp>) {
-        let mut seen = BTreeSet::new();
+    pub(crate) fn look_ahead<'o>(&self, ops: impl Iterator<Item = &'o HashedOp>) -> bool {
+        let (mut seen, mut whole) = (BTreeSet::new(), true);
         let unknown = ops.filter(|op| !self.has(op.id()) && !self.rejected.contains(op.id()));
         let mut claims = unknown.filter(|op| seen.insert(op.id())).filter_map(|op| {
             // The key of an author who is new here is read when its first op's turn comes.
-            let key = self.keys.get(&op.head().author).cloned()?;
-            Some(Claim { key, id: op.id(), signature: *op.sig() })
+            let key = self.keys.get(&op.head().author).cloned();
+            whole &= key.is_some();
+            Some(Claim { key: key?, id: op.id(), signature: *op.sig() })
         });
         self.signatures.ahead(&mut claims);
+        whole
     }
 
     /// Takes an op as it came from a peer. What enters the log is appended to `admitted`: this op

@@ -1,6 +1,7 @@
 //! Sync messages: JSON text frames, decoded strictly. Source: `docs/PROTOCOL.md`, "Messages".
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
+mod decoded;
 mod encode;
 mod unstored;
 
@@ -19,6 +20,8 @@ use crate::limits;
 use crate::op::{HashedOp, RawOp};
 use crate::rejection::Rejection;
 
+pub use decoded::Decoded;
+pub(crate) use decoded::Looked;
 pub use encode::encode_ops;
 pub use unstored::{Exception, NotStored};
 
@@ -258,31 +261,6 @@ impl Received {
     }
 }
 
-/// A frame that came, and all that can be said of it without knowing anything else: decoding it and
-/// hashing its ops is work that may be done where and when there is time for it.
-#[derive(Clone, Debug)]
-pub struct Decoded {
-    /// What it says, if it says anything.
-    pub(crate) received: Result<Received, DecodeError>,
-    /// Its bytes on the wire.
-    pub(crate) bytes: usize,
-}
-
-impl Decoded {
-    /// Decodes a frame.
-    pub fn of(frame: &[u8]) -> Self {
-        Self { received: Received::decode(frame), bytes: frame.len() }
-    }
-
-    /// Bytes of memory that it takes, at most: an op or id takes less than its text, but one that is
-    /// refused takes the place of an op.
-    pub fn weight(&self) -> usize {
-        let Ok(Received::Ops(batch)) = &self.received else { return self.bytes };
-        let refused = batch.ops.iter().filter(|op| op.is_err()).count();
-        self.bytes.saturating_add(refused.saturating_mul(size_of::<Result<HashedOp, Rejection>>()))
-    }
-}
-
 /// What was lacking to take an op, if its verdict is `later`.
 fn put_off(exception: &Value<'_>) -> Option<Shortage> {
     let member = |name| exception.member(name).and_then(Value::as_str);
@@ -405,7 +383,6 @@ fn batch(value: &Value<'_>) -> Result<Batch, DecodeError> {
 #[cfg(test)]
 mod tests {
     use alloc::format;
-    use alloc::string::ToString;
     use alloc::vec;
 
     use super::*;
@@ -483,20 +460,6 @@ mod tests {
         assert_eq!(batch.ops[0].as_ref().err(), Some(&Rejection::Field("data")));
         assert_eq!(batch.ops[1].as_ref().unwrap().id(), op.id());
         assert_eq!((batch.cursor, batch.missing), (Position::new(4), vec![id_of(9)]));
-    }
-
-    #[test]
-    fn what_a_frame_takes_of_memory_is_known_before_it_waits() {
-        let op = entry(&Author::new(1), &[], "1");
-        let good = encode_ops(room("main"), [&op], None, &[]);
-        assert_eq!(Decoded::of(good.as_bytes()).weight(), good.len());
-        let place = size_of::<Result<HashedOp, Rejection>>();
-        assert!(place < op.to_string().len(), "an op takes less than its text");
-        let many = vec!["0"; limits::BATCH_OPS_MAX].join(",");
-        let bad = encode_ops(room("main"), [], None, &[]);
-        let bad = bad.replace("\"ops\":[", &format!("\"ops\":[{many}"));
-        let weight = Decoded::of(bad.as_bytes()).weight();
-        assert_eq!(weight, bad.len() + limits::BATCH_OPS_MAX * place);
     }
 
     #[test]

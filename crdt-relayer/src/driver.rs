@@ -7,6 +7,7 @@ mod gathering;
 mod task;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::net::IpAddr;
 use std::sync::Arc;

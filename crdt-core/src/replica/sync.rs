@@ -10,11 +10,15 @@ use crate::id::{Position, RoomId};
 use crate::intake::Shortage;
 use crate::judge::{Judged, judge};
 use crate::limits;
-use crate::message::{Batch, DecodeError, Decoded, Exception, Message, NotStored, Received};
+use crate::message::{
+    Batch, DecodeError, Decoded, Exception, Looked, Message, NotStored, Received,
+};
+use crate::op::HashedOp;
 use crate::outgoing::Outgoing;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
 use crate::session::{Asked, Incoming, Session, channel};
+use crate::time::Timestamp;
 
 impl Replica {
     pub(super) fn peer_down(&mut self, peer: PeerId) {
@@ -29,7 +33,10 @@ impl Replica {
         }
     }
 
-    pub(super) fn received(&mut self, peer: PeerId, frame: Decoded) {
+    pub(super) fn received(&mut self, peer: PeerId, mut frame: Decoded) {
+        if frame.looked != Looked::Whole {
+            self.look(self.now, peer, &mut frame);
+        }
         let Some(session) = self.sessions.get(&peer) else { return };
         let (introduced, let_in) = (session.store.is_some(), self.is_let_in(session));
         let received = match frame.received {
@@ -50,6 +57,31 @@ impl Replica {
                 self.acked(peer, room, all_stored, put_off);
             }
             Received::Ops(batch) => self.ops(peer, batch, frame.bytes),
+        }
+    }
+
+    /// Says which signatures of a frame that waits are likely to be checked when it is handled, so
+    /// that it may be done meanwhile ([`CheckSignature::ahead`](crate::key::CheckSignature::ahead)).
+    /// Nothing depends on it, and once is enough.
+    pub fn look_ahead(&self, now: Timestamp, peer: PeerId, frame: &mut Decoded) {
+        if frame.looked == Looked::NotYet {
+            self.look(now, peer, frame);
+        }
+    }
+
+    fn look(&self, now: Timestamp, peer: PeerId, frame: &mut Decoded) {
+        frame.looked = Looked::Partly;
+        let Ok(Received::Ops(batch)) = &frame.received else { return };
+        let Some(session) = self.sessions.get(&peer) else { return };
+        let Some(room) = self.rooms.get(&batch.room) else { return };
+        if session.store.is_none() || !self.is_let_in(session) {
+            return;
+        }
+        let paced = session.paced(self.taking.intake.rates);
+        let is_open =
+            |op: &&HashedOp| self.taking.is_open_to(op.head().author, now, paced, room.bytes);
+        if room.log.look_ahead(batch.ops.iter().flatten().filter(is_open)) {
+            frame.looked = Looked::Whole;
         }
     }
 

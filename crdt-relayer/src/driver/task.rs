@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::filling::Filling;
 use super::gathering::{Gathering, has_others_ops};
+use super::waiting::Waiting;
 use super::{Events, Query, Request, Sent};
 use crate::changes::Changes;
 use crate::clock::Clock;
@@ -23,7 +24,6 @@ use crate::metrics::Counts;
 use crate::outbound::{Kept, Outbound};
 use crate::share::Taken;
 use crate::store::Store;
-use crate::turns::Turns;
 
 /// Pages read from the store between two looks at the inputs.
 const BATCH_LOADS_MAX: usize = 8;
@@ -39,8 +39,7 @@ pub(super) struct Task {
     replica: Replica,
     store: Store,
     events: Option<Events>,
-    inbox: mpsc::UnboundedReceiver<Sent>,
-    turns: Turns<Sent>,
+    waiting: Waiting,
     peers: HashMap<PeerId, Outbound>,
     loads: VecDeque<Load>,
     /// Whoever looks at the replica after this batch.
@@ -64,8 +63,7 @@ impl Task {
             replica,
             store,
             events: None,
-            inbox,
-            turns: Turns::default(),
+            waiting: Waiting::of(inbox),
             peers: HashMap::new(),
             loads: VecDeque::new(),
             looks: Vec::new(),
@@ -140,22 +138,16 @@ impl Task {
         // Whether there is room again is looked at though nobody asks.
         let look = self.keeper.as_ref().and_then(Keeper::look_again);
         let wait = wait.into_iter().chain(look).min();
-        let came = runtime.block_on(async {
+        runtime.block_on(async {
             match wait {
-                None => Some(self.inbox.recv().await),
-                Some(wait) => timeout(wait, self.inbox.recv()).await.ok(),
+                None => Some(self.waiting.recv().await),
+                Some(wait) => timeout(wait, self.waiting.recv()).await.ok(),
             }
-        });
-        // Everybody who could ask has gone: the same as being told to stop.
-        came.map(|sent| sent.map_or(Request::Stop, |sent| sent.request))
+        })
     }
 
-    /// What is at hand: whoever's turn it is.
     fn at_hand(&mut self) -> Option<Request> {
-        while let Ok(sent) = self.inbox.try_recv() {
-            self.turns.add(sent.lane, sent.request.cost(), sent);
-        }
-        self.turns.next().map(|sent| sent.request)
+        self.waiting.at_hand(&self.replica, self.clock.now())
     }
 
     /// Feeds the replica what is at hand. Returns what it wants done, and whether to stop then.
@@ -229,12 +221,12 @@ impl Task {
     /// Waits for more to be written together with what others brought, if that seems worth it.
     fn gather(&mut self, runtime: &Handle) -> Option<Request> {
         let left = self.gathering.time(Instant::now())?;
-        let came = runtime.block_on(async { timeout(left, self.inbox.recv()).await.ok() });
+        let came = runtime.block_on(async { timeout(left, self.waiting.recv()).await.ok() });
         match came {
             Some(_) => self.gathering.came(),
             None => self.gathering.nothing_came(),
         }
-        came.map(|sent| sent.map_or(Request::Stop, |sent| sent.request))
+        came
     }
 
     /// Lets the replica take an input of a peer. Returns what it wants done, and how many ops are

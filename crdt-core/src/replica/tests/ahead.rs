@@ -7,12 +7,12 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::client::*;
 use super::net::MAIN;
-use crate::effect::{Input, Link};
+use crate::effect::{Input, Link, PeerId};
 use crate::fixtures::{Author, entry, room};
 use crate::id::{Depth, OpId};
 use crate::intake::Intake;
 use crate::key::{CheckSignature, Claim, KeyError, PublicKey, Signature};
-use crate::message::encode_ops;
+use crate::message::{Decoded, encode_ops};
 use crate::op::Op;
 use crate::rates::{KeyRates, Rate};
 use crate::time::{Span, Timestamp};
@@ -114,6 +114,43 @@ fn each_new_op_of_an_author_whose_key_is_known_once() {
     assert_eq!(noting.noted().0, ids(&[&last]));
     client.say(&ops(&[&last, &alice[3]]));
     assert_eq!(noting.noted().0, ids(&[&alice[3]]));
+}
+
+#[test]
+fn signatures_of_a_frame_that_waits_are_told_once_unless_an_author_was_new() {
+    let (mut client, noting) = noting();
+    let [alice, bob] = [chain(1, 3), chain(2, 1)];
+    client.say(&ops(&[&alice[0]]));
+    noting.noted();
+    let now = Timestamp::from_ms(0);
+    let peer = client.peer;
+    let mut waiting =
+        [ops(&[&alice[1]]), ops(&[&alice[2], &bob[0]])].map(|frame| Decoded::of(frame.as_bytes()));
+    for _ in 0..2 {
+        for frame in &mut waiting {
+            client.replica.look_ahead(now, peer, frame);
+        }
+    }
+    assert_eq!(noting.noted(), (ids(&[&alice[1], &alice[2]]), Vec::new()));
+    let [first, second] = waiting;
+    client.input(Input::Received(peer, first));
+    assert_eq!(noting.noted(), (Vec::new(), ids(&[&alice[1]])));
+    client.input(Input::Received(peer, second));
+    assert_eq!(noting.noted(), (ids(&[&alice[2]]), ids(&[&alice[2], &bob[0]])));
+}
+
+#[test]
+fn whoever_has_not_introduced_itself_has_nothing_checked() {
+    let (mut client, noting) = noting();
+    let alice = chain(1, 2);
+    client.say(&ops(&[&alice[0]]));
+    noting.noted();
+    let stranger = PeerId(77);
+    client.input(Input::PeerUp(stranger, Link::ACCEPTED));
+    let mut frame = Decoded::of(ops(&[&alice[1]]).as_bytes());
+    client.replica.look_ahead(Timestamp::from_ms(0), stranger, &mut frame);
+    client.input(Input::Received(stranger, frame));
+    assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
 }
 
 #[test]
