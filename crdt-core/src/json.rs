@@ -210,6 +210,8 @@ impl Canonical {
     pub fn of(value: &Value<'_>) -> Self {
         let mut text = String::new();
         value.write(&mut text);
+        // It may be kept for long.
+        text.shrink_to_fit();
         let counted = match value {
             Value::Array(values) => Some(values.len()),
             Value::Verbatim(kept) => kept.elements,

@@ -135,7 +135,8 @@ impl Log {
         self.parked.awaits(id) && !self.parked.contains(id)
     }
 
-    /// Says whose signatures will be checked if these ops are received.
+    /// Says whose signatures will be checked if these ops are received. Returns whether that is all:
+    /// the keys of all their authors are known.
     pub(crate) fn look_ahead<'o>(&self, ops: impl Iterator<Item = &'o HashedOp>) -> bool {
         let (mut seen, mut whole) = (BTreeSet::new(), true);
         let unknown = ops.filter(|op| !self.has(op.id()) && !self.rejected.contains(op.id()));

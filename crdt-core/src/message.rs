@@ -21,7 +21,6 @@ use crate::op::{HashedOp, RawOp};
 use crate::rejection::Rejection;
 
 pub use decoded::Decoded;
-pub(crate) use decoded::Looked;
 pub use encode::encode_ops;
 pub use unstored::{Exception, NotStored};
 

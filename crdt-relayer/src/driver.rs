@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use bytes::Bytes;
 use crdt_core::Replica;
-use crdt_core::effect::{Command, Input, Link, PeerId};
+use crdt_core::effect::{Command, Input, Link, PeerId, Side};
 use crdt_core::id::RoomId;
 use crdt_core::message::Decoded;
 use crdt_core::time::Timestamp;
@@ -43,7 +44,8 @@ type Query = Box<dyn FnOnce(&Replica, Timestamp) + Send>;
 
 enum Request {
     Up(PeerId, Link, Outbound),
-    Input(Input, Option<Taken>),
+    Came(PeerId, Came, Taken),
+    Input(Input),
     Query(Query),
     Stop,
 }
@@ -51,7 +53,30 @@ enum Request {
 impl Request {
     /// What it costs of a turn.
     fn cost(&self) -> usize {
-        if let Self::Input(_, Some(taken)) = self { taken.bytes() } else { REQUEST_COST }
+        if let Self::Came(.., taken) = self { taken.bytes() } else { REQUEST_COST }
+    }
+}
+
+/// What came over a connection.
+enum Came {
+    Text(Bytes),
+    Decoded(Decoded),
+    Binary,
+}
+
+impl Came {
+    fn decode(&mut self) {
+        if let Self::Text(frame) = self {
+            *self = Self::Decoded(Decoded::of(frame));
+        }
+    }
+
+    fn input(self, peer: PeerId) -> Input {
+        match self {
+            Self::Text(frame) => Input::received(peer, &frame),
+            Self::Decoded(frame) => Input::Received(peer, frame),
+            Self::Binary => Input::ReceivedBinary(peer),
+        }
     }
 }
 
@@ -142,7 +167,7 @@ impl Driver {
         let lane = address.map_or(Lane::Peer(peer), Lane::Address);
         let share = self.shares.of_peer(address, link.side);
         self.request(lane, Request::Up(peer, link, outbound)).await?;
-        Ok(Inlet { driver: self.clone(), peer, lane, share })
+        Ok(Inlet { driver: self.clone(), peer, side: link.side, lane, share })
     }
 
     /// A number for a new connection.
@@ -155,7 +180,7 @@ impl Driver {
     /// # Errors
     /// [`Stopped`].
     pub async fn command(&self, command: Command) -> Result<(), Stopped> {
-        self.request(Lane::Own, Request::Input(Input::Command(command), None)).await
+        self.request(Lane::Own, Request::Input(Input::Command(command))).await
     }
 
     /// Looks at the replica between two batches: what is seen is on disk.
@@ -203,19 +228,33 @@ impl Driver {
 pub(crate) struct Inlet {
     driver: Driver,
     peer: PeerId,
+    side: Side,
     lane: Lane,
     share: Share,
 }
 
 impl Inlet {
-    /// A text frame came: it is decoded here, while the driver has something else to do. Waits while
-    /// too many bytes wait already, of its share or of all.
+    /// A text frame came. Waits while too many bytes wait already, of its share or of all. What a
+    /// peer says whom this side chose is decoded here, while the driver has something else to do;
+    /// what others say, in its turn.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub(crate) async fn received(&self, frame: &[u8]) -> Result<(), Stopped> {
-        let frame = Decoded::of(frame);
-        self.frame(frame.weight(), Input::Received(self.peer, frame)).await
+    pub(crate) async fn received(&self, frame: Bytes) -> Result<(), Stopped> {
+        let taken = self.take(frame.len()).await?;
+        if self.side == Side::Accepted {
+            return self.came(Came::Text(frame), taken);
+        }
+        let decoded = Decoded::of(&frame);
+        drop(frame);
+        let taken = if decoded.weight() > taken.bytes() {
+            // Whoever holds a part of a share and waits for the rest may wait for itself.
+            drop(taken);
+            self.take(decoded.weight()).await?
+        } else {
+            taken
+        };
+        self.came(Came::Decoded(decoded), taken)
     }
 
     /// A binary frame came.
@@ -223,12 +262,16 @@ impl Inlet {
     /// # Errors
     /// [`Stopped`].
     pub(crate) async fn received_binary(&self) -> Result<(), Stopped> {
-        self.frame(0, Input::ReceivedBinary(self.peer)).await
+        let taken = self.take(0).await?;
+        self.came(Came::Binary, taken)
     }
 
-    async fn frame(&self, bytes: usize, input: Input) -> Result<(), Stopped> {
-        let taken = self.share.take(bytes).await.map_err(|_| Stopped)?;
-        let request = Request::Input(input, Some(taken));
+    async fn take(&self, bytes: usize) -> Result<Taken, Stopped> {
+        self.share.take(bytes).await.map_err(|_| Stopped)
+    }
+
+    fn came(&self, came: Came, taken: Taken) -> Result<(), Stopped> {
+        let request = Request::Came(self.peer, came, taken);
         self.driver.send(Sent { lane: self.lane, request, _place: None })
     }
 
@@ -237,7 +280,7 @@ impl Inlet {
     /// # Errors
     /// [`Stopped`].
     pub(crate) async fn disconnected(&self) -> Result<(), Stopped> {
-        let request = Request::Input(Input::PeerDown(self.peer), None);
+        let request = Request::Input(Input::PeerDown(self.peer));
         self.driver.request(self.lane, request).await
     }
 }

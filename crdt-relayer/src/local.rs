@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use crdt_core::effect::{Link, PeerId};
 use crdt_core::message::Frame;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -50,7 +51,7 @@ impl LocalPeer {
     /// # Errors
     /// [`Stopped`].
     pub async fn send(&self, frame: &str) -> Result<(), Stopped> {
-        self.inlet.received(frame.as_bytes()).await
+        self.inlet.received(Bytes::copy_from_slice(frame.as_bytes())).await
     }
 
     /// What the replica says next; `Err` with the reason once it has closed the connection.

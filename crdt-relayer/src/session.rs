@@ -314,7 +314,7 @@ where
             Ok(Some(Ok(Incoming::Text(frame)))) => {
                 introduced = true;
                 backlog.pace().took_bytes(frame.len());
-                inlet.received(&frame).await
+                inlet.received(frame).await
             }
         };
         if taken.is_err() {

@@ -40,9 +40,9 @@ impl Default for Shares {
 impl Shares {
     /// The share of one more connection: that of its address, or one of its own if none counts.
     pub(crate) fn of_peer(&self, address: Option<IpAddr>, side: Side) -> Share {
-        let most = match side {
-            Side::Dialled => RECEIVED_BYTES_PER_CHOSEN_MAX,
-            Side::Accepted => RECEIVED_BYTES_PER_PEER_MAX,
+        let most = match (address, side) {
+            (None, Side::Dialled) => RECEIVED_BYTES_PER_CHOSEN_MAX,
+            (None, Side::Accepted) | (Some(_), _) => RECEIVED_BYTES_PER_PEER_MAX,
         };
         let new = || Arc::new(Semaphore::new(most));
         let of_peer = address.map_or_else(new, |address| self.of_address(address));

@@ -172,8 +172,11 @@ impl<C: CheckSignature + 'static> AllCores<C> {
             // Where no thread can be started, whoever asks checks everything itself.
             ahead.helpers += usize::from(helper.spawn(move || shared.help()).is_ok());
         }
+        let pieces = ahead.pieces.len();
         drop(ahead);
-        self.shared.more.notify_all();
+        for _ in 0..self.helpers_max.min(pieces) {
+            self.shared.more.notify_one();
+        }
     }
 }
 
@@ -210,8 +213,10 @@ impl<C: CheckSignature + 'static> CheckSignature for AllCores<C> {
     }
 
     fn ahead(&self, claims: &mut dyn Iterator<Item = Claim>) {
+        // What a claim takes to make is nothing to wait for.
+        let claims: Vec<Claim> = claims.collect();
         let mut ahead = self.shared.lock();
-        claims.for_each(|claim| ahead.add(claim));
+        claims.into_iter().for_each(|claim| ahead.add(claim));
         self.call_for_help(ahead);
     }
 }

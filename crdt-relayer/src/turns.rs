@@ -63,21 +63,6 @@ impl<T> Turns<T> {
         waiting.items.push_back((cost, item));
     }
 
-    /// Shows what comes soon, up to so much cost, nearly in the order in which it will be taken.
-    /// Returns how many that are.
-    pub(crate) fn show(&mut self, cost_max: usize, mut look: impl FnMut(&mut T)) -> usize {
-        let (mut shown, mut left) = (0, cost_max);
-        for lane in self.fresh.iter().chain(&self.order) {
-            let items = self.lanes.get_mut(lane).map(|waiting| &mut waiting.items);
-            for (cost, item) in items.into_iter().flatten() {
-                let Some(rest) = left.checked_sub(*cost) else { return shown };
-                (shown, left) = (shown + 1, rest);
-                look(item);
-            }
-        }
-        shown
-    }
-
     /// Takes what comes next.
     pub(crate) fn next(&mut self) -> Option<T> {
         loop {
@@ -187,23 +172,6 @@ mod tests {
             assert!(of_lane.is_sorted());
         }
         assert!(turns.lanes.is_empty() && turns.fresh.is_empty() && turns.order.is_empty());
-    }
-
-    #[test]
-    fn what_comes_soon_is_shown_and_stays() {
-        let mut turns = Turns::default();
-        for number in 0..10 {
-            turns.add(address(1), QUANTUM, number);
-        }
-        assert_eq!(turns.next(), Some(0));
-        assert_eq!(turns.next(), Some(1), "its lane is not fresh any more");
-        turns.add(address(2), QUANTUM, 100);
-        let mut seen = Vec::new();
-        assert_eq!(turns.show(4 * QUANTUM, |number| seen.push(*number)), 4);
-        assert_eq!(seen, [100, 2, 3, 4]);
-        assert_eq!(turns.show(50, |_| {}), 0, "what does not fit is not shown");
-        assert_eq!(turns.show(usize::MAX, |number| *number += 1), 9);
-        assert_eq!(all(&mut turns), [101, 3, 4, 5, 6, 7, 8, 9, 10]);
     }
 
     #[test]

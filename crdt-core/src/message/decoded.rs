@@ -12,23 +12,14 @@ pub struct Decoded {
     pub(crate) received: Result<Received, DecodeError>,
     /// Its bytes on the wire.
     pub(crate) bytes: usize,
-    /// How far its signatures were looked ahead at.
-    pub(crate) looked: Looked,
-}
-
-/// How far the signatures of a frame were looked ahead at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Looked {
-    NotYet,
-    /// Before its room or an author was known.
-    Partly,
-    Whole,
+    /// Whether its signatures were looked ahead at, all of them.
+    pub(crate) looked: bool,
 }
 
 impl Decoded {
     /// Decodes a frame.
     pub fn of(frame: &[u8]) -> Self {
-        Self { received: Received::decode(frame), bytes: frame.len(), looked: Looked::NotYet }
+        Self { received: Received::decode(frame), bytes: frame.len(), looked: false }
     }
 
     /// Bytes of memory that it takes, at most: an op or id takes less than its text, but one that is

@@ -82,14 +82,16 @@ impl Replica {
 
     /// Puts a room on the list of those a connection uses; `false` if they are too many.
     pub(super) fn use_room(&mut self, peer: PeerId, id: RoomId) -> bool {
-        let most = self.taking.intake.subscriptions_max;
-        let Some(session) = self.sessions.get_mut(&peer) else { return false };
-        let known = session.channels.contains_key(&id);
-        let fits = known || session.channels.len() < session.rooms_max(most);
-        if fits {
+        let fits = self.sessions.get(&peer).is_some_and(|session| self.may_use_room(session, id));
+        if let (true, Some(session)) = (fits, self.sessions.get_mut(&peer)) {
             session.channels.entry(id).or_default();
         }
         fits
+    }
+
+    pub(super) fn may_use_room(&self, session: &Session, id: RoomId) -> bool {
+        let most = session.rooms_max(self.taking.intake.subscriptions_max);
+        session.channels.contains_key(&id) || session.channels.len() < most
     }
 
     /// A room that came into being by being asked for ends when nobody is left and nothing came.

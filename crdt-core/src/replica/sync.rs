@@ -10,9 +10,7 @@ use crate::id::{Position, RoomId};
 use crate::intake::Shortage;
 use crate::judge::{Judged, judge};
 use crate::limits;
-use crate::message::{
-    Batch, DecodeError, Decoded, Exception, Looked, Message, NotStored, Received,
-};
+use crate::message::{Batch, DecodeError, Decoded, Exception, Message, NotStored, Received};
 use crate::op::HashedOp;
 use crate::outgoing::Outgoing;
 use crate::planted::{Bug, planted};
@@ -33,10 +31,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn received(&mut self, peer: PeerId, mut frame: Decoded) {
-        if frame.looked != Looked::Whole {
-            self.look(self.now, peer, &mut frame);
-        }
+    pub(super) fn received(&mut self, peer: PeerId, frame: Decoded) {
         let Some(session) = self.sessions.get(&peer) else { return };
         let (introduced, let_in) = (session.store.is_some(), self.is_let_in(session));
         let received = match frame.received {
@@ -56,33 +51,29 @@ impl Replica {
             Received::Acked { room, all_stored, put_off } => {
                 self.acked(peer, room, all_stored, put_off);
             }
-            Received::Ops(batch) => self.ops(peer, batch, frame.bytes),
+            Received::Ops(batch) => self.ops(peer, batch, frame.bytes, frame.looked),
         }
     }
 
     /// Says which signatures of a frame that waits are likely to be checked when it is handled, so
     /// that it may be done meanwhile ([`CheckSignature::ahead`](crate::key::CheckSignature::ahead)).
-    /// Nothing depends on it, and once is enough.
+    /// Nothing depends on it.
     pub fn look_ahead(&self, now: Timestamp, peer: PeerId, frame: &mut Decoded) {
-        if frame.looked == Looked::NotYet {
-            self.look(now, peer, frame);
+        let Ok(Received::Ops(batch)) = &frame.received else { return };
+        let Some(session) = self.sessions.get(&peer) else { return };
+        let is_in = session.store.is_some() && self.is_let_in(session);
+        if is_in && self.may_use_room(session, batch.room) {
+            frame.looked = frame.looked || self.look(now, session, batch);
         }
     }
 
-    fn look(&self, now: Timestamp, peer: PeerId, frame: &mut Decoded) {
-        frame.looked = Looked::Partly;
-        let Ok(Received::Ops(batch)) = &frame.received else { return };
-        let Some(session) = self.sessions.get(&peer) else { return };
-        let Some(room) = self.rooms.get(&batch.room) else { return };
-        if session.store.is_none() || !self.is_let_in(session) {
-            return;
-        }
+    /// The same of ops that are taken now. Returns whether nothing was left out.
+    fn look(&self, now: Timestamp, session: &Session, batch: &Batch) -> bool {
+        let Some(room) = self.rooms.get(&batch.room) else { return false };
         let paced = session.paced(self.taking.intake.rates);
         let is_open =
             |op: &&HashedOp| self.taking.is_open_to(op.head().author, now, paced, room.bytes);
-        if room.log.look_ahead(batch.ops.iter().flatten().filter(is_open)) {
-            frame.looked = Looked::Whole;
-        }
+        room.log.look_ahead(batch.ops.iter().flatten().filter(is_open))
     }
 
     fn undecodable(&mut self, peer: PeerId, introduced: bool, error: DecodeError) {
@@ -245,15 +236,19 @@ impl Replica {
     }
 
     /// Takes a peer's ops: checks each, keeps what is good, answers with one verdict each.
-    fn ops(&mut self, peer: PeerId, batch: Batch, bytes: usize) {
+    fn ops(&mut self, peer: PeerId, batch: Batch, bytes: usize, looked: bool) {
         let now = self.now;
         let grant = self.sessions.get_mut(&peer).and_then(|session| session.processed(bytes));
-        let Batch { room: id, ops, cursor, missing: denied } = batch;
+        let id = batch.room;
         let store = self.sessions.get(&peer).and_then(|session| session.store);
         let taken = self.use_room(peer, id) && self.open_room(id, None).is_some();
         let (Some(store), true) = (store, taken) else {
-            return self.ops_of_no_room(peer, id, ops.len(), grant);
+            return self.ops_of_no_room(peer, id, batch.ops.len(), grant);
         };
+        if let (false, Some(session)) = (looked, self.sessions.get(&peer)) {
+            self.look(now, session, &batch);
+        }
+        let Batch { ops, cursor, missing: denied, .. } = batch;
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let parked_before = room.log.parked_bytes();
         let Some(session) = self.sessions.get(&peer) else { return };

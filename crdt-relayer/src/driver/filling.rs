@@ -29,7 +29,9 @@ pub(super) struct Filling {
     requests: usize,
     bytes: usize,
     awaited: bool,
-    vain: Duration,
+    /// Time that went by since somebody waits, and what was due of it to ops that are kept.
+    spent: Duration,
+    due: Duration,
     vain_max: Duration,
 }
 
@@ -38,7 +40,8 @@ impl Filling {
     pub(super) fn begin(now: Instant, writing: Duration) -> Self {
         let until = now + writing.saturating_mul(TIMES_WRITING).clamp(TIME_MIN, TIME_MAX);
         let vain_max = VAIN_MIN.max(writing / 2);
-        Self { until, requests: 0, bytes: 0, awaited: false, vain: Duration::ZERO, vain_max }
+        let (spent, due) = (Duration::ZERO, Duration::ZERO);
+        Self { until, requests: 0, bytes: 0, awaited: false, spent, due, vain_max }
     }
 
     /// One more request, for which somebody in this process waits.
@@ -52,7 +55,9 @@ impl Filling {
         self.requests += 1;
         self.bytes += bytes;
         if self.awaited {
-            self.vain += time.saturating_sub(JUDGING.saturating_mul(ops));
+            // Signatures are checked together: the first pays for all.
+            self.spent += time;
+            self.due += JUDGING.saturating_mul(ops);
         }
         self.awaited |= ops > 0;
     }
@@ -61,7 +66,7 @@ impl Filling {
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.requests >= REQUESTS_MAX
             || self.bytes >= BYTES_MAX
-            || self.vain >= self.vain_max
+            || self.spent.saturating_sub(self.due) >= self.vain_max
             || now >= self.until
     }
 }

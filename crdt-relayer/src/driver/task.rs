@@ -161,23 +161,29 @@ impl Task {
         let (mut effects, mut stop) = (Vec::new(), false);
         let mut filling = Filling::begin(Instant::now(), self.writing);
         let mut next = first;
+        // What it takes to get a request ready is part of what it takes.
+        let mut began = Instant::now();
         while let Some(request) = next {
-            let began = Instant::now();
             match request {
                 Request::Up(peer, link, outbound) => {
                     self.peers.insert(peer, outbound);
                     effects.extend(self.replica.handle(now, Input::PeerUp(peer, link)));
                     filling.took(0, began.elapsed(), 0);
                 }
-                Request::Input(Input::Command(command), _) => {
+                Request::Input(Input::Command(command)) => {
                     effects.extend(self.replica.handle(now, Input::Command(command)));
                     filling.took_own();
                 }
-                Request::Input(input, space) => {
+                Request::Came(peer, came, space) => {
+                    let (wanted, kept) = self.taken(now, came.input(peer));
+                    effects.extend(wanted);
+                    filling.took(space.bytes(), began.elapsed(), kept);
+                    held.push(space);
+                }
+                Request::Input(input) => {
                     let (wanted, kept) = self.taken(now, input);
                     effects.extend(wanted);
-                    filling.took(space.as_ref().map_or(0, Taken::bytes), began.elapsed(), kept);
-                    held.extend(space);
+                    filling.took(0, began.elapsed(), kept);
                 }
                 Request::Query(look) => {
                     self.looks.push(look);
@@ -186,10 +192,12 @@ impl Task {
                 Request::Stop => stop = true,
             }
             // A request that was taken is carried out: none is taken after the last.
-            let more = !stop && !filling.is_full(Instant::now());
+            began = Instant::now();
+            let more = !stop && !filling.is_full(began);
             next = if more { self.at_hand() } else { None };
             if more && next.is_none() && self.looks.is_empty() && has_others_ops(&effects) {
                 next = self.gather(runtime);
+                began = Instant::now();
             }
         }
         // One at least, and no more once the batch is full.

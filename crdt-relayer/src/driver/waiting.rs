@@ -1,36 +1,49 @@
 //! What waits for a driver: whose turn it is, and which signatures may be checked before.
 
+use std::collections::VecDeque;
+
 use crdt_core::Replica;
-use crdt_core::effect::Input;
 use crdt_core::time::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{Request, Sent};
+use super::{Came, Request, Sent};
 use crate::turns::Turns;
 
-/// Bytes of frames whose signatures are looked ahead at.
-const LOOK_AHEAD_BYTES: usize = 512 * 1024;
+/// Cost of the requests whose turn has come that are prepared together, in bytes of frames: enough
+/// for signatures of small frames to be checked together, and little to wait for.
+const HANDFUL: usize = 16 * 1024;
 
 /// Requests that came.
 pub(super) struct Waiting {
     inbox: mpsc::UnboundedReceiver<Sent>,
     turns: Turns<Sent>,
-    /// Requests to take before it is looked ahead again.
-    looked: usize,
+    /// Those whose turn has come.
+    handful: VecDeque<Request>,
 }
 
 impl Waiting {
     pub(super) fn of(inbox: mpsc::UnboundedReceiver<Sent>) -> Self {
-        Self { inbox, turns: Turns::default(), looked: 0 }
+        Self { inbox, turns: Turns::default(), handful: VecDeque::new() }
     }
 
-    /// What is at hand: whoever's turn it is.
+    /// What is at hand: whoever's turn it is. Signatures of frames that were decoded where they were
+    /// read may be checked from now on, those of others when they come into the hand.
     pub(super) fn at_hand(&mut self, replica: &Replica, now: Timestamp) -> Option<Request> {
-        while let Ok(sent) = self.inbox.try_recv() {
+        while let Ok(mut sent) = self.inbox.try_recv() {
+            look_ahead(&mut sent.request, replica, now);
             self.turns.add(sent.lane, sent.request.cost(), sent);
         }
-        self.look_ahead(replica, now);
-        self.turns.next().map(|sent| sent.request)
+        let mut cost = 0;
+        while self.handful.is_empty() || cost > 0 && cost < HANDFUL {
+            let Some(Sent { mut request, .. }) = self.turns.next() else { break };
+            cost += request.cost();
+            if let Request::Came(_, came, _) = &mut request {
+                came.decode();
+            }
+            look_ahead(&mut request, replica, now);
+            self.handful.push_back(request);
+        }
+        self.handful.pop_front()
     }
 
     /// What comes next, when nothing is at hand: everybody who could ask having gone is the same as
@@ -38,19 +51,10 @@ impl Waiting {
     pub(super) async fn recv(&mut self) -> Request {
         self.inbox.recv().await.map_or(Request::Stop, |sent| sent.request)
     }
+}
 
-    /// Lets signatures of frames that wait be checked while others are dealt with.
-    fn look_ahead(&mut self, replica: &Replica, now: Timestamp) {
-        if let Some(less) = self.looked.checked_sub(1) {
-            self.looked = less;
-            return;
-        }
-        let look = |sent: &mut Sent| {
-            if let Request::Input(Input::Received(peer, frame), _) = &mut sent.request {
-                replica.look_ahead(now, *peer, frame);
-            }
-        };
-        // Once half of these are taken, more may have come.
-        self.looked = self.turns.show(LOOK_AHEAD_BYTES, look) / 2;
+fn look_ahead(request: &mut Request, replica: &Replica, now: Timestamp) {
+    if let Request::Came(peer, Came::Decoded(frame), _) = request {
+        replica.look_ahead(now, *peer, frame);
     }
 }

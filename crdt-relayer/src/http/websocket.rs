@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use crdt_core::effect::{Link, PeerId};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
@@ -95,7 +96,8 @@ pub fn close_for(error: axum::Error) -> (u16, &'static str) {
 fn serve(host: Arc<Host>, socket: WebSocket, seat: Seat) -> impl Future<Output = ()> {
     let (write, read) = socket.split();
     let read = read.map(|message| match message {
-        Ok(Message::Text(text)) => Ok(Incoming::Text(text.into())),
+        // Copied: it may wait, and would keep all that was read along with it.
+        Ok(Message::Text(text)) => Ok(Incoming::Text(Bytes::copy_from_slice(text.as_bytes()))),
         Ok(Message::Binary(_)) => Ok(Incoming::Binary),
         Ok(Message::Ping(_) | Message::Pong(_)) => Ok(Incoming::Alive),
         Ok(Message::Close(close)) => {
