@@ -223,11 +223,16 @@ impl<C: CheckSignature + 'static> CheckSignature for AllCores<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     use crdt_core::key::{EachTime, SecretKey};
 
     use super::*;
+
+    /// Longer than anything takes.
+    const LONG: Duration = Duration::from_secs(30);
 
     /// Counts what it is asked.
     #[derive(Debug, Default)]
@@ -353,6 +358,59 @@ mod tests {
             all.ahead(&mut anew.collect::<Vec<_>>().into_iter());
             let ahead = all.shared.lock();
             assert!(ahead.claims.len() <= AHEAD_MAX && ahead.waiting() <= AHEAD_MAX);
+        }
+    }
+
+    #[test]
+    fn a_piece_that_was_forgotten_meanwhile_says_nothing_of_a_forgery_of_the_same_id() {
+        let all = with_helpers(0);
+        let good = claims(2).remove(1);
+        all.ahead(&mut iter::once(good.clone()));
+        let (_, begun) = all.shared.lock().pieces.pop_first().unwrap();
+        let others = (0..AHEAD_MAX as u64).map(|number| {
+            let mut id = [0xFF; 32];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            Claim { id: OpId::from_bytes(id), ..good.clone() }
+        });
+        all.ahead(&mut others.collect::<Vec<_>>().into_iter());
+        let mut forged = *good.signature.as_bytes();
+        forged[3] ^= 1;
+        let forged = Signature::from_bytes(forged);
+        all.ahead(&mut iter::once(Claim { signature: forged, ..good.clone() }));
+        all.shared.check_piece(begun);
+        assert_eq!(all.check(&good.key, good.id, &forged), Err(KeyError::Signature));
+    }
+
+    #[test]
+    fn who_waits_for_a_piece_checks_the_next() {
+        let all = with_helpers(0);
+        let claims = claims(32);
+        all.ahead(&mut claims.iter().cloned());
+        let (_, begun) = all.shared.lock().pieces.pop_first().unwrap();
+        thread::scope(|scope| {
+            let Claim { key, id, signature } = &claims[0];
+            let asking = scope.spawn(|| all.check(key, *id, signature));
+            let next = |ahead: &mut Ahead| ahead.claims[&claims[31].id].verdict.is_none();
+            let (ahead, checked) = (all.shared.lock(), &all.shared.checked);
+            let (ahead, waited) = checked.wait_timeout_while(ahead, LONG, next).unwrap();
+            drop(ahead);
+            all.shared.check_piece(begun);
+            assert_eq!(asking.join().unwrap(), key.verify(*id, signature));
+            assert!(!waited.timed_out());
+        });
+        assert_eq!(counted(&all), 32);
+    }
+
+    #[test]
+    fn its_threads_end_with_it() {
+        let all = with_helpers(2);
+        all.ahead(&mut claims(200).into_iter());
+        let shared = Arc::downgrade(&all.shared);
+        drop(all);
+        let late = Instant::now() + LONG;
+        while shared.strong_count() > 0 {
+            assert!(Instant::now() < late);
+            thread::yield_now();
         }
     }
 

@@ -1,15 +1,17 @@
 //! A driver among those who send it much.
 
 use std::net::IpAddr;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use crdt_core::effect::Link;
-use crdt_core::id::StoreId;
-use crdt_core::key::EachTime;
+use crdt_core::id::{OpId, RoomName, StoreId};
+use crdt_core::key::{CheckSignature, Claim, EachTime, KeyError, PublicKey, Signature};
+use crdt_core::limits::WINDOW_BYTES;
 use crdt_core::message::{Hello, Message, encode_ops};
 use crdt_core::replica::{Config, Rooms};
 use futures_util::future::{join, join_all};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::fixtures::{chain, room};
@@ -31,6 +33,14 @@ fn first_op(author: u8) -> String {
 }
 
 fn driver(folder: &TempDir, counts: Counts) -> (Driver, End) {
+    driver_checking(folder, counts, Arc::new(EachTime))
+}
+
+fn driver_checking(
+    folder: &TempDir,
+    counts: Counts,
+    signatures: Arc<dyn CheckSignature>,
+) -> (Driver, End) {
     let id = StoreId::from_bytes([9; 32]);
     let store = Store::open(&folder.path().join("log.sqlite"), id).unwrap();
     let replica = Replica::new(Config {
@@ -40,7 +50,7 @@ fn driver(folder: &TempDir, counts: Counts) -> (Driver, End) {
         key: None,
         seed: [0; 32],
         allowed: None,
-        signatures: Arc::new(EachTime),
+        signatures,
     });
     Driver::spawn_kept(replica, store, None, counts, None)
 }
@@ -49,10 +59,71 @@ fn driver(folder: &TempDir, counts: Counts) -> (Driver, End) {
 async fn peer(driver: &Driver, last: u8) -> LocalPeer {
     let address = IpAddr::from([192, 0, 2, last]);
     let peer = LocalPeer::connect(driver, Link::ACCEPTED, Some(address)).await.unwrap();
-    let hello =
-        Hello::new("test", StoreId::from_bytes([last; 32]), crdt_core::limits::WINDOW_BYTES);
+    let hello = Hello::new("test", StoreId::from_bytes([last; 32]), WINDOW_BYTES);
     peer.send(&Message::Hello(hello).encode()).await.unwrap();
     peer
+}
+
+/// Keeps the thread busy until it is told to go on, so that everything waits for it.
+async fn keep_busy(driver: &Driver) -> (mpsc::Sender<()>, JoinHandle<Result<(), Stopped>>) {
+    let (go_on, waiting) = mpsc::channel::<()>();
+    let (busy, is_busy) = oneshot::channel();
+    let asking = driver.clone();
+    let blocking = tokio::spawn(async move {
+        let wait = move |_: &Replica| {
+            busy.send(()).unwrap();
+            waiting.recv().unwrap();
+        };
+        asking.query(wait).await
+    });
+    is_busy.await.unwrap();
+    (go_on, blocking)
+}
+
+/// Notes whether signatures were told of before they are checked.
+#[derive(Debug, Default)]
+struct Noting(Mutex<String>);
+
+impl CheckSignature for Noting {
+    fn check(&self, key: &PublicKey, id: OpId, signature: &Signature) -> Result<(), KeyError> {
+        self.0.lock().unwrap().push('c');
+        key.verify(id, signature)
+    }
+
+    fn ahead(&self, claims: &mut dyn Iterator<Item = Claim>) {
+        claims.for_each(|_| self.0.lock().unwrap().push('a'));
+    }
+}
+
+#[tokio::test]
+async fn signatures_of_frames_that_wait_are_told_before_the_first_is_checked() {
+    for link in [Link::ACCEPTED, Link::DIALLED] {
+        let folder = TempDir::new().unwrap();
+        let noting = Arc::new(Noting::default());
+        let signatures = Arc::clone(&noting) as Arc<dyn CheckSignature>;
+        let (driver, end) = driver_checking(&folder, Counts::default(), signatures);
+        let peer = LocalPeer::connect(&driver, link, None).await.unwrap();
+        let hello = Hello::new("test", StoreId::from_bytes([1; 32]), WINDOW_BYTES);
+        peer.send(&Message::Hello(hello).encode()).await.unwrap();
+        let all = chain(1, 4);
+        let frame = |op| encode_ops(room(), [op], None, &[]);
+        driver.command(Command::Join(RoomName::parse("main").unwrap())).await.unwrap();
+        peer.send(&frame(&all[0])).await.unwrap();
+        assert_eq!(driver.query(|replica| replica.tally().stored).await, Ok(1));
+        noting.0.lock().unwrap().clear();
+
+        let (go_on, blocking) = keep_busy(&driver).await;
+        for op in &all[1..] {
+            peer.send(&frame(op)).await.unwrap();
+        }
+        go_on.send(()).unwrap();
+        blocking.await.unwrap().unwrap();
+        while driver.query(|replica| replica.tally().stored).await != Ok(4) {}
+        assert_eq!(*noting.0.lock().unwrap(), "aaaccc", "{link:?}");
+        drop(peer);
+        driver.stop().await;
+        end.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
@@ -65,18 +136,7 @@ async fn who_sends_little_is_heard_before_all_of_what_others_flood_with() {
     flooding[0].send(&known).await.unwrap();
     assert_eq!(driver.query(|replica| replica.tally().stored).await, Ok(1));
 
-    // The thread is kept busy until everything waits for it.
-    let (go_on, waiting) = mpsc::channel::<()>();
-    let (busy, is_busy) = oneshot::channel();
-    let asking = driver.clone();
-    let blocking = tokio::spawn(async move {
-        let wait = move |_: &Replica| {
-            busy.send(()).unwrap();
-            waiting.recv().unwrap();
-        };
-        asking.query(wait).await
-    });
-    is_busy.await.unwrap();
+    let (go_on, blocking) = keep_busy(&driver).await;
     for peer in &flooding {
         for _ in 0..FRAMES {
             peer.send(&known).await.unwrap();

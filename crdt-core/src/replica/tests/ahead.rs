@@ -1,5 +1,6 @@
 //! Which signatures whoever checks them is told of beforehand: those that will be checked.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,6 +13,7 @@ use crate::fixtures::{Author, entry, room};
 use crate::id::{Depth, OpId};
 use crate::intake::Intake;
 use crate::key::{CheckSignature, Claim, KeyError, PublicKey, Signature};
+use crate::limits;
 use crate::message::{Decoded, encode_ops};
 use crate::op::Op;
 use crate::rates::{KeyRates, Rate};
@@ -131,7 +133,8 @@ fn signatures_of_a_frame_that_waits_are_told_once_unless_an_author_was_new() {
             client.replica.look_ahead(now, peer, frame);
         }
     }
-    assert_eq!(noting.noted(), (ids(&[&alice[1], &alice[2]]), Vec::new()));
+    let told = ids(&[&alice[1], &alice[2], &alice[2]]);
+    assert_eq!(noting.noted(), (told, Vec::new()), "bob's key is not known");
     let [first, second] = waiting;
     client.input(Input::Received(peer, first));
     assert_eq!(noting.noted(), (Vec::new(), ids(&[&alice[1]])));
@@ -150,6 +153,37 @@ fn whoever_has_not_introduced_itself_has_nothing_checked() {
     let mut frame = Decoded::of(ops(&[&alice[1]]).as_bytes());
     client.replica.look_ahead(Timestamp::from_ms(0), stranger, &mut frame);
     client.input(Input::Received(stranger, frame));
+    assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn whoever_is_not_let_in_has_nothing_checked() {
+    let (mut client, noting) = noting();
+    let alice = chain(1, 2);
+    client.say(&ops(&[&alice[0]]));
+    noting.noted();
+    client.replica.config.allowed = Some(BTreeSet::new());
+    client.as_another(9, Link::ACCEPTED);
+    let mut frame = Decoded::of(ops(&[&alice[1]]).as_bytes());
+    client.replica.look_ahead(Timestamp::from_ms(0), client.peer, &mut frame);
+    assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn who_uses_too_many_rooms_has_nothing_checked_in_one_more() {
+    let (mut client, noting) = noting();
+    let alice = chain(1, 2);
+    client.say(&ops(&[&alice[0]]));
+    noting.noted();
+    client.as_another(9, Link::ACCEPTED);
+    for number in 0..limits::SUBSCRIPTIONS_MAX {
+        client.say(&encode_ops(room(&format!("other{number}")), [], None, &[]));
+    }
+    for _ in 0..2 {
+        let mut frame = Decoded::of(ops(&[&alice[1]]).as_bytes());
+        client.replica.look_ahead(Timestamp::from_ms(0), client.peer, &mut frame);
+        client.input(Input::Received(client.peer, frame));
+    }
     assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
 }
 
