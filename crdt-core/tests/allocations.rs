@@ -64,24 +64,24 @@ fn take(replica: &mut Replica, frame: &[u8]) {
     drop(replica.handle(NOW, Input::Flush));
 }
 
+/// So many more ops, in messages.
+fn frames(author: &mut Author, ops: usize) -> Vec<Frame> {
+    let room = RoomName::parse("main").unwrap().id();
+    let frame = |_| {
+        let ops: Vec<Op> = (0..AT_ONCE).map(|_| author.op()).collect();
+        encode_ops(room, &ops, None, &[])
+    };
+    (0..ops / AT_ONCE).map(frame).collect()
+}
+
 /// What so many more ops allocate.
 fn taken(replica: &mut Replica, author: &mut Author, ops: usize) -> AllocationInfo {
-    let room = RoomName::parse("main").unwrap().id();
-    let frames: Vec<Frame> = (0..ops / AT_ONCE)
-        .map(|_| {
-            let ops: Vec<Op> = (0..AT_ONCE).map(|_| author.op()).collect();
-            encode_ops(room, &ops, None, &[])
-        })
-        .collect();
+    let frames = frames(author, ops);
     measure(|| frames.iter().for_each(|frame| take(replica, frame.as_bytes())))
 }
 
-fn per_op(all: u64) -> u64 {
-    all / MEASURED as u64
-}
-
-#[test]
-fn an_op_allocates_little_and_no_more_in_a_longer_log() {
+/// A relayer to which one peer has said hello, and an author.
+fn relayer() -> (Replica, Author) {
     let mut replica = Replica::new(Config {
         store: StoreId::from_bytes([1; 32]),
         agent: "test".into(),
@@ -95,7 +95,16 @@ fn an_op_allocates_little_and_no_more_in_a_longer_log() {
     let hello = Message::Hello(Hello::new("test", StoreId::from_bytes([2; 32]), WINDOW_BYTES));
     take(&mut replica, hello.encode().as_bytes());
     let key = SecretKey::from_seed(&[7; 32]);
-    let mut author = Author { key, tip: None, depth: Depth::FIRST };
+    (replica, Author { key, tip: None, depth: Depth::FIRST })
+}
+
+fn per_op(all: u64) -> u64 {
+    all / MEASURED as u64
+}
+
+#[test]
+fn an_op_allocates_little_and_no_more_in_a_longer_log() {
+    let (mut replica, mut author) = relayer();
     let first = taken(&mut replica, &mut author, MEASURED);
     taken(&mut replica, &mut author, BETWEEN);
     let last = taken(&mut replica, &mut author, MEASURED);
@@ -106,4 +115,21 @@ fn an_op_allocates_little_and_no_more_in_a_longer_log() {
         assert!(count < ALLOCATIONS_MAX, "{count} allocations for an op");
         assert!(bytes < BYTES_MAX, "{bytes} bytes allocated for an op");
     }
+}
+
+#[test]
+#[ignore = "run by .ci/copied, which counts the bytes that it copies"]
+fn ops_are_made() {
+    let (_, mut author) = relayer();
+    assert_eq!(frames(&mut author, MEASURED).len(), MEASURED / AT_ONCE);
+}
+
+#[test]
+#[ignore = "run by .ci/copied, which counts the bytes that it copies"]
+fn ops_are_made_and_taken() {
+    let (mut replica, mut author) = relayer();
+    let frames = frames(&mut author, MEASURED);
+    frames.iter().for_each(|frame| take(&mut replica, frame.as_bytes()));
+    let room = RoomName::parse("main").unwrap().id();
+    assert_eq!(replica.status(room).unwrap().ops, MEASURED as u64);
 }

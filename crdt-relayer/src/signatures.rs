@@ -216,7 +216,9 @@ impl<C: CheckSignature + 'static> CheckSignature for AllCores<C> {
         // What a claim takes to make is nothing to wait for.
         let claims: Vec<Claim> = claims.collect();
         let mut ahead = self.shared.lock();
-        claims.into_iter().for_each(|claim| ahead.add(claim));
+        for claim in claims {
+            ahead.add(claim);
+        }
         self.call_for_help(ahead);
     }
 }
