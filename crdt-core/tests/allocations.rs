@@ -129,7 +129,9 @@ fn ops_are_made() {
 fn ops_are_made_and_taken() {
     let (mut replica, mut author) = relayer();
     let frames = frames(&mut author, MEASURED);
-    frames.iter().for_each(|frame| take(&mut replica, frame.as_bytes()));
+    for frame in frames {
+        take(&mut replica, frame.as_bytes());
+    }
     let room = RoomName::parse("main").unwrap().id();
     assert_eq!(replica.status(room).unwrap().ops, MEASURED as u64);
 }
