@@ -65,6 +65,11 @@ impl<T> Turns<T> {
 
     /// Takes what comes next.
     pub(crate) fn next(&mut self) -> Option<T> {
+        self.next_within(usize::MAX)
+    }
+
+    /// Takes what comes next, unless it costs more than that.
+    pub(crate) fn next_within(&mut self, cost_max: usize) -> Option<T> {
         loop {
             let others_wait = !self.order.is_empty() && self.preferred >= FRESH_MAX;
             let is_fresh = !self.fresh.is_empty() && !others_wait;
@@ -73,6 +78,9 @@ impl<T> Turns<T> {
             let waiting = self.lanes.get_mut(&lane)?;
             let cost = waiting.items.front().map(|(cost, _)| *cost);
             if let Some(left) = cost.and_then(|cost| waiting.credit.checked_sub(cost)) {
+                if cost > Some(cost_max) {
+                    return None;
+                }
                 waiting.credit = left;
                 if !is_fresh {
                     self.preferred = 0;
@@ -172,6 +180,16 @@ mod tests {
             assert!(of_lane.is_sorted());
         }
         assert!(turns.lanes.is_empty() && turns.fresh.is_empty() && turns.order.is_empty());
+    }
+
+    #[test]
+    fn what_costs_too_much_stays_and_is_next() {
+        let mut turns = Turns::default();
+        turns.add(address(1), QUANTUM, 1);
+        turns.add(address(1), 100, 2);
+        assert_eq!(turns.next_within(QUANTUM - 1), None);
+        assert_eq!(turns.next_within(QUANTUM), Some(1));
+        assert_eq!(turns.next_within(100), Some(2));
     }
 
     #[test]

@@ -29,9 +29,7 @@ pub(super) struct Filling {
     requests: usize,
     bytes: usize,
     awaited: bool,
-    /// Time that went by since somebody waits, and what was due of it to ops that are kept.
-    spent: Duration,
-    due: Duration,
+    vain: Duration,
     vain_max: Duration,
 }
 
@@ -40,13 +38,12 @@ impl Filling {
     pub(super) fn begin(now: Instant, writing: Duration) -> Self {
         let until = now + writing.saturating_mul(TIMES_WRITING).clamp(TIME_MIN, TIME_MAX);
         let vain_max = VAIN_MIN.max(writing / 2);
-        let (spent, due) = (Duration::ZERO, Duration::ZERO);
-        Self { until, requests: 0, bytes: 0, awaited: false, spent, due, vain_max }
+        Self { until, requests: 0, bytes: 0, awaited: false, vain: Duration::ZERO, vain_max }
     }
 
-    /// One more request, for which somebody in this process waits.
-    pub(super) fn took_own(&mut self) {
-        self.requests += 1;
+    /// One more request, for which somebody in this process waits, that took so long.
+    pub(super) fn took_own(&mut self, time: Duration) {
+        self.took(0, time, 0);
         self.awaited = true;
     }
 
@@ -55,9 +52,9 @@ impl Filling {
         self.requests += 1;
         self.bytes += bytes;
         if self.awaited {
-            // Signatures are checked together: the first pays for all.
-            self.spent += time;
-            self.due += JUDGING.saturating_mul(ops);
+            // Signatures are checked together, when the first is asked for: those that follow make up
+            // for it, but for nothing that comes later.
+            self.vain = (self.vain + time).saturating_sub(JUDGING.saturating_mul(ops));
         }
         self.awaited |= ops > 0;
     }
@@ -66,7 +63,7 @@ impl Filling {
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.requests >= REQUESTS_MAX
             || self.bytes >= BYTES_MAX
-            || self.spent.saturating_sub(self.due) >= self.vain_max
+            || self.vain >= self.vain_max
             || now >= self.until
     }
 }
@@ -99,6 +96,18 @@ mod tests {
     }
 
     #[test]
+    fn ops_make_up_for_what_was_checked_for_them_and_not_for_what_comes_later() {
+        let now = Instant::now();
+        let mut filling = awaited(now, NONE);
+        filling.took(100, VAIN_MIN, 1);
+        filling.took(100, NONE, 4);
+        assert!(!filling.is_full(now));
+        filling.took(100, NONE, 1_000);
+        filling.took(100, VAIN_MIN, 0);
+        assert!(filling.is_full(now));
+    }
+
+    #[test]
     fn an_op_does_not_hide_what_comes_along_with_it() {
         let now = Instant::now();
         let mut filling = awaited(now, NONE);
@@ -111,7 +120,7 @@ mod tests {
         let now = Instant::now();
         let mut filling = Filling::begin(now, NONE);
         filling.took(100, TIME_MIN, 0);
-        filling.took_own();
+        filling.took_own(NONE);
         assert!(!filling.is_full(now));
         filling.took(100, VAIN_MIN, 0);
         assert!(filling.is_full(now));
@@ -129,10 +138,10 @@ mod tests {
         assert!(filling.is_full(now));
         let mut filling = Filling::begin(now, NONE);
         for _ in 1..REQUESTS_MAX {
-            filling.took_own();
+            filling.took_own(NONE);
         }
         assert!(!filling.is_full(now));
-        filling.took_own();
+        filling.took_own(NONE);
         assert!(filling.is_full(now));
     }
 

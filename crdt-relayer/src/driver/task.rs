@@ -172,7 +172,7 @@ impl Task {
                 }
                 Request::Input(Input::Command(command)) => {
                     effects.extend(self.replica.handle(now, Input::Command(command)));
-                    filling.took_own();
+                    filling.took_own(began.elapsed());
                 }
                 Request::Came(peer, came, space) => {
                     let (wanted, kept) = self.taken(now, came.input(peer));
@@ -187,11 +187,11 @@ impl Task {
                 }
                 Request::Query(look) => {
                     self.looks.push(look);
-                    filling.took_own();
+                    filling.took_own(began.elapsed());
                 }
                 Request::Stop => stop = true,
             }
-            // A request that was taken is carried out: none is taken after the last.
+            // None is taken after the last.
             began = Instant::now();
             let more = !stop && !filling.is_full(began);
             next = if more { self.at_hand() } else { None };

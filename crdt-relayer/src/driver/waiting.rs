@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 use super::{Came, Request, Sent};
 use crate::turns::Turns;
 
-/// Cost of the requests whose turn has come that are prepared together, in bytes of frames: enough
-/// for signatures of small frames to be checked together, and little to wait for.
-const HANDFUL: usize = 16 * 1024;
+/// Cost of the requests whose turn has come that are made ready together, in bytes of frames: enough
+/// for signatures of small frames to be checked together, and little to wait for. A larger one is
+/// alone.
+const HANDFUL: usize = 8 * 1024;
 
 /// Requests that came.
 pub(super) struct Waiting {
@@ -33,17 +34,24 @@ impl Waiting {
             look_ahead(&mut sent.request, replica, now);
             self.turns.add(sent.lane, sent.request.cost(), sent);
         }
-        let mut cost = 0;
-        while self.handful.is_empty() || cost > 0 && cost < HANDFUL {
-            let Some(Sent { mut request, .. }) = self.turns.next() else { break };
-            cost += request.cost();
+        if self.handful.is_empty() {
+            self.fill_hand(replica, now);
+        }
+        self.handful.pop_front()
+    }
+
+    fn fill_hand(&mut self, replica: &Replica, now: Timestamp) {
+        let mut next = self.turns.next();
+        let mut left = HANDFUL;
+        while let Some(Sent { mut request, .. }) = next {
+            left = left.saturating_sub(request.cost());
             if let Request::Came(_, came, _) = &mut request {
                 came.decode();
             }
             look_ahead(&mut request, replica, now);
             self.handful.push_back(request);
+            next = self.turns.next_within(left);
         }
-        self.handful.pop_front()
     }
 
     /// What comes next, when nothing is at hand: everybody who could ask having gone is the same as
