@@ -11,7 +11,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use crate::seats::ADDRESSES_KEPT;
 
 /// Bytes that any frame counts for besides its own: a short one is work and takes memory too.
-const FRAME_BYTES: usize = 512;
+pub(crate) const FRAME_BYTES: usize = 512;
 
 /// Bytes of received frames that may wait for the driver, over all connections.
 const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use crdt_core::effect::Link;
 use crdt_core::id::{OpId, RoomName, StoreId};
 use crdt_core::key::{CheckSignature, Claim, EachTime, KeyError, PublicKey, Signature};
-use crdt_core::limits::WINDOW_BYTES;
+use crdt_core::limits::{BATCH_OPS_MAX, WINDOW_BYTES};
 use crdt_core::message::{Hello, Message, encode_ops};
 use crdt_core::replica::{Config, Rooms};
+use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -17,6 +18,7 @@ use super::*;
 use crate::fixtures::{chain, room};
 use crate::local::LocalPeer;
 use crate::metrics::Metrics;
+use crate::share::FRAME_BYTES;
 
 /// Addresses that flood.
 const FLOODING: u8 = 8;
@@ -124,6 +126,26 @@ async fn signatures_of_frames_that_wait_are_told_before_the_first_is_checked() {
         driver.stop().await;
         end.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_is_decoded_before_its_turn_counts_for_the_memory_it_takes() {
+    let folder = TempDir::new().unwrap();
+    let (driver, end) = driver(&folder, Counts::default());
+    let peer = LocalPeer::connect(&driver, Link::DIALLED, None).await.unwrap();
+    let (go_on, blocking) = keep_busy(&driver).await;
+    let many = vec!["0"; BATCH_OPS_MAX].join(",");
+    let frame = encode_ops(room(), [], None, &[]);
+    let frame = frame.replace("\"ops\":[", &format!("\"ops\":[{many}"));
+    let weight = Decoded::of(frame.as_bytes()).weight();
+    let window = usize::try_from(WINDOW_BYTES).unwrap();
+    let sent = (0..window / frame.len()).take_while(|_| peer.send(&frame).now_or_never().is_some());
+    assert_eq!(sent.count(), window / (weight + FRAME_BYTES));
+    go_on.send(()).unwrap();
+    blocking.await.unwrap().unwrap();
+    drop(peer);
+    driver.stop().await;
+    end.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -97,6 +97,22 @@ fn chain(author: u8, len: usize) -> Vec<Op> {
     chain
 }
 
+/// The same where an author's first of two ops is known.
+fn knowing_alice() -> (Client, Arc<Noting>, Vec<Op>) {
+    let (mut client, noting) = noting();
+    let alice = chain(1, 2);
+    client.say(&ops(&[&alice[0]]));
+    noting.noted();
+    (client, noting, alice)
+}
+
+/// Looks ahead at a frame of this peer that waits.
+fn look_ahead(client: &Client, peer: PeerId, op: &Op) -> Decoded {
+    let mut frame = Decoded::of(ops(&[op]).as_bytes());
+    client.replica.look_ahead(Timestamp::from_ms(0), peer, &mut frame);
+    frame
+}
+
 #[test]
 fn each_new_op_of_an_author_whose_key_is_known_once() {
     let (mut client, noting) = noting();
@@ -144,44 +160,32 @@ fn signatures_of_a_frame_that_waits_are_told_once_unless_an_author_was_new() {
 
 #[test]
 fn whoever_has_not_introduced_itself_has_nothing_checked() {
-    let (mut client, noting) = noting();
-    let alice = chain(1, 2);
-    client.say(&ops(&[&alice[0]]));
-    noting.noted();
+    let (mut client, noting, alice) = knowing_alice();
     let stranger = PeerId(77);
     client.input(Input::PeerUp(stranger, Link::ACCEPTED));
-    let mut frame = Decoded::of(ops(&[&alice[1]]).as_bytes());
-    client.replica.look_ahead(Timestamp::from_ms(0), stranger, &mut frame);
+    let frame = look_ahead(&client, stranger, &alice[1]);
     client.input(Input::Received(stranger, frame));
     assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
 }
 
 #[test]
 fn whoever_is_not_let_in_has_nothing_checked() {
-    let (mut client, noting) = noting();
-    let alice = chain(1, 2);
-    client.say(&ops(&[&alice[0]]));
-    noting.noted();
+    let (mut client, noting, alice) = knowing_alice();
     client.replica.config.allowed = Some(BTreeSet::new());
     client.as_another(9, Link::ACCEPTED);
-    let mut frame = Decoded::of(ops(&[&alice[1]]).as_bytes());
-    client.replica.look_ahead(Timestamp::from_ms(0), client.peer, &mut frame);
+    look_ahead(&client, client.peer, &alice[1]);
     assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
 }
 
 #[test]
 fn who_uses_too_many_rooms_has_nothing_checked_in_one_more() {
-    let (mut client, noting) = noting();
-    let alice = chain(1, 2);
-    client.say(&ops(&[&alice[0]]));
-    noting.noted();
+    let (mut client, noting, alice) = knowing_alice();
     client.as_another(9, Link::ACCEPTED);
     for number in 0..limits::SUBSCRIPTIONS_MAX {
         client.say(&encode_ops(room(&format!("other{number}")), [], None, &[]));
     }
     for _ in 0..2 {
-        let mut frame = Decoded::of(ops(&[&alice[1]]).as_bytes());
-        client.replica.look_ahead(Timestamp::from_ms(0), client.peer, &mut frame);
+        let frame = look_ahead(&client, client.peer, &alice[1]);
         client.input(Input::Received(client.peer, frame));
     }
     assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
@@ -226,10 +230,7 @@ fn ops_that_will_be_put_off_are_not_checked_ahead() {
 
 #[test]
 fn nothing_is_checked_ahead_while_nothing_is_taken() {
-    let (mut client, noting) = noting();
-    let alice = chain(1, 2);
-    client.say(&ops(&[&alice[0]]));
-    noting.noted();
+    let (mut client, noting, alice) = knowing_alice();
     client.input(Input::Intake(Intake { disk_full: true, ..Intake::default() }));
     client.say(&ops(&[&alice[1]]));
     assert_eq!(noting.noted(), (Vec::new(), Vec::new()));
