@@ -101,6 +101,7 @@ mod tests {
         let mut filling = awaited(now, NONE);
         filling.took(100, VAIN_MIN, 1);
         filling.took(100, NONE, 4);
+        filling.took(100, VAIN_MIN, 1);
         assert!(!filling.is_full(now));
         filling.took(100, NONE, 1_000);
         filling.took(100, VAIN_MIN, 0);

@@ -97,35 +97,50 @@ impl CheckSignature for Noting {
     }
 }
 
+/// What becomes of the signatures of so many frames, each with an op, that wait together.
+async fn noted(link: Link, count: usize) -> String {
+    let folder = TempDir::new().unwrap();
+    let noting = Arc::new(Noting::default());
+    let signatures = Arc::clone(&noting) as Arc<dyn CheckSignature>;
+    let (driver, end) = driver_checking(&folder, Counts::default(), signatures);
+    let peer = LocalPeer::connect(&driver, link, None).await.unwrap();
+    let hello = Hello::new("test", StoreId::from_bytes([1; 32]), WINDOW_BYTES);
+    peer.send(&Message::Hello(hello).encode()).await.unwrap();
+    let all = chain(1, count + 1);
+    let frame = |op| encode_ops(room(), [op], None, &[]);
+    driver.command(Command::Join(RoomName::parse("main").unwrap())).await.unwrap();
+    peer.send(&frame(&all[0])).await.unwrap();
+    assert_eq!(driver.query(|replica| replica.tally().stored).await, Ok(1));
+    noting.0.lock().unwrap().clear();
+
+    let (go_on, blocking) = keep_busy(&driver).await;
+    for op in &all[1..] {
+        peer.send(&frame(op)).await.unwrap();
+    }
+    go_on.send(()).unwrap();
+    blocking.await.unwrap().unwrap();
+    while driver.query(|replica| replica.tally().stored).await != Ok(all.len() as u64) {}
+    drop(peer);
+    driver.stop().await;
+    end.await.unwrap().unwrap();
+    noting.0.lock().unwrap().clone()
+}
+
 #[tokio::test]
 async fn signatures_of_frames_that_wait_are_told_before_the_first_is_checked() {
     for link in [Link::ACCEPTED, Link::DIALLED] {
-        let folder = TempDir::new().unwrap();
-        let noting = Arc::new(Noting::default());
-        let signatures = Arc::clone(&noting) as Arc<dyn CheckSignature>;
-        let (driver, end) = driver_checking(&folder, Counts::default(), signatures);
-        let peer = LocalPeer::connect(&driver, link, None).await.unwrap();
-        let hello = Hello::new("test", StoreId::from_bytes([1; 32]), WINDOW_BYTES);
-        peer.send(&Message::Hello(hello).encode()).await.unwrap();
-        let all = chain(1, 4);
-        let frame = |op| encode_ops(room(), [op], None, &[]);
-        driver.command(Command::Join(RoomName::parse("main").unwrap())).await.unwrap();
-        peer.send(&frame(&all[0])).await.unwrap();
-        assert_eq!(driver.query(|replica| replica.tally().stored).await, Ok(1));
-        noting.0.lock().unwrap().clear();
-
-        let (go_on, blocking) = keep_busy(&driver).await;
-        for op in &all[1..] {
-            peer.send(&frame(op)).await.unwrap();
-        }
-        go_on.send(()).unwrap();
-        blocking.await.unwrap().unwrap();
-        while driver.query(|replica| replica.tally().stored).await != Ok(4) {}
-        assert_eq!(*noting.0.lock().unwrap(), "aaaccc", "{link:?}");
-        drop(peer);
-        driver.stop().await;
-        end.await.unwrap().unwrap();
+        assert_eq!(noted(link, 3).await, "aaaccc", "{link:?}");
     }
+}
+
+#[tokio::test]
+async fn of_much_that_waits_all_is_told_of_a_peer_that_was_dialled_and_a_hand_of_another() {
+    let dialled = noted(Link::DIALLED, 50).await;
+    assert_eq!(dialled, "a".repeat(50) + &"c".repeat(50));
+    let accepted = noted(Link::ACCEPTED, 50).await;
+    let hand = accepted.find('c').unwrap();
+    assert!((3..25).contains(&hand), "{accepted}");
+    assert_eq!(accepted[hand..].find('a'), Some(hand), "the next when all of it are checked");
 }
 
 #[tokio::test]
