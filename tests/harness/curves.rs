@@ -8,8 +8,13 @@ use plotters::prelude::*;
 const SIZE: (u32, u32) = (720, 360);
 
 /// One colour for each line.
-const COLOURS: [RGBColor; 3] =
-    [RGBColor(0x0b, 0x5f, 0x66), RGBColor(0xb4, 0x53, 0x09), RGBColor(0x6b, 0x72, 0x80)];
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(0x0b, 0x5f, 0x66),
+    RGBColor(0xb4, 0x53, 0x09),
+    RGBColor(0x7c, 0x3a, 0xed),
+    RGBColor(0x15, 0x80, 0x3d),
+    RGBColor(0x6b, 0x72, 0x80),
+];
 
 /// The document that holds the tables.
 pub fn document() -> PathBuf {
@@ -47,7 +52,12 @@ pub fn all(document: &str) -> Vec<Curve> {
 fn rows<'d>(document: &'d str, heading: &str) -> Vec<Vec<&'d str>> {
     let table = document.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
     let rows = table.take_while(|line| line.starts_with('|'));
-    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+    rows.map(cells).collect()
+}
+
+/// The cells of a row of a table.
+pub fn cells(row: &str) -> Vec<&str> {
+    row.trim_matches('|').split('|').map(str::trim).collect()
 }
 
 fn number(cell: &str) -> f64 {
@@ -110,6 +120,7 @@ impl Curve {
         &self,
         area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     ) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'_> as DrawingBackend>::ErrorType>> {
+        assert!(self.lines.len() <= COLOURS.len(), "every line has a colour");
         area.fill(&WHITE)?;
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let across = |pick: fn(f64, f64) -> f64| points().map(|(x, _)| *x).reduce(pick).unwrap();

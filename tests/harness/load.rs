@@ -1,8 +1,10 @@
 //! Measures a relayer under load, beside a server that only passes on what it gets.
 //! See `docs/PERFORMANCE.md`, "The whole way".
 
+pub mod admission;
 pub mod append;
 pub mod bare;
+pub mod cores;
 pub mod figures;
 pub mod floor;
 pub mod history;

@@ -14,6 +14,20 @@ use serde_json::Value;
 /// Longest wait for anything that must happen. Generous: only a failing test waits this long.
 pub const WAIT_MAX: Duration = Duration::from_mins(2);
 
+/// The tool that built this, in this workspace.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    // What it told whoever asks of its package would have some libraries built anew.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&*name);
+        }
+    }
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo
+}
+
 /// The built program of this name, in the profile of the running test.
 pub fn program(name: &str) -> PathBuf {
     static BUILD: Once = Once::new();
@@ -25,19 +39,9 @@ pub fn program(name: &str) -> PathBuf {
     BUILD.call_once(|| {
         // `cargo test` builds the programs' libraries, but not always the programs.
         let release = folder.ends_with("release").then_some("--release");
-        let mut cargo = Command::new(env!("CARGO"));
-        // What it told this test of its package would have some libraries built anew.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("CARGO_PKG_")
-                || name.to_string_lossy().starts_with("CARGO_MANIFEST_")
-            {
-                cargo.env_remove(name);
-            }
-        }
-        let built = cargo
+        let built = cargo()
             .args(["build", "--quiet", "--offline", "-p", "crdt-node", "-p", "crdt-relayer"])
             .args(release)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();
         assert!(built.is_ok_and(|status| status.success()), "the programs build");
     });

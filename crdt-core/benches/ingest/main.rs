@@ -100,9 +100,14 @@ fn rows(n_max: u32) -> Vec<(Shape, u32)> {
         .take_while(|n| *n < n_max)
         .chain([n_max])
         .collect();
-    let of_all_sizes =
-        [BUSY, Shape { reversed: true, ..BUSY }, CROWD, Shape { entries: 100, ..BUSY }];
-    let of_one_size = [Shape { at_once: 1, ..BUSY }, Shape { authors: 1_000, ..BUSY }];
+    let of_all_sizes = [
+        BUSY,
+        Shape { authors: 1_000, ..BUSY },
+        Shape { reversed: true, ..BUSY },
+        CROWD,
+        Shape { entries: 100, ..BUSY },
+    ];
+    let of_one_size = [Shape { at_once: 1, ..BUSY }, Shape { entries: 256, ..BUSY }];
     let all = of_all_sizes.iter().flat_map(|shape| sizes.iter().map(|n| (*shape, *n)));
     let other = of_one_size.iter().map(|shape| (*shape, n_max.min(OTHER_SHAPE_OPS)));
     all.chain(other).collect()

@@ -52,7 +52,7 @@ enum Command {
         /// Ops that a newcomer fetches
         #[arg(long, default_value_t = 100_000)]
         history: usize,
-        /// Ops of the history that is opened
+        /// Ops of the longest log
         #[arg(long, default_value_t = 1_000_000)]
         long: u64,
         /// Only this stage
@@ -113,7 +113,7 @@ async fn main() -> io::Result<()> {
             let tell = |row: table::Row| {
                 println!("{}", if json { row.json().to_string() } else { row.line() });
             };
-            return table::measure(plan, tell).await;
+            return table::measure(plan, |line| eprintln!("{line}"), tell).await;
         }
         None => raise_files(),
     }

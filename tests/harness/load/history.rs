@@ -87,39 +87,61 @@ fn bytes_of(folder: &Path) -> io::Result<u64> {
     files.sum()
 }
 
-/// What a newcomer takes.
+/// A history that newcomers fetch.
 #[derive(Debug)]
-pub struct Caught {
+pub struct History {
+    cluster: Cluster,
+    all: Vec<Op>,
+    newcomers: u32,
+}
+
+/// What a newcomer takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetched {
     /// Until it has all, on disk, longer than where there is nothing to fetch.
     pub took: Duration,
-    /// Checking the signatures alone, on one core and on all.
-    pub checks: (Duration, Duration),
-    /// Bytes of the newcomer's store for each op, besides its data.
+    /// Bytes of its store for each op, besides its data.
     pub disk_bytes: f64,
 }
 
-/// A newcomer fetches so many ops of one entry from a relayer.
-///
-/// # Errors
-/// The system's.
-pub fn caught_up(count: usize) -> io::Result<Caught> {
-    let cluster = Cluster::new();
-    let all: Vec<Arc<Op>> = ops(&authors()).take(count).map(Arc::new).collect();
-    let mut filling = Filling::new(relayer_store(&cluster), None);
-    all.chunks(AT_ONCE).for_each(|part| filling.add(part));
-    drop(filling);
-    let (relayer, url) = cluster.relayer_with("relayer", &OPEN);
-    // Starting, and the quiet at the end.
-    let besides = run(&cluster, "guest", "empty", &url)?;
-    let took = run(&cluster, "newcomer", ROOM, &url)?.saturating_sub(besides);
-    relayer.stop();
-    assert_eq!(cluster.room("newcomer")["entries"].as_u64(), Some(count as u64));
-    let data: u64 = all.iter().map(|op| op.data().len() as u64).sum();
-    let all: Vec<Op> = all.into_iter().map(|op| Arc::try_unwrap(op).unwrap()).collect();
-    let store = bytes_of(&cluster.home("newcomer"))?;
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let disk_bytes = (store - data) as f64 / count as f64;
-    Ok(Caught { took, checks: (checks(&all), checks_on_all_cores(&all)), disk_bytes })
+impl History {
+    /// So many ops of one entry, in the store of a relayer.
+    pub fn new(count: usize) -> Self {
+        let cluster = Cluster::new();
+        let all: Vec<Arc<Op>> = ops(&authors()).take(count).map(Arc::new).collect();
+        let mut filling = Filling::new(relayer_store(&cluster), None);
+        all.chunks(AT_ONCE).for_each(|part| filling.add(part));
+        drop(filling);
+        let all = all.into_iter().map(|op| Arc::try_unwrap(op).unwrap()).collect();
+        Self { cluster, all, newcomers: 0 }
+    }
+
+    /// Time to check the signatures alone, on one core and on all.
+    pub fn checks(&self) -> (Duration, Duration) {
+        (checks(&self.all), checks_on_all_cores(&self.all))
+    }
+
+    /// One more newcomer fetches it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn fetched(&mut self) -> io::Result<Fetched> {
+        self.newcomers += 1;
+        let [guest, newcomer] =
+            ["guest", "newcomer"].map(|name| format!("{name}-{}", self.newcomers));
+        let (relayer, url) = self.cluster.relayer_with("relayer", &OPEN);
+        // Starting, and the quiet at the end.
+        let besides = run(&self.cluster, &guest, "empty", &url)?;
+        let took = run(&self.cluster, &newcomer, ROOM, &url)?.saturating_sub(besides);
+        relayer.stop();
+        let count = self.all.len();
+        assert_eq!(self.cluster.room(&newcomer)["entries"].as_u64(), Some(count as u64));
+        let data: u64 = self.all.iter().map(|op| op.data().len() as u64).sum();
+        let store = bytes_of(&self.cluster.home(&newcomer))?;
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let disk_bytes = (store - data) as f64 / count as f64;
+        Ok(Fetched { took, disk_bytes })
+    }
 }
 
 /// Time of a node's first run, until it has all of a room.

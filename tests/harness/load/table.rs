@@ -4,15 +4,17 @@ use std::io;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::task;
 
-use super::{Kind, append, history, idle, ingest, room};
+use super::{Kind, admission, append, cores, history, idle, ingest, room};
 
 /// How much is measured.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Ops of a newcomer's history.
     pub history: usize,
-    /// Ops of a long history.
+    /// Ops of the longest log.
     pub long: u64,
     /// Seconds of each room.
     pub seconds: u32,
@@ -28,10 +30,18 @@ impl Plan {
     }
 }
 
-/// What can be measured by itself. Latency comes with the fan-out, disk with the catch-up, and the
-/// return with the opening.
-pub const STAGES: [&str; 6] =
-    ["local append", "relayer ingest", "fan-out", "catch-up", "open", "idle"];
+/// What can be measured by itself. Large ops and growth come with the ingest, latency with the
+/// fan-out, disk with the catch-up, and the return with the opening.
+pub const STAGES: [&str; 8] = [
+    "ingest",
+    "signatures in parallel",
+    "local append",
+    "relayer ingest",
+    "fan-out",
+    "catch-up",
+    "open",
+    "idle",
+];
 
 /// One figure.
 #[derive(Clone, Debug)]
@@ -68,11 +78,27 @@ impl Row {
 /// The heading of these lines.
 pub const HEADING: &str = "| stage | measure | measured | beside |\n| --- | --- | --- | --- |";
 
-/// Measures one stage after the other; each row is told as soon as it is there.
+/// Measures one stage after the other; each row is told as soon as it is there, and what the bench of
+/// the core says shown, for it takes minutes.
 ///
 /// # Errors
 /// A connection ended, or the system's.
-pub async fn measure(plan: Plan, mut tell: impl FnMut(Row)) -> io::Result<()> {
+pub async fn measure(
+    plan: Plan,
+    show: impl FnMut(&str),
+    mut tell: impl FnMut(Row),
+) -> io::Result<()> {
+    if plan.wants("ingest") {
+        let each = |group: &admission::Group| admitted(group).into_iter().for_each(&mut tell);
+        let stages = task::block_in_place(|| admission::measure(plan.long, show, each))?;
+        tell(besides_the_signature(stages));
+    }
+    if plan.wants("signatures in parallel") {
+        let ops = plan.history;
+        for row in task::spawn_blocking(move || in_parallel(ops)).await?? {
+            tell(row);
+        }
+    }
     if plan.wants("local append") {
         appended().await?.into_iter().for_each(&mut tell);
     }
@@ -128,8 +154,87 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
+/// The least and the most, once where they are the same.
+fn span((least, most): (f64, f64)) -> String {
+    let [least, most] = [least, most].map(|figure| format!("{figure:.0}"));
+    if least == most { least } else { format!("{least} to {most}") }
+}
+
+fn admitted(group: &admission::Group) -> Vec<Row> {
+    let (Some(first), Some(last)) = (group.0.first(), group.0.last()) else { return Vec::new() };
+    let [entries, authors, at_once, comes] = &first.shape;
+    let measure = format!(
+        "entries an op: {entries}; authors: {authors}, at once {at_once}; {comes}; {} ops",
+        span((first.n, last.n))
+    );
+    let [ops, entries, checks, share] = [
+        |row: &admission::Admitted| row.ops_per_s,
+        |row: &admission::Admitted| row.entries_per_s,
+        |row: &admission::Admitted| row.checks_per_s,
+        |row: &admission::Admitted| row.share() * 100.0,
+    ]
+    .map(|figure| span(group.range(figure)));
+    let mut rows = vec![Row::new(
+        "ingest",
+        &measure,
+        &format!("{ops} ops/s, {entries} entries/s"),
+        &format!("verify_strict {checks}/s: {share} %"),
+    )];
+    if let (Some(exponent), Some(memory)) = (group.exponent(), last.memory) {
+        let grown = format!("exponent {exponent:.2}; {memory:.0} B of memory an op");
+        rows.push(Row::new("growth", &measure, &grown, ""));
+    }
+    rows
+}
+
+fn besides_the_signature(stages: admission::Stages) -> Row {
+    let admission::Stages { parse, hash, check, rest, strict } = stages;
+    Row::new(
+        "ingest",
+        "an op of one entry besides its signature",
+        &format!("{:.1} µs: parse {parse:.1}, hash {hash:.1}, rest {rest:.1}", parse + hash + rest),
+        &format!("its signature {check:.1} µs, verify_strict {strict:.1} µs"),
+    )
+}
+
+/// Times that each is measured, on one core and on all in turns.
+const TURNS: u32 = 3;
+
+fn in_parallel(ops: usize) -> io::Result<Vec<Row>> {
+    let runtime = Handle::current();
+    let mut history = history::History::new(ops);
+    let mut fetched = || Ok(history.fetched()?.took.as_secs_f64());
+    let mut rows = vec![on_one_and_all(&format!("a newcomer fetches {ops} ops; s"), &mut fetched)?];
+    for per_message in [1, 64] {
+        let plan = ingest::Plan { publishers: 4, ops: ops / 4, per_message };
+        let mut ingested = || Ok(1e6 / runtime.block_on(ingest::measure(plan))?.per_s);
+        let measure = format!("publishers: 4; ops a message: {per_message}; µs an op");
+        rows.push(on_one_and_all(&measure, &mut ingested)?);
+    }
+    Ok(rows)
+}
+
+/// What something takes, everything on one core and on all.
+fn on_one_and_all(measure: &str, taken: &mut dyn FnMut() -> io::Result<f64>) -> io::Result<Row> {
+    let mut turns = Vec::new();
+    for _ in 0..TURNS {
+        turns.push((cores::on_one(&mut *taken)?, taken()?));
+    }
+    let list = |figure: fn(&(f64, f64)) -> f64| {
+        let figures: Vec<String> =
+            turns.iter().map(|turn| format!("{:.2}", figure(turn))).collect();
+        figures.join(", ")
+    };
+    Ok(Row::new(
+        "signatures in parallel",
+        measure,
+        &format!("{}: {} times as fast", list(|turn| turn.1), list(|turn| turn.0 / turn.1)),
+        &format!("on one core {}", list(|turn| turn.0)),
+    ))
+}
+
 async fn appended() -> io::Result<Vec<Row>> {
-    let mut outcome = tokio::task::spawn_blocking(|| append::measure(500, PIPED)).await??;
+    let mut outcome = task::spawn_blocking(|| append::measure(500, PIPED)).await??;
     let (typed, page) = (&mut outcome.typed, &mut outcome.page);
     Ok(vec![
         Row::new(
@@ -194,9 +299,12 @@ async fn fanned_out(plan: room::Plan) -> io::Result<Vec<Row>> {
 }
 
 async fn fetched(ops: usize) -> io::Result<Vec<Row>> {
-    let caught = tokio::task::spawn_blocking(move || history::caught_up(ops)).await??;
-    let (one, all) = (caught.checks.0.as_secs_f64(), caught.checks.1.as_secs_f64());
-    let took = caught.took.as_secs_f64();
+    let measured = move || {
+        let mut history = history::History::new(ops);
+        history.fetched().map(|fetched| (fetched, history.checks()))
+    };
+    let (fetched, (one, all)) = task::spawn_blocking(measured).await??;
+    let [took, one, all] = [fetched.took, one, all].map(|time| time.as_secs_f64());
     Ok(vec![
         Row::new(
             "catch-up",
@@ -211,14 +319,14 @@ async fn fetched(ops: usize) -> io::Result<Vec<Row>> {
         Row::new(
             "disk",
             "bytes for each op besides its data",
-            &format!("{:.0} B", caught.disk_bytes),
+            &format!("{:.0} B", fetched.disk_bytes),
             "",
         ),
     ])
 }
 
 async fn opened(ops: u64) -> io::Result<Vec<Row>> {
-    let opened = tokio::task::spawn_blocking(move || history::opened(ops)).await??;
+    let opened = task::spawn_blocking(move || history::opened(ops)).await??;
     let row = |who: &str, (took, peak_kib): (Duration, u64)| {
         Row::new(
             "open",
