@@ -20,7 +20,7 @@ const VAIN_MIN: Duration = Duration::from_micros(500);
 
 /// What judging an op takes, but for a very large one: more than that for each op that is kept is
 /// time in vain.
-const JUDGING: Duration = Duration::from_micros(100);
+pub(super) const JUDGING: Duration = Duration::from_micros(100);
 
 /// What has been taken into a batch.
 #[derive(Debug)]

@@ -177,7 +177,9 @@ impl Task {
                 Request::Came(peer, came, space) => {
                     let (wanted, kept) = self.taken(now, came.input(peer));
                     effects.extend(wanted);
-                    filling.took(space.bytes(), began.elapsed(), kept);
+                    let time = began.elapsed();
+                    filling.took(space.bytes(), time, kept);
+                    self.waiting.took(time, kept);
                     held.push(space);
                 }
                 Request::Input(input) => {

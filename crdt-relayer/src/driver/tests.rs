@@ -140,7 +140,6 @@ async fn of_much_that_waits_all_is_told_of_a_peer_that_was_dialled_and_a_hand_of
     let accepted = noted(Link::ACCEPTED, 50).await;
     let hand = accepted.find('c').unwrap();
     assert!((3..25).contains(&hand), "{accepted}");
-    assert_eq!(accepted[hand..].find('a'), Some(hand), "the next when all of it are checked");
 }
 
 #[tokio::test]

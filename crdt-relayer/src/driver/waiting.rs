@@ -1,30 +1,50 @@
 //! What waits for a driver: whose turn it is, and which signatures may be checked before.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crdt_core::Replica;
 use crdt_core::time::Timestamp;
 use tokio::sync::mpsc;
 
+use super::filling::JUDGING;
 use super::{Came, Request, Sent};
 use crate::turns::Turns;
 
 /// Cost of the requests whose turn has come that are made ready together, in bytes of frames: enough
 /// for signatures of small frames to be checked together, and little to wait for. A larger one is
 /// alone.
-const HANDFUL: usize = 8 * 1024;
+const HAND_MIN: usize = 8 * 1024;
+
+/// The most that is made ready, where ops are kept for the time it takes: enough for other threads to
+/// check signatures while this one judges and writes.
+const HAND_MAX: usize = 128 * 1024;
 
 /// Requests that came.
 pub(super) struct Waiting {
     inbox: mpsc::UnboundedReceiver<Sent>,
     turns: Turns<Sent>,
     /// Those whose turn has come.
-    handful: VecDeque<Request>,
+    hand: VecDeque<Request>,
+    /// What they cost, and may.
+    cost: usize,
+    cost_max: usize,
+    /// Time that frames took since the hand was filled last, and ops kept of them.
+    spent: Duration,
+    kept: u32,
 }
 
 impl Waiting {
     pub(super) fn of(inbox: mpsc::UnboundedReceiver<Sent>) -> Self {
-        Self { inbox, turns: Turns::default(), handful: VecDeque::new() }
+        Self {
+            inbox,
+            turns: Turns::default(),
+            hand: VecDeque::new(),
+            cost: 0,
+            cost_max: HAND_MIN,
+            spent: Duration::ZERO,
+            kept: 0,
+        }
     }
 
     /// What is at hand: whoever's turn it is. Signatures of frames that were decoded where they were
@@ -34,24 +54,42 @@ impl Waiting {
             look_ahead(&mut sent.request, replica, now);
             self.turns.add(sent.lane, sent.request.cost(), sent);
         }
-        if self.handful.is_empty() {
+        if self.hand.is_empty() || (self.pays() && self.cost <= self.cost_max / 2) {
             self.fill_hand(replica, now);
         }
-        self.handful.pop_front()
+        let next = self.hand.pop_front()?;
+        self.cost -= next.cost();
+        Some(next)
+    }
+
+    /// A frame that was at hand took so long, and so many of its ops are kept.
+    pub(super) fn took(&mut self, time: Duration, kept: u32) {
+        self.spent += time;
+        self.kept = self.kept.saturating_add(kept);
+    }
+
+    /// Whether ops are kept for the time that frames take.
+    fn pays(&self) -> bool {
+        self.kept > 0 && self.spent <= JUDGING.saturating_mul(self.kept)
     }
 
     fn fill_hand(&mut self, replica: &Replica, now: Timestamp) {
-        let mut next = self.turns.next();
-        let mut left = HANDFUL;
+        self.cost_max = if self.pays() { HAND_MAX.min(2 * self.cost_max) } else { HAND_MIN };
+        (self.spent, self.kept) = (Duration::ZERO, 0);
+        let mut next = if self.hand.is_empty() { self.turns.next() } else { self.next_within() };
         while let Some(Sent { mut request, .. }) = next {
-            left = left.saturating_sub(request.cost());
+            self.cost += request.cost();
             if let Request::Came(_, came, _) = &mut request {
                 came.decode();
             }
             look_ahead(&mut request, replica, now);
-            self.handful.push_back(request);
-            next = self.turns.next_within(left);
+            self.hand.push_back(request);
+            next = self.next_within();
         }
+    }
+
+    fn next_within(&mut self) -> Option<Sent> {
+        self.turns.next_within(self.cost_max.saturating_sub(self.cost))
     }
 
     /// What comes next, when nothing is at hand: everybody who could ask having gone is the same as
@@ -64,5 +102,99 @@ impl Waiting {
 fn look_ahead(request: &mut Request, replica: &Replica, now: Timestamp) {
     if let Request::Came(peer, Came::Decoded(frame), _) = request {
         replica.look_ahead(now, *peer, frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use crdt_core::effect::{PeerId, Side};
+    use crdt_core::id::StoreId;
+    use crdt_core::key::EachTime;
+    use crdt_core::replica::{Config, Rooms};
+
+    use super::*;
+    use crate::share::{FRAME_BYTES, Share, Shares};
+    use crate::turns::Lane;
+
+    const PEER: PeerId = PeerId(1);
+
+    /// Cost of each frame: four fit in the smallest hand.
+    const COST: usize = HAND_MIN / 4;
+
+    struct Test {
+        replica: Replica,
+        inbox: mpsc::UnboundedSender<Sent>,
+        waiting: Waiting,
+        share: Share,
+    }
+
+    impl Test {
+        fn new() -> Self {
+            let (inbox, received) = mpsc::unbounded_channel();
+            let replica = Replica::new(Config {
+                store: StoreId::from_bytes([9; 32]),
+                agent: "test".into(),
+                rooms: Rooms::OnDemand,
+                key: None,
+                seed: [0; 32],
+                allowed: None,
+                signatures: Arc::new(EachTime),
+            });
+            let share = Shares::default().of_peer(None, Side::Dialled);
+            Self { replica, inbox, waiting: Waiting::of(received), share }
+        }
+
+        async fn send(&self, count: usize, cost: usize) {
+            for _ in 0..count {
+                let frame = Bytes::from(vec![b' '; cost - FRAME_BYTES]);
+                let taken = self.share.take(frame.len()).await.unwrap();
+                let request = Request::Came(PEER, Came::Text(frame), taken);
+                let sent = Sent { lane: Lane::Peer(PEER), request, _place: None };
+                assert!(self.inbox.send(sent).is_ok());
+            }
+        }
+
+        /// Takes what is at hand, which takes so long and brings so many ops. Returns how much is at
+        /// hand besides.
+        fn take(&mut self, time: Duration, kept: u32) -> usize {
+            let now = Timestamp::from_ms(0);
+            assert!(self.waiting.at_hand(&self.replica, now).is_some());
+            self.waiting.took(time, kept);
+            self.waiting.hand.len()
+        }
+    }
+
+    #[tokio::test]
+    async fn more_is_made_ready_while_ops_are_kept_for_the_time_it_takes() {
+        let mut test = Test::new();
+        test.send(500, COST).await;
+        let most = HAND_MAX / COST;
+        let hands: Vec<usize> = (0..3 * most).map(|_| test.take(JUDGING, 1)).collect();
+        assert_eq!(hands[..8], [3, 2, 7, 6, 5, 4, 15, 14][..], "it is filled when half is left");
+        let (least, full) = (hands[most..].iter().min(), hands.iter().max());
+        assert_eq!((least, full), (Some(&(most / 2)), Some(&(most - 1))));
+    }
+
+    #[tokio::test]
+    async fn little_is_made_ready_of_what_brings_no_ops_or_takes_longer_than_they_are_worth() {
+        for (time, kept) in [(Duration::ZERO, 0), (JUDGING + Duration::from_nanos(1), 1)] {
+            let mut test = Test::new();
+            test.send(500, COST).await;
+            while test.take(JUDGING, 1) < HAND_MAX / COST / 2 {}
+            while test.take(time, kept) > 0 {}
+            let hands: Vec<usize> = (0..8).map(|_| test.take(time, kept)).collect();
+            assert_eq!(hands, [3, 2, 1, 0, 3, 2, 1, 0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_is_alone() {
+        let mut test = Test::new();
+        test.send(2, HAND_MIN + 1).await;
+        test.send(1, COST).await;
+        assert_eq!([(); 3].map(|()| test.take(JUDGING, 0)), [0, 0, 0]);
     }
 }
