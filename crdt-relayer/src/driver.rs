@@ -4,6 +4,7 @@
 
 mod filling;
 mod gathering;
+mod inbox;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use crdt_core::id::RoomId;
 use crdt_core::message::Decoded;
 use crdt_core::time::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::changes::{Changes, Following};
 use crate::error::StoreError;
@@ -32,6 +33,7 @@ use crate::outbound::Outbound;
 use crate::share::{Share, Shares, Taken};
 use crate::store::Store;
 use crate::turns::Lane;
+use inbox::{Sender, inbox};
 use task::Task;
 
 /// Requests that may wait for the driver besides frames, which have shares.
@@ -91,7 +93,7 @@ struct Sent {
 /// A running replica. Clones speak to the same one.
 #[derive(Clone, Debug)]
 pub struct Driver {
-    requests: mpsc::UnboundedSender<Sent>,
+    requests: Sender<Sent>,
     places: Arc<Semaphore>,
     shares: Shares,
     peers: Arc<AtomicU64>,
@@ -122,7 +124,7 @@ impl Driver {
         keeper: Option<Keeper>,
     ) -> (Self, End) {
         let changes = Changes::default();
-        let (requests, inbox) = mpsc::unbounded_channel();
+        let (requests, inbox) = inbox();
         let (ended, end) = oneshot::channel();
         let runtime = Handle::current();
         let task = Task::new(replica, store, inbox)
@@ -145,7 +147,8 @@ impl Driver {
     }
 
     fn send(&self, sent: Sent) -> Result<(), Stopped> {
-        self.requests.send(sent).map_err(|_| Stopped)
+        let urgent = sent.lane == Lane::Own;
+        self.requests.send(sent, urgent)
     }
 
     /// What is counted.

@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 use crdt_core::effect::{Effect, Record};
 
 /// Time from one transaction until the next is written, if more comes meanwhile.
-const GATHERED: Duration = Duration::from_millis(1);
+const GATHERED: Duration = Duration::from_millis(2);
+
+/// Requests since the last transaction after which the next does not wait: where there is much to do,
+/// enough comes meanwhile.
+const REQUESTS_MAX: usize = 64;
 
 /// Most transactions that do not wait after one that waited in vain: whoever sends nothing before
 /// the last is acknowledged hardly ever waits.
@@ -16,6 +20,8 @@ const HURRIED_MAX: u32 = 64;
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     last: Option<Instant>,
+    /// Requests since then.
+    requests: usize,
     /// Something came in a wait for the next.
     came: bool,
     /// Transactions that are not to wait.
@@ -25,10 +31,17 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
-    /// How long more is to be waited for.
-    pub(super) fn time(&self, now: Instant) -> Option<Duration> {
+    /// For how many requests more is to be waited, and how long.
+    pub(super) fn wait(&self, now: Instant) -> Option<(usize, Duration)> {
         let last = self.last.filter(|_| self.hurried == 0)?;
-        (last + GATHERED).checked_duration_since(now)
+        let requests = REQUESTS_MAX.checked_sub(self.requests).filter(|left| *left > 0)?;
+        let left = (last + GATHERED).checked_duration_since(now)?;
+        Some((requests, left))
+    }
+
+    /// A request was taken.
+    pub(super) fn took(&mut self) {
+        self.requests += 1;
     }
 
     /// Something came during a wait.
@@ -52,6 +65,7 @@ impl Gathering {
         self.hurried = self.hurried.saturating_sub(1);
         self.came = false;
         self.last = Some(now);
+        self.requests = 0;
     }
 }
 
@@ -74,11 +88,24 @@ mod tests {
     #[test]
     fn only_a_transaction_soon_after_another_waits_and_no_longer_than_until_then() {
         let (mut gathering, start) = (Gathering::default(), Instant::now());
-        assert_eq!(gathering.time(start), None);
+        assert_eq!(gathering.wait(start), None);
         gathering.committed(start);
-        assert_eq!(gathering.time(start), Some(GATHERED));
-        assert_eq!(gathering.time(start + GATHERED / 2), Some(GATHERED / 2));
-        assert_eq!(gathering.time(start + 2 * GATHERED), None);
+        assert_eq!(gathering.wait(start), Some((REQUESTS_MAX, GATHERED)));
+        assert_eq!(gathering.wait(start + GATHERED / 2), Some((REQUESTS_MAX, GATHERED / 2)));
+        assert_eq!(gathering.wait(start + 2 * GATHERED), None);
+    }
+
+    #[test]
+    fn where_much_comes_nothing_waits() {
+        let (mut gathering, now) = (Gathering::default(), Instant::now());
+        gathering.committed(now);
+        for left in (1..=REQUESTS_MAX).rev() {
+            assert_eq!(gathering.wait(now), Some((left, GATHERED)));
+            gathering.took();
+        }
+        assert_eq!(gathering.wait(now), None);
+        gathering.committed(now);
+        assert_eq!(gathering.wait(now), Some((REQUESTS_MAX, GATHERED)));
     }
 
     #[test]
@@ -86,7 +113,7 @@ mod tests {
         let (mut gathering, now) = (Gathering::default(), Instant::now());
         let mut held_up = 0;
         for _ in 0..1_000 {
-            if gathering.time(now).is_some() {
+            if gathering.wait(now).is_some() {
                 gathering.nothing_came();
                 held_up += 1;
             }
@@ -102,7 +129,7 @@ mod tests {
         for _ in 0..2 {
             gathering.committed(now);
         }
-        assert!(gathering.time(now).is_some(), "what helped is tried again soon");
+        assert!(gathering.wait(now).is_some(), "what helped is tried again soon");
     }
 
     #[test]
@@ -111,10 +138,10 @@ mod tests {
         gathering.came();
         gathering.nothing_came();
         gathering.committed(now);
-        assert!(gathering.time(now).is_some());
+        assert!(gathering.wait(now).is_some());
         gathering.nothing_came();
         gathering.committed(now);
-        assert_eq!(gathering.time(now), None, "what came for the last one does not count");
+        assert_eq!(gathering.wait(now), None, "what came for the last one does not count");
     }
 
     #[test]

@@ -9,11 +9,11 @@ use crdt_core::intake::Shortage;
 use crdt_core::tally::Tally;
 use crdt_core::time::Timestamp;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::filling::Filling;
 use super::gathering::{Gathering, has_others_ops};
+use super::inbox::Inbox;
 use super::waiting::Waiting;
 use super::{Events, Query, Request, Sent};
 use crate::changes::Changes;
@@ -54,11 +54,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(
-        replica: Replica,
-        store: Store,
-        inbox: mpsc::UnboundedReceiver<Sent>,
-    ) -> Self {
+    pub(super) fn new(replica: Replica, store: Store, inbox: Inbox<Sent>) -> Self {
         Self {
             replica,
             store,
@@ -90,10 +86,10 @@ impl Task {
 
     pub(super) fn run(mut self, runtime: &Handle) -> Result<(), StoreError> {
         loop {
-            let first = self.next_request(runtime);
+            let first = self.next_request();
             let mut effects = self.adjust();
             let mut taken = Vec::new();
-            let (wanted, stop) = self.batch(first, &mut taken, runtime)?;
+            let (wanted, stop) = self.batch(first, &mut taken)?;
             effects.extend(wanted);
             self.counts.came(self.replica.tally());
             self.counts.rooms(self.replica.room_count());
@@ -125,7 +121,7 @@ impl Task {
     }
 
     /// Waits for a request, unless pages are to be read or the replica wants to be woken.
-    fn next_request(&mut self, runtime: &Handle) -> Option<Request> {
+    fn next_request(&mut self) -> Option<Request> {
         let at_hand = self.at_hand();
         if at_hand.is_some() || !self.loads.is_empty() {
             return at_hand;
@@ -138,12 +134,10 @@ impl Task {
         // Whether there is room again is looked at though nobody asks.
         let look = self.keeper.as_ref().and_then(Keeper::look_again);
         let wait = wait.into_iter().chain(look).min();
-        runtime.block_on(async {
-            match wait {
-                None => Some(self.waiting.recv().await),
-                Some(wait) => timeout(wait, self.waiting.recv()).await.ok(),
-            }
-        })
+        if !self.waiting.wait(1, wait) {
+            return Some(Request::Stop);
+        }
+        self.at_hand()
     }
 
     fn at_hand(&mut self) -> Option<Request> {
@@ -155,7 +149,6 @@ impl Task {
         &mut self,
         first: Option<Request>,
         held: &mut Vec<Taken>,
-        runtime: &Handle,
     ) -> Result<(Vec<Effect>, bool), StoreError> {
         let now = self.clock.now();
         let (mut effects, mut stop) = (Vec::new(), false);
@@ -164,6 +157,7 @@ impl Task {
         // What it takes to get a request ready is part of what it takes.
         let mut began = Instant::now();
         while let Some(request) = next {
+            self.gathering.took();
             match request {
                 Request::Up(peer, link, outbound) => {
                     self.peers.insert(peer, outbound);
@@ -198,7 +192,7 @@ impl Task {
             let more = !stop && !filling.is_full(began);
             next = if more { self.at_hand() } else { None };
             if more && next.is_none() && self.looks.is_empty() && has_others_ops(&effects) {
-                next = self.gather(runtime);
+                next = self.gather();
                 began = Instant::now();
             }
         }
@@ -229,9 +223,10 @@ impl Task {
     }
 
     /// Waits for more to be written together with what others brought, if that seems worth it.
-    fn gather(&mut self, runtime: &Handle) -> Option<Request> {
-        let left = self.gathering.time(Instant::now())?;
-        let came = runtime.block_on(async { timeout(left, self.waiting.recv()).await.ok() });
+    fn gather(&mut self) -> Option<Request> {
+        let (requests, time) = self.gathering.wait(Instant::now())?;
+        self.waiting.wait(requests, Some(time));
+        let came = self.at_hand();
         match came {
             Some(_) => self.gathering.came(),
             None => self.gathering.nothing_came(),

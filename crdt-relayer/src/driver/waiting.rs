@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crdt_core::Replica;
 use crdt_core::time::Timestamp;
-use tokio::sync::mpsc;
 
 use super::filling::JUDGING;
+use super::inbox::Inbox;
 use super::{Came, Request, Sent};
 use crate::turns::Turns;
 
@@ -22,7 +22,7 @@ const HAND_MAX: usize = 128 * 1024;
 
 /// Requests that came.
 pub(super) struct Waiting {
-    inbox: mpsc::UnboundedReceiver<Sent>,
+    inbox: Inbox<Sent>,
     turns: Turns<Sent>,
     /// Those whose turn has come.
     hand: VecDeque<Request>,
@@ -35,7 +35,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn of(inbox: mpsc::UnboundedReceiver<Sent>) -> Self {
+    pub(super) fn of(inbox: Inbox<Sent>) -> Self {
         Self {
             inbox,
             turns: Turns::default(),
@@ -50,7 +50,7 @@ impl Waiting {
     /// What is at hand: whoever's turn it is. Signatures of frames that were decoded where they were
     /// read may be checked from now on, those of others when they come into the hand.
     pub(super) fn at_hand(&mut self, replica: &Replica, now: Timestamp) -> Option<Request> {
-        while let Ok(mut sent) = self.inbox.try_recv() {
+        for mut sent in self.inbox.take() {
             look_ahead(&mut sent.request, replica, now);
             self.turns.add(sent.lane, sent.request.cost(), sent);
         }
@@ -92,10 +92,10 @@ impl Waiting {
         self.turns.next_within(self.cost_max.saturating_sub(self.cost))
     }
 
-    /// What comes next, when nothing is at hand: everybody who could ask having gone is the same as
-    /// being told to stop.
-    pub(super) async fn recv(&mut self) -> Request {
-        self.inbox.recv().await.map_or(Request::Stop, |sent| sent.request)
+    /// Waits until so many requests have come, or one of this process, but no longer than that.
+    /// Returns whether there is, or may still be, something to take.
+    pub(super) fn wait(&self, wanted: usize, most: Option<Duration>) -> bool {
+        self.inbox.wait(wanted, most)
     }
 }
 
@@ -115,6 +115,7 @@ mod tests {
     use crdt_core::key::EachTime;
     use crdt_core::replica::{Config, Rooms};
 
+    use super::super::inbox::{Sender, inbox};
     use super::*;
     use crate::share::{FRAME_BYTES, Share, Shares};
     use crate::turns::Lane;
@@ -126,14 +127,14 @@ mod tests {
 
     struct Test {
         replica: Replica,
-        inbox: mpsc::UnboundedSender<Sent>,
+        inbox: Sender<Sent>,
         waiting: Waiting,
         share: Share,
     }
 
     impl Test {
         fn new() -> Self {
-            let (inbox, received) = mpsc::unbounded_channel();
+            let (inbox, received) = inbox();
             let replica = Replica::new(Config {
                 store: StoreId::from_bytes([9; 32]),
                 agent: "test".into(),
@@ -153,7 +154,7 @@ mod tests {
                 let taken = self.share.take(frame.len()).await.unwrap();
                 let request = Request::Came(PEER, Came::Text(frame), taken);
                 let sent = Sent { lane: Lane::Peer(PEER), request, _place: None };
-                assert!(self.inbox.send(sent).is_ok());
+                assert!(self.inbox.send(sent, false).is_ok());
             }
         }
 
