@@ -8,8 +8,8 @@ use crdt_core::effect::{Effect, Record};
 /// Time from one transaction until the next is written, if more comes meanwhile.
 const GATHERED: Duration = Duration::from_millis(2);
 
-/// Requests since the last transaction after which the next does not wait: where there is much to do,
-/// enough comes meanwhile.
+/// Requests since the last transaction, acknowledgements among them, after which the next does not
+/// wait: in a large room what it takes to pass an op on hides the transaction, and waiting does not.
 const REQUESTS_MAX: usize = 64;
 
 /// Most transactions that do not wait after one that waited in vain: whoever sends nothing before
@@ -22,7 +22,9 @@ pub(super) struct Gathering {
     last: Option<Instant>,
     /// Requests since then.
     requests: usize,
-    /// Something came in a wait for the next.
+    /// The next has been waited for.
+    waited: bool,
+    /// Ops came in that wait.
     came: bool,
     /// Transactions that are not to wait.
     hurried: u32,
@@ -44,26 +46,27 @@ impl Gathering {
         self.requests += 1;
     }
 
-    /// Something came during a wait.
-    pub(super) fn came(&mut self) {
-        self.came = true;
-        self.pause = 0;
+    /// Such a wait is over.
+    pub(super) fn waited(&mut self) {
+        self.waited = true;
     }
 
-    /// Nothing came during a wait: in vain, unless something came in an earlier one.
-    pub(super) fn nothing_came(&mut self) {
-        if self.came {
-            return;
+    /// So many ops of a request are kept: those that came in a wait were worth it.
+    pub(super) fn kept(&mut self, ops: u32) {
+        if self.waited && ops > 0 {
+            self.came = true;
+            self.pause = 0;
         }
-        self.pause = (2 * self.pause).clamp(1, HURRIED_MAX);
-        // The one that has waited is still to be counted.
-        self.hurried = self.pause + 1;
     }
 
-    /// A transaction was written.
+    /// A transaction was written. A wait for it was in vain unless ops came meanwhile.
     pub(super) fn committed(&mut self, now: Instant) {
         self.hurried = self.hurried.saturating_sub(1);
-        self.came = false;
+        if self.waited && !self.came {
+            self.pause = (2 * self.pause).clamp(1, HURRIED_MAX);
+            self.hurried = self.pause;
+        }
+        (self.waited, self.came) = (false, false);
         self.last = Some(now);
         self.requests = 0;
     }
@@ -114,18 +117,20 @@ mod tests {
         let mut held_up = 0;
         for _ in 0..1_000 {
             if gathering.wait(now).is_some() {
-                gathering.nothing_came();
+                gathering.waited();
+                gathering.kept(0);
                 held_up += 1;
             }
             gathering.committed(now);
         }
         // The 2nd, 4th, 7th, 12th, 21st, 38th, 71st, 136th, and then every 65th.
         assert_eq!(held_up, 8 + (1_000 - 136) / 65);
-        gathering.came();
+        gathering.waited();
+        gathering.kept(1);
         for _ in 0..=HURRIED_MAX {
             gathering.committed(now);
         }
-        gathering.nothing_came();
+        gathering.waited();
         for _ in 0..2 {
             gathering.committed(now);
         }
@@ -135,13 +140,15 @@ mod tests {
     #[test]
     fn a_wait_is_not_in_vain_after_one_in_which_something_came() {
         let (mut gathering, now) = (Gathering::default(), Instant::now());
-        gathering.came();
-        gathering.nothing_came();
+        gathering.waited();
+        gathering.kept(1);
+        gathering.waited();
         gathering.committed(now);
         assert!(gathering.wait(now).is_some());
-        gathering.nothing_came();
+        gathering.kept(1);
+        gathering.waited();
         gathering.committed(now);
-        assert_eq!(gathering.wait(now), None, "what came for the last one does not count");
+        assert_eq!(gathering.wait(now), None, "what came before the wait does not count");
     }
 
     #[test]

@@ -35,8 +35,8 @@ struct Shared<T> {
 
 struct State<T> {
     sent: VecDeque<T>,
-    /// So many make the thread that waits look.
-    wanted: usize,
+    /// While the thread waits: how many make it look.
+    wanted: Option<usize>,
     /// Something came for which the thread always looks.
     urgent: bool,
     /// Nobody can send any more, or nobody takes any.
@@ -44,8 +44,8 @@ struct State<T> {
 }
 
 impl<T> State<T> {
-    fn is_enough(&self) -> bool {
-        self.sent.len() >= self.wanted || self.urgent || self.closed
+    fn is_enough(&self, wanted: usize) -> bool {
+        self.sent.len() >= wanted || self.urgent || self.closed
     }
 }
 
@@ -58,7 +58,7 @@ impl<T> Shared<T> {
 
 /// An empty inbox.
 pub(super) fn inbox<T>() -> (Sender<T>, Inbox<T>) {
-    let state = State { sent: VecDeque::new(), wanted: usize::MAX, urgent: false, closed: false };
+    let state = State { sent: VecDeque::new(), wanted: None, urgent: false, closed: false };
     let shared = Arc::new(Shared { state: Mutex::new(state), enough: Condvar::new() });
     (Sender(Arc::new(Open(Arc::clone(&shared)))), Inbox(shared))
 }
@@ -76,9 +76,13 @@ impl<T> Sender<T> {
         }
         state.urgent |= urgent;
         state.sent.push_back(it);
-        let is_enough = state.is_enough();
+        // Who does not wait need not be woken, nor anybody twice.
+        let wakes = state.wanted.is_some_and(|wanted| state.is_enough(wanted));
+        if wakes {
+            state.wanted = None;
+        }
         drop(state);
-        if is_enough {
+        if wakes {
             shared.enough.notify_one();
         }
         Ok(())
@@ -105,8 +109,8 @@ impl<T> Inbox<T> {
     pub(super) fn wait(&self, wanted: usize, most: Option<Duration>) -> bool {
         let deadline = most.map(|most| Instant::now() + most);
         let mut state = self.0.lock();
-        state.wanted = wanted;
-        while !state.is_enough() {
+        while !state.is_enough(wanted) {
+            state.wanted = Some(wanted);
             let Some(deadline) = deadline else {
                 state = self.0.enough.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -118,8 +122,7 @@ impl<T> Inbox<T> {
             let woken = self.0.enough.wait_timeout(state, left);
             (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
         }
-        // Who does not wait need not be woken.
-        state.wanted = usize::MAX;
+        state.wanted = None;
         !state.closed || !state.sent.is_empty()
     }
 }
@@ -142,20 +145,32 @@ mod tests {
     use super::*;
 
     /// Longer than anything takes.
-    const LONG: Option<Duration> = Some(Duration::from_mins(1));
+    const LONG: Duration = Duration::from_mins(1);
 
-    /// What somebody takes who waits for so many, when these are sent.
+    fn waits<T>(sender: &Sender<T>) -> bool {
+        sender.0.0.lock().wanted.is_some()
+    }
+
+    fn until_it_waits<T>(sender: &Sender<T>) {
+        while !waits(sender) {
+            thread::yield_now();
+        }
+    }
+
+    /// What somebody takes who waits for so many, when these are sent; the last one wakes it.
     fn taken(wanted: usize, sent: &[(u32, bool)]) -> Vec<u32> {
         let (sender, inbox) = inbox();
         let waiting = thread::spawn(move || {
-            assert!(inbox.wait(wanted, LONG));
-            (inbox.take().into_iter().collect(), inbox)
+            let start = Instant::now();
+            assert!(inbox.wait(wanted, Some(LONG)) && start.elapsed() < LONG);
+            inbox.take().into()
         });
-        for (it, urgent) in sent {
+        until_it_waits(&sender);
+        for (number, (it, urgent)) in (1..).zip(sent) {
             sender.send(*it, *urgent).unwrap();
+            assert_eq!(waits(&sender), number < sent.len());
         }
-        let (taken, _inbox) = waiting.join().unwrap();
-        taken
+        waiting.join().unwrap()
     }
 
     #[test]
@@ -165,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_urgent_is_not_waited_with() {
-        assert_eq!(taken(2, &[(1, true)]), [1]);
+        assert_eq!(taken(3, &[(1, false), (2, true)]), [1, 2]);
     }
 
     #[test]
@@ -197,10 +212,12 @@ mod tests {
         drop(sender);
         other.send(2, false).unwrap();
         let waiting = thread::spawn(move || {
-            assert!(inbox.wait(9, None));
+            let start = Instant::now();
+            assert!(inbox.wait(9, Some(LONG)) && start.elapsed() < LONG);
             assert_eq!(inbox.take(), [1, 2]);
             assert!(!inbox.wait(1, None));
         });
+        until_it_waits(&other);
         drop(other);
         waiting.join().unwrap();
     }

@@ -153,6 +153,8 @@ impl Task {
         let now = self.clock.now();
         let (mut effects, mut stop) = (Vec::new(), false);
         let mut filling = Filling::begin(Instant::now(), self.writing);
+        // What this process asks for does not wait for what others may bring.
+        let mut own = false;
         let mut next = first;
         // What it takes to get a request ready is part of what it takes.
         let mut began = Instant::now();
@@ -167,6 +169,7 @@ impl Task {
                 Request::Input(Input::Command(command)) => {
                     effects.extend(self.replica.handle(now, Input::Command(command)));
                     filling.took_own(began.elapsed());
+                    own = true;
                 }
                 Request::Came(peer, came, space) => {
                     let (wanted, kept) = self.taken(now, came.input(peer));
@@ -174,6 +177,7 @@ impl Task {
                     let time = began.elapsed();
                     filling.took(space.bytes(), time, kept);
                     self.waiting.took(time, kept);
+                    self.gathering.kept(kept);
                     held.push(space);
                 }
                 Request::Input(input) => {
@@ -184,6 +188,7 @@ impl Task {
                 Request::Query(look) => {
                     self.looks.push(look);
                     filling.took_own(began.elapsed());
+                    own = true;
                 }
                 Request::Stop => stop = true,
             }
@@ -191,7 +196,8 @@ impl Task {
             began = Instant::now();
             let more = !stop && !filling.is_full(began);
             next = if more { self.at_hand() } else { None };
-            if more && next.is_none() && self.looks.is_empty() && has_others_ops(&effects) {
+            let busy = own || !self.loads.is_empty();
+            if more && next.is_none() && !busy && has_others_ops(&effects) {
                 next = self.gather();
                 began = Instant::now();
             }
@@ -226,12 +232,8 @@ impl Task {
     fn gather(&mut self) -> Option<Request> {
         let (requests, time) = self.gathering.wait(Instant::now())?;
         self.waiting.wait(requests, Some(time));
-        let came = self.at_hand();
-        match came {
-            Some(_) => self.gathering.came(),
-            None => self.gathering.nothing_came(),
-        }
-        came
+        self.gathering.waited();
+        self.at_hand()
     }
 
     /// Lets the replica take an input of a peer. Returns what it wants done, and how many ops are

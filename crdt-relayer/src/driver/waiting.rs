@@ -74,9 +74,15 @@ impl Waiting {
     }
 
     fn fill_hand(&mut self, replica: &Replica, now: Timestamp) {
-        self.cost_max = if self.pays() { HAND_MAX.min(2 * self.cost_max) } else { HAND_MIN };
+        let most = if self.pays() { HAND_MAX.min(2 * self.cost_max) } else { HAND_MIN };
+        let mut next = if self.hand.is_empty() {
+            self.turns.next()
+        } else {
+            let Some(sent) = self.turns.next_within(most.saturating_sub(self.cost)) else { return };
+            Some(sent)
+        };
+        self.cost_max = most;
         (self.spent, self.kept) = (Duration::ZERO, 0);
-        let mut next = if self.hand.is_empty() { self.turns.next() } else { self.next_within() };
         while let Some(Sent { mut request, .. }) = next {
             self.cost += request.cost();
             if let Request::Came(_, came, _) = &mut request {
@@ -84,12 +90,8 @@ impl Waiting {
             }
             look_ahead(&mut request, replica, now);
             self.hand.push_back(request);
-            next = self.next_within();
+            next = self.turns.next_within(most.saturating_sub(self.cost));
         }
-    }
-
-    fn next_within(&mut self) -> Option<Sent> {
-        self.turns.next_within(self.cost_max.saturating_sub(self.cost))
     }
 
     /// Waits until so many requests have come, or one of this process, but no longer than that.
@@ -189,6 +191,17 @@ mod tests {
             let hands: Vec<usize> = (0..8).map(|_| test.take(time, kept)).collect();
             assert_eq!(hands, [3, 2, 1, 0, 3, 2, 1, 0]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_hand_that_nothing_is_added_to_grows_no_larger() {
+        let mut test = Test::new();
+        test.send(4, COST).await;
+        for left in [3, 2, 1] {
+            assert_eq!(test.take(JUDGING, 1), left);
+        }
+        test.send(500, COST).await;
+        assert_eq!(test.take(JUDGING, 1), 2 * HAND_MIN / COST - 1);
     }
 
     #[tokio::test]

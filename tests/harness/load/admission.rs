@@ -116,9 +116,11 @@ pub fn measure(
             stages = Some(Stages { parse, hash, check, rest, strict });
         }
     }
-    let ended = bench.wait()?;
+    if !bench.wait()?.success() {
+        return Err(failed());
+    }
     tell(&group);
-    stages.filter(|_| ended.success()).ok_or_else(failed)
+    stages.ok_or_else(failed)
 }
 
 fn failed() -> io::Error {

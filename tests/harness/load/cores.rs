@@ -10,7 +10,8 @@ use std::process::Command;
 pub fn on_one<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let told = taskset(&[])?;
     let all = told.rsplit(' ').next().unwrap_or_default().trim();
-    taskset(&["0"])?;
+    let first = all.split([',', '-']).next().unwrap_or_default();
+    taskset(&[first])?;
     let outcome = work();
     taskset(&[all])?;
     outcome
