@@ -57,6 +57,11 @@ impl Request {
     fn cost(&self) -> usize {
         if let Self::Came(.., taken) = self { taken.bytes() } else { REQUEST_COST }
     }
+
+    /// Whether this process asks for it itself.
+    fn is_own(&self) -> bool {
+        matches!(self, Self::Query(_) | Self::Input(Input::Command(_)))
+    }
 }
 
 /// What came over a connection.
@@ -67,10 +72,12 @@ enum Came {
 }
 
 impl Came {
-    fn decode(&mut self) {
+    /// Takes it apart. Returns the bytes of memory that it takes then.
+    fn decode(&mut self) -> usize {
         if let Self::Text(frame) = self {
             *self = Self::Decoded(Decoded::of(frame));
         }
+        if let Self::Decoded(frame) = self { frame.weight() } else { 0 }
     }
 
     fn input(self, peer: PeerId) -> Input {

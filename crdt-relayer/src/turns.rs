@@ -63,11 +63,6 @@ impl<T> Turns<T> {
         waiting.items.push_back((cost, item));
     }
 
-    /// Takes what comes next.
-    pub(crate) fn next(&mut self) -> Option<T> {
-        self.next_within(usize::MAX)
-    }
-
     /// Takes what comes next, unless it costs more than that.
     pub(crate) fn next_within(&mut self, cost_max: usize) -> Option<T> {
         loop {
@@ -106,6 +101,12 @@ impl<T> Turns<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl<T> Turns<T> {
+        fn next(&mut self) -> Option<T> {
+            self.next_within(usize::MAX)
+        }
+    }
 
     fn address(last: u8) -> Lane {
         Lane::Address(IpAddr::from([192, 0, 2, last]))

@@ -22,6 +22,8 @@ pub(super) struct Gathering {
     last: Option<Instant>,
     /// Requests since then.
     requests: usize,
+    /// This process asked for something itself in this batch.
+    asked: bool,
     /// The next has been waited for.
     waited: bool,
     /// Ops came in that wait.
@@ -35,15 +37,25 @@ pub(super) struct Gathering {
 impl Gathering {
     /// For how many requests more is to be waited, and how long.
     pub(super) fn wait(&self, now: Instant) -> Option<(usize, Duration)> {
-        let last = self.last.filter(|_| self.hurried == 0)?;
+        let last = self.last.filter(|_| self.hurried == 0 && !self.asked)?;
         let requests = REQUESTS_MAX.checked_sub(self.requests).filter(|left| *left > 0)?;
         let left = (last + GATHERED).checked_duration_since(now)?;
         Some((requests, left))
     }
 
-    /// A request was taken.
-    pub(super) fn took(&mut self) {
+    /// A batch begins.
+    pub(super) fn begin(&mut self) {
+        self.asked = false;
+    }
+
+    /// A request was taken. What this process asks for itself is not kept waiting, and a wait that it
+    /// cut short was not in vain.
+    pub(super) fn took(&mut self, own: bool) {
         self.requests += 1;
+        if own {
+            self.asked = true;
+            self.waited = false;
+        }
     }
 
     /// Such a wait is over.
@@ -104,11 +116,23 @@ mod tests {
         gathering.committed(now);
         for left in (1..=REQUESTS_MAX).rev() {
             assert_eq!(gathering.wait(now), Some((left, GATHERED)));
-            gathering.took();
+            gathering.took(false);
         }
         assert_eq!(gathering.wait(now), None);
         gathering.committed(now);
         assert_eq!(gathering.wait(now), Some((REQUESTS_MAX, GATHERED)));
+    }
+
+    #[test]
+    fn what_this_process_asks_for_does_not_wait_and_is_no_wait_in_vain() {
+        let (mut gathering, now) = (Gathering::default(), Instant::now());
+        gathering.committed(now);
+        gathering.waited();
+        gathering.took(true);
+        assert_eq!(gathering.wait(now), None);
+        gathering.committed(now);
+        gathering.begin();
+        assert!(gathering.wait(now).is_some());
     }
 
     #[test]

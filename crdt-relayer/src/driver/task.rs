@@ -153,13 +153,12 @@ impl Task {
         let now = self.clock.now();
         let (mut effects, mut stop) = (Vec::new(), false);
         let mut filling = Filling::begin(Instant::now(), self.writing);
-        // What this process asks for does not wait for what others may bring.
-        let mut own = false;
+        self.gathering.begin();
         let mut next = first;
         // What it takes to get a request ready is part of what it takes.
         let mut began = Instant::now();
         while let Some(request) = next {
-            self.gathering.took();
+            self.gathering.took(request.is_own());
             match request {
                 Request::Up(peer, link, outbound) => {
                     self.peers.insert(peer, outbound);
@@ -169,7 +168,6 @@ impl Task {
                 Request::Input(Input::Command(command)) => {
                     effects.extend(self.replica.handle(now, Input::Command(command)));
                     filling.took_own(began.elapsed());
-                    own = true;
                 }
                 Request::Came(peer, came, space) => {
                     let (wanted, kept) = self.taken(now, came.input(peer));
@@ -188,7 +186,6 @@ impl Task {
                 Request::Query(look) => {
                     self.looks.push(look);
                     filling.took_own(began.elapsed());
-                    own = true;
                 }
                 Request::Stop => stop = true,
             }
@@ -196,8 +193,7 @@ impl Task {
             began = Instant::now();
             let more = !stop && !filling.is_full(began);
             next = if more { self.at_hand() } else { None };
-            let busy = own || !self.loads.is_empty();
-            if more && next.is_none() && !busy && has_others_ops(&effects) {
+            if more && next.is_none() && self.loads.is_empty() && has_others_ops(&effects) {
                 next = self.gather();
                 began = Instant::now();
             }

@@ -11,9 +11,9 @@ use super::inbox::Inbox;
 use super::{Came, Request, Sent};
 use crate::turns::Turns;
 
-/// Cost of the requests whose turn has come that are made ready together, in bytes of frames: enough
-/// for signatures of small frames to be checked together, and little to wait for. A larger one is
-/// alone.
+/// Cost of the requests whose turn has come that are made ready together, in bytes of frames, or of
+/// memory where they take more once decoded: enough for signatures of small frames to be checked
+/// together, and little to wait for. A larger one is alone.
 const HAND_MIN: usize = 8 * 1024;
 
 /// The most that is made ready, where ops are kept for the time it takes: enough for other threads to
@@ -24,8 +24,8 @@ const HAND_MAX: usize = 128 * 1024;
 pub(super) struct Waiting {
     inbox: Inbox<Sent>,
     turns: Turns<Sent>,
-    /// Those whose turn has come.
-    hand: VecDeque<Request>,
+    /// Those whose turn has come, each with its cost.
+    hand: VecDeque<(usize, Request)>,
     /// What they cost, and may.
     cost: usize,
     cost_max: usize,
@@ -57,8 +57,8 @@ impl Waiting {
         if self.hand.is_empty() || (self.pays() && self.cost <= self.cost_max / 2) {
             self.fill_hand(replica, now);
         }
-        let next = self.hand.pop_front()?;
-        self.cost -= next.cost();
+        let (cost, next) = self.hand.pop_front()?;
+        self.cost -= cost;
         Some(next)
     }
 
@@ -75,21 +75,21 @@ impl Waiting {
 
     fn fill_hand(&mut self, replica: &Replica, now: Timestamp) {
         let most = if self.pays() { HAND_MAX.min(2 * self.cost_max) } else { HAND_MIN };
-        let mut next = if self.hand.is_empty() {
-            self.turns.next()
-        } else {
-            let Some(sent) = self.turns.next_within(most.saturating_sub(self.cost)) else { return };
-            Some(sent)
-        };
+        let left = if self.hand.is_empty() { usize::MAX } else { most.saturating_sub(self.cost) };
+        let mut next = self.turns.next_within(left);
+        if next.is_none() && !self.hand.is_empty() {
+            return;
+        }
         self.cost_max = most;
         (self.spent, self.kept) = (Duration::ZERO, 0);
         while let Some(Sent { mut request, .. }) = next {
-            self.cost += request.cost();
+            let mut cost = request.cost();
             if let Request::Came(_, came, _) = &mut request {
-                came.decode();
+                cost = cost.max(came.decode());
             }
             look_ahead(&mut request, replica, now);
-            self.hand.push_back(request);
+            self.cost += cost;
+            self.hand.push_back((cost, request));
             next = self.turns.next_within(most.saturating_sub(self.cost));
         }
     }
@@ -115,10 +115,13 @@ mod tests {
     use crdt_core::effect::{PeerId, Side};
     use crdt_core::id::StoreId;
     use crdt_core::key::EachTime;
+    use crdt_core::limits::BATCH_OPS_MAX;
+    use crdt_core::message::encode_ops;
     use crdt_core::replica::{Config, Rooms};
 
     use super::super::inbox::{Sender, inbox};
     use super::*;
+    use crate::fixtures::room;
     use crate::share::{FRAME_BYTES, Share, Shares};
     use crate::turns::Lane;
 
@@ -152,12 +155,15 @@ mod tests {
 
         async fn send(&self, count: usize, cost: usize) {
             for _ in 0..count {
-                let frame = Bytes::from(vec![b' '; cost - FRAME_BYTES]);
-                let taken = self.share.take(frame.len()).await.unwrap();
-                let request = Request::Came(PEER, Came::Text(frame), taken);
-                let sent = Sent { lane: Lane::Peer(PEER), request, _place: None };
-                assert!(self.inbox.send(sent, false).is_ok());
+                self.send_frame(vec![b' '; cost - FRAME_BYTES].into()).await;
             }
+        }
+
+        async fn send_frame(&self, frame: Bytes) {
+            let taken = self.share.take(frame.len()).await.unwrap();
+            let request = Request::Came(PEER, Came::Text(frame), taken);
+            let sent = Sent { lane: Lane::Peer(PEER), request, _place: None };
+            assert!(self.inbox.send(sent, false).is_ok());
         }
 
         /// Takes what is at hand, which takes so long and brings so many ops. Returns how much is at
@@ -202,6 +208,18 @@ mod tests {
         }
         test.send(500, COST).await;
         assert_eq!(test.take(JUDGING, 1), 2 * HAND_MIN / COST - 1);
+    }
+
+    #[tokio::test]
+    async fn a_frame_counts_for_what_it_takes_of_memory() {
+        let mut test = Test::new();
+        let many = vec!["0"; BATCH_OPS_MAX].join(",");
+        let frame = encode_ops(room(), [], None, &[]);
+        let frame = frame.replace("\"ops\":[", &format!("\"ops\":[{many}"));
+        for _ in 0..3 {
+            test.send_frame(frame.clone().into()).await;
+        }
+        assert_eq!([(); 3].map(|()| test.take(Duration::ZERO, 0)), [0, 0, 0]);
     }
 
     #[tokio::test]
