@@ -1,10 +1,16 @@
-//! Signed ops to test with.
+//! A replica, and signed ops, to test with.
 
+use std::sync::Arc;
+
+use crdt_core::Replica;
 use crdt_core::head::Kind;
-use crdt_core::id::{Depth, RoomId, RoomName};
+use crdt_core::id::{Depth, RoomId, RoomName, StoreId};
 use crdt_core::json::Canonical;
-use crdt_core::key::SecretKey;
+use crdt_core::key::{CheckSignature, SecretKey};
+use crdt_core::limits::BATCH_OPS_MAX;
+use crdt_core::message::encode_ops;
 use crdt_core::op::{Draft, Op};
+use crdt_core::replica::{Config, Rooms};
 use crdt_core::time::Timestamp;
 
 /// The room they are of.
@@ -14,6 +20,26 @@ pub(crate) fn room() -> RoomId {
 
 pub(crate) fn room_name() -> RoomName {
     RoomName::parse("main").unwrap()
+}
+
+/// A relayer's replica.
+pub(crate) fn replica(store: StoreId, signatures: Arc<dyn CheckSignature>) -> Replica {
+    Replica::new(Config {
+        store,
+        agent: "test".into(),
+        rooms: Rooms::OnDemand,
+        key: None,
+        seed: [0; 32],
+        allowed: None,
+        signatures,
+    })
+}
+
+/// A frame of as many ops as there may be, none of which is one: small, and large once decoded.
+pub(crate) fn refused_ops() -> String {
+    let many = vec!["0"; BATCH_OPS_MAX].join(",");
+    let frame = encode_ops(room(), [], None, &[]);
+    frame.replace("\"ops\":[", &format!("\"ops\":[{many}"))
 }
 
 /// So many ops of one author, each after the one before. Their entries are numbered from 1.

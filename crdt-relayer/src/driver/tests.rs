@@ -6,16 +6,15 @@ use std::sync::{Arc, Mutex, mpsc};
 use crdt_core::effect::Link;
 use crdt_core::id::{OpId, RoomName, StoreId};
 use crdt_core::key::{CheckSignature, Claim, EachTime, KeyError, PublicKey, Signature};
-use crdt_core::limits::{BATCH_OPS_MAX, WINDOW_BYTES};
+use crdt_core::limits::WINDOW_BYTES;
 use crdt_core::message::{Hello, Message, encode_ops};
-use crdt_core::replica::{Config, Rooms};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::fixtures::{chain, room};
+use crate::fixtures::{chain, refused_ops, replica, room};
 use crate::local::LocalPeer;
 use crate::metrics::Metrics;
 use crate::share::FRAME_BYTES;
@@ -45,16 +44,7 @@ fn driver_checking(
 ) -> (Driver, End) {
     let id = StoreId::from_bytes([9; 32]);
     let store = Store::open(&folder.path().join("log.sqlite"), id).unwrap();
-    let replica = Replica::new(Config {
-        store: id,
-        agent: "test".into(),
-        rooms: Rooms::OnDemand,
-        key: None,
-        seed: [0; 32],
-        allowed: None,
-        signatures,
-    });
-    Driver::spawn_kept(replica, store, None, counts, None)
+    Driver::spawn_kept(replica(id, signatures), store, None, counts, None)
 }
 
 /// A connection from an address of its own.
@@ -148,9 +138,7 @@ async fn what_is_decoded_before_its_turn_counts_for_the_memory_it_takes() {
     let (driver, end) = driver(&folder, Counts::default());
     let peer = LocalPeer::connect(&driver, Link::DIALLED, None).await.unwrap();
     let (go_on, blocking) = keep_busy(&driver).await;
-    let many = vec!["0"; BATCH_OPS_MAX].join(",");
-    let frame = encode_ops(room(), [], None, &[]);
-    let frame = frame.replace("\"ops\":[", &format!("\"ops\":[{many}"));
+    let frame = refused_ops();
     let weight = Decoded::of(frame.as_bytes()).weight();
     let window = usize::try_from(WINDOW_BYTES).unwrap();
     let sent = (0..window / frame.len()).take_while(|_| peer.send(&frame).now_or_never().is_some());

@@ -115,13 +115,10 @@ mod tests {
     use crdt_core::effect::{PeerId, Side};
     use crdt_core::id::StoreId;
     use crdt_core::key::EachTime;
-    use crdt_core::limits::BATCH_OPS_MAX;
-    use crdt_core::message::encode_ops;
-    use crdt_core::replica::{Config, Rooms};
 
     use super::super::inbox::{Sender, inbox};
     use super::*;
-    use crate::fixtures::room;
+    use crate::fixtures::{refused_ops, replica};
     use crate::share::{FRAME_BYTES, Share, Shares};
     use crate::turns::Lane;
 
@@ -140,15 +137,7 @@ mod tests {
     impl Test {
         fn new() -> Self {
             let (inbox, received) = inbox();
-            let replica = Replica::new(Config {
-                store: StoreId::from_bytes([9; 32]),
-                agent: "test".into(),
-                rooms: Rooms::OnDemand,
-                key: None,
-                seed: [0; 32],
-                allowed: None,
-                signatures: Arc::new(EachTime),
-            });
+            let replica = replica(StoreId::from_bytes([9; 32]), Arc::new(EachTime));
             let share = Shares::default().of_peer(None, Side::Dialled);
             Self { replica, inbox, waiting: Waiting::of(received), share }
         }
@@ -213,11 +202,8 @@ mod tests {
     #[tokio::test]
     async fn a_frame_counts_for_what_it_takes_of_memory() {
         let mut test = Test::new();
-        let many = vec!["0"; BATCH_OPS_MAX].join(",");
-        let frame = encode_ops(room(), [], None, &[]);
-        let frame = frame.replace("\"ops\":[", &format!("\"ops\":[{many}"));
         for _ in 0..3 {
-            test.send_frame(frame.clone().into()).await;
+            test.send_frame(refused_ops().into()).await;
         }
         assert_eq!([(); 3].map(|()| test.take(Duration::ZERO, 0)), [0, 0, 0]);
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
 use crdt_tests::load::{Kind, bare, idle, raise_files, room, siege, table, weather};
 use serde_json::{Value, json};
@@ -50,10 +51,10 @@ enum Command {
     /// Measure every stage that an op goes through
     Table {
         /// Ops that a newcomer fetches
-        #[arg(long, default_value_t = 100_000)]
+        #[arg(long, default_value_t = 100_000, value_parser = at_least::<usize>(1_000))]
         history: usize,
         /// Ops of the longest log
-        #[arg(long, default_value_t = 1_000_000)]
+        #[arg(long, default_value_t = 1_000_000, value_parser = at_least::<u64>(10_000))]
         long: u64,
         /// Only this stage
         #[arg(long, value_parser = table::STAGES)]
@@ -77,6 +78,13 @@ enum Command {
         /// Attacks to leave out
         without: Vec<String>,
     },
+}
+
+/// Fewer cannot be measured.
+fn at_least<T: TryFrom<u64> + Clone + Send + Sync + 'static>(
+    least: u64,
+) -> RangedU64ValueParser<T> {
+    RangedU64ValueParser::new().range(least..=u64::from(u32::MAX))
 }
 
 #[tokio::main]

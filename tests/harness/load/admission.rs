@@ -91,7 +91,7 @@ pub fn measure(
     mut tell: impl FnMut(&Group),
 ) -> io::Result<Stages> {
     let mut bench = process::cargo()
-        .args(["bench", "--quiet", "--offline", "-p", "crdt-core", "--bench", "ingest", "--"])
+        .args(["bench", "--quiet", "--locked", "-p", "crdt-core", "--bench", "ingest", "--"])
         .args(["--n", &n_max.to_string()])
         .stdout(Stdio::piped())
         .spawn()?;
