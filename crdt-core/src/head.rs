@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::id::{AuthorId, DataHash, Depth, OpId, RoomId, Seq, sha256, tag};
-use crate::json::{Value, write_int, write_string};
+use crate::json::{Scanner, Value, write_int, write_string};
 use crate::limits;
 use crate::planted::{Bug, planted};
 use crate::rejection::Rejection;
@@ -163,6 +163,52 @@ impl Head {
             kind: Kind::parse(&text(kind, "kind")?).ok_or(Rejection::Field("kind"))?,
             data_hash: id(dh, "dh", DataHash::parse)?,
             data_len: dl.as_count().ok_or(Rejection::Field("dl"))?,
+        })
+    }
+
+    /// Reads what [`Head::write`] writes; `None` is not yet a refusal.
+    pub(crate) fn scan(scanner: &mut Scanner<'_>) -> Option<Self> {
+        scanner.eat("{\"author\":")?;
+        let author = AuthorId::from_bytes(scanner.hex()?);
+        scanner.eat(",\"depth\":")?;
+        let depth = Depth::new(scanner.count()?)?;
+        scanner.eat(",\"dh\":")?;
+        let data_hash = DataHash::from_bytes(scanner.hex()?);
+        scanner.eat(",\"dl\":")?;
+        let data_len = scanner.count()?;
+        scanner.eat(",\"grant\":")?;
+        let grant = scanner.hex()?;
+        scanner.eat(",\"kind\":")?;
+        let kind = Kind::parse(scanner.plain()?)?;
+        scanner.eat(",\"preds\":")?;
+        let preds = scanner.ids(preds_max())?;
+        scanner.eat(",\"prev\":")?;
+        let prev = match scanner.eat("null") {
+            Some(()) => None,
+            None => Some(OpId::from_bytes(scanner.hex()?)),
+        };
+        scanner.eat(",\"refs\":")?;
+        let refs = scanner.ids(limits::REFS_MAX)?;
+        scanner.eat(",\"room\":")?;
+        let room = RoomId::from_bytes(scanner.hex()?);
+        scanner.eat(",\"seq\":")?;
+        let seq = Seq::new(scanner.count()?)?;
+        scanner.eat(",\"ts\":")?;
+        let ts = Timestamp::from_ms(i64::try_from(scanner.count()?).ok()?);
+        scanner.eat(",\"v\":1}")?;
+        Some(Self {
+            room,
+            author,
+            grant,
+            seq,
+            prev,
+            preds,
+            refs,
+            depth,
+            ts,
+            kind,
+            data_hash,
+            data_len,
         })
     }
 

@@ -42,12 +42,31 @@ pub struct HexError {
     pub expected: usize,
 }
 
+/// More than any nibble, and has a bit that none has.
+const NO_NIBBLE: u8 = 0x80;
+
 pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
-    let mut bytes = [0; N];
-    match base16ct::lower::decode(text, &mut bytes) {
-        Ok(decoded) if decoded.len() == N => Ok(bytes),
-        Ok(_) | Err(_) => Err(HexError { expected: N.saturating_mul(2) }),
+    let error = HexError { expected: N.saturating_mul(2) };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let pairs: &[[u8; 2]; N] = pairs.try_into().map_err(|_| error)?;
+    // Worked out rather than looked up, and refused at the end, so that the compiler does several
+    // at a time.
+    let nibble = |digit: u8| {
+        let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+        if number < 10 {
+            number
+        } else if letter < 6 {
+            letter.wrapping_add(10)
+        } else {
+            NO_NIBBLE
+        }
+    };
+    let nibbles = pairs.map(|pair| pair.map(nibble));
+    let strange = nibbles.as_flattened().iter().fold(0, |all, nibble| all | nibble);
+    if !rest.is_empty() || strange & NO_NIBBLE == NO_NIBBLE {
+        return Err(error);
     }
+    Ok(nibbles.map(|[high, low]| (high << 4) | low))
 }
 
 pub(crate) fn push_hex<const N: usize>(bytes: &[u8; N], out: &mut String) {

@@ -15,7 +15,7 @@ use core::fmt::{self, Write};
 
 use crate::limits;
 
-pub use scan::Scanned;
+pub(crate) use scan::Scanner;
 
 /// A text is not JSON of the canonical profile. Positions are bytes from the start of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,10 +77,6 @@ pub enum Value<'a> {
     Array(Vec<Value<'a>>),
     /// An object: its members in canonical order, no key twice.
     Object(Vec<(Cow<'a, str>, Value<'a>)>),
-    /// Any of these, kept as the text it came as, which is canonical. Only
-    /// [`Value::parse_keeping`] makes it. It can be written; what looks into a value
-    /// ([`Value::as_str`], [`Value::as_array`] and so on) finds nothing in it.
-    Verbatim(Scanned<'a>),
 }
 
 impl<'a> Value<'a> {
@@ -89,20 +85,7 @@ impl<'a> Value<'a> {
     /// # Errors
     /// Whatever is not JSON of the profile.
     pub fn parse(bytes: &'a [u8], depth_max: usize) -> Result<Self, JsonError> {
-        parser::parse(utf8(bytes)?, depth_max, None)
-    }
-
-    /// The same, but the values of members of this name are [`Value::Verbatim`] where they came
-    /// canonical: nothing is built of what is only hashed and kept.
-    ///
-    /// # Errors
-    /// Those of [`Value::parse`], for the same texts.
-    pub fn parse_keeping(
-        bytes: &'a [u8],
-        depth_max: usize,
-        name: &'static str,
-    ) -> Result<Self, JsonError> {
-        parser::parse(utf8(bytes)?, depth_max, Some(name))
+        parser::parse(utf8(bytes)?, depth_max)
     }
 
     /// Appends the canonical encoding.
@@ -113,7 +96,6 @@ impl<'a> Value<'a> {
             Self::Bool(false) => out.push_str("false"),
             Self::Int(number) => write_int(*number, out),
             Self::Str(text) => write_string(text, out),
-            Self::Verbatim(kept) => out.push_str(kept.text),
             Self::Array(values) => {
                 out.push('[');
                 for (index, value) in values.iter().enumerate() {
@@ -143,7 +125,6 @@ impl<'a> Value<'a> {
     pub fn depth(&self) -> usize {
         let deepest = match self {
             Self::Null | Self::Bool(_) | Self::Int(_) | Self::Str(_) => return 0,
-            Self::Verbatim(kept) => return kept.depth,
             Self::Array(values) => values.iter().map(Self::depth).max(),
             Self::Object(members) => members.iter().map(|(_, value)| value.depth()).max(),
         };
@@ -214,7 +195,6 @@ impl Canonical {
         text.shrink_to_fit();
         let counted = match value {
             Value::Array(values) => Some(values.len()),
-            Value::Verbatim(kept) => kept.elements,
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Str(_) | Value::Object(_) => None,
         };
         Self { text, counted }
@@ -395,16 +375,6 @@ mod tests {
         ] {
             assert!(matches!(canonical(bad), Err(JsonError::Syntax { .. })), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn what_is_not_canonical_is_looked_through_once_and_kept_at_no_level() {
-        let text = br#"{"data":{"data":[1],"x": 1},"more":{"data":[1]}}"#;
-        let value = Value::parse_keeping(text, 9, "data").unwrap();
-        let data = value.member("data").unwrap();
-        assert!(matches!(data.member("data"), Some(Value::Array(_))));
-        let more = value.member("more").unwrap();
-        assert!(matches!(more.member("data"), Some(Value::Verbatim(_))));
     }
 
     #[test]

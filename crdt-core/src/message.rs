@@ -1,6 +1,7 @@
 //! Sync messages: JSON text frames, decoded strictly. Source: `docs/PROTOCOL.md`, "Messages".
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
+mod batch;
 mod decoded;
 mod encode;
 mod unstored;
@@ -17,9 +18,8 @@ use crate::intake::Shortage;
 use crate::json::{JsonError, Value};
 use crate::key::Signature;
 use crate::limits;
-use crate::op::{HashedOp, RawOp};
-use crate::rejection::Rejection;
 
+pub use batch::Batch;
 pub use decoded::Decoded;
 pub use encode::encode_ops;
 pub use unstored::{Exception, NotStored};
@@ -177,19 +177,6 @@ pub enum Message {
     },
 }
 
-/// A message with ops.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The room.
-    pub room: RoomId,
-    /// The ops, each what its id says; one that is malformed does not spoil the others.
-    pub ops: Vec<Result<HashedOp, Rejection>>,
-    /// Where the sender's stream stands after these ops.
-    pub cursor: Option<Position>,
-    /// Ids asked for that the sender does not hold.
-    pub missing: Vec<OpId>,
-}
-
 /// What a frame says.
 #[derive(Clone, Debug)]
 pub enum Received {
@@ -217,7 +204,10 @@ impl Received {
         if frame.len() > limits::FRAME_BYTES_MAX {
             return Err(DecodeError::Size);
         }
-        let value = Value::parse_keeping(frame, limits::FRAME_DEPTH_MAX, "data")?;
+        if let Some(batch) = Batch::scan(frame) {
+            return Ok(Self::Ops(batch));
+        }
+        let value = Value::parse(frame, limits::FRAME_DEPTH_MAX)?;
         let kind =
             value.member("type").and_then(Value::as_str).ok_or(DecodeError::Field("type"))?;
         let message = match kind {
@@ -245,7 +235,7 @@ impl Received {
                 let message = text(&value, "message", limits::ERR_CHARS_MAX)?;
                 Message::Err { code, message }
             }
-            "ops" => return batch(&value).map(Self::Ops),
+            "ops" => return Batch::decode(&value).map(Self::Ops),
             "ack" => {
                 let except = value.member("except").and_then(Value::as_array);
                 let except = except.ok_or(DecodeError::Field("except"))?;
@@ -361,24 +351,6 @@ fn heads(value: &Value<'_>) -> Result<Message, DecodeError> {
     })
 }
 
-fn batch(value: &Value<'_>) -> Result<Batch, DecodeError> {
-    let ops = value.member("ops").and_then(Value::as_array);
-    let ops = ops.filter(|ops| ops.len() <= limits::BATCH_OPS_MAX);
-    let ops = ops.ok_or(DecodeError::Field("ops"))?;
-    Ok(Batch {
-        room: room(value)?,
-        cursor: match value.member("cursor") {
-            None | Some(Value::Null) => None,
-            Some(_) => Some(position(value, "cursor")?),
-        },
-        missing: match value.member("missing") {
-            None => Vec::new(),
-            Some(_) => ids(value, "missing", limits::GET_IDS_MAX)?,
-        },
-        ops: ops.iter().map(|op| RawOp::decode(op).and_then(RawOp::check_hash)).collect(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::format;
@@ -387,6 +359,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{Author, entry, id_of, room};
     use crate::intake::Shortage;
+    use crate::rejection::Rejection;
 
     fn decode(frame: &str) -> Result<Received, DecodeError> {
         Received::decode(frame.as_bytes())

@@ -10,7 +10,7 @@ use core::fmt;
 
 use crate::head::{Head, Kind, exact, id};
 use crate::id::{DataHash, Depth, OpId, RoomId, Seq, sha256, tag};
-use crate::json::{Canonical, Value};
+use crate::json::{Canonical, JsonError, Scanner, Value};
 use crate::key::{CheckSignature, EachTime, KeyError, PublicKey, SecretKey, Signature};
 use crate::limits;
 use crate::planted::{Bug, planted};
@@ -30,8 +30,40 @@ pub struct RawOp {
     pub sig: Signature,
 }
 
+/// Why a text is no op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// It is not JSON of the profile.
+    #[error("{0}")]
+    Json(#[from] JsonError),
+    /// It has not the shape of an op.
+    #[error("{0}")]
+    Rejected(#[from] Rejection),
+}
+
+impl EnvelopeError {
+    /// The code for programs.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Json(_) => "json",
+            Self::Rejected(rejection) => rejection.code(),
+        }
+    }
+}
+
 impl RawOp {
-    /// Reads an envelope `{"data":…,"head":…,"id":…,"sig":…}`.
+    /// Reads an envelope `{"data":…,"head":…,"id":…,"sig":…}` from its text.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`]; its rejections are those of [`RawOp::decode`].
+    pub fn parse(envelope: &[u8]) -> Result<Self, EnvelopeError> {
+        match Scanner::all(envelope, Self::scan) {
+            Some(raw) => Ok(raw),
+            None => Ok(Self::decode(&Value::parse(envelope, limits::FRAME_DEPTH_MAX)?)?),
+        }
+    }
+
+    /// The same from JSON that was taken apart.
     ///
     /// # Errors
     /// [`Rejection::Field`], [`Rejection::Version`], [`Rejection::Size`].
@@ -50,6 +82,23 @@ impl RawOp {
             data,
             sig: id(sig, "sig", Signature::parse)?,
         })
+    }
+
+    /// Reads what [`Op::write`] writes; `None` is not yet a refusal.
+    pub(crate) fn scan(scanner: &mut Scanner<'_>) -> Option<Self> {
+        scanner.eat("{\"data\":")?;
+        let data = scanner.canonical(limits::DATA_DEPTH_MAX)?;
+        if data.as_str().len() > limits::DATA_BYTES_MAX {
+            return None;
+        }
+        scanner.eat(",\"head\":")?;
+        let head = Head::scan(scanner)?;
+        scanner.eat(",\"id\":")?;
+        let id = OpId::from_bytes(scanner.hex()?);
+        scanner.eat(",\"sig\":")?;
+        let sig = Signature::from_bytes(scanner.hex()?);
+        scanner.eat("}")?;
+        Some(Self { id, head, data, sig })
     }
 
     /// Checks what the head says about itself, the data's hash and length, and the id.

@@ -3,8 +3,6 @@
 
 use std::io::{self, BufRead, Read};
 
-use crdt_core::json::Value;
-use crdt_core::limits;
 use crdt_core::op::{HashedOp, RawOp};
 
 /// Bytes of a line with its end. The largest envelope is smaller.
@@ -34,10 +32,8 @@ pub(crate) fn op(line: &[u8]) -> Result<HashedOp, (&'static str, String)> {
         return Err(("size", format!("a line has at most {LINE_BYTES_MAX} bytes")));
     }
     let text = line.strip_suffix(b"\n").unwrap_or(line);
-    let value = Value::parse(text, limits::FRAME_DEPTH_MAX);
-    let value = value.map_err(|error| ("json", error.to_string()))?;
-    let op = RawOp::decode(&value).and_then(RawOp::check_hash);
-    op.map_err(|rejection| (rejection.code(), rejection.to_string()))
+    let op = RawOp::parse(text).and_then(|raw| Ok(raw.check_hash()?));
+    op.map_err(|error| (error.code(), error.to_string()))
 }
 
 #[cfg(test)]

@@ -6,17 +6,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use super::scan::scan;
+use super::scan::plain_len;
 use super::{JsonError, Value};
 use crate::limits;
 
-/// The values of members of the name `keep` are kept as text where they are canonical.
-pub(super) fn parse<'a>(
-    text: &'a str,
-    depth_max: usize,
-    keep: Option<&'static str>,
-) -> Result<Value<'a>, JsonError> {
-    let mut parser = Parser { whole: text.len(), depth_max, keep, rest: text };
+pub(super) fn parse(text: &str, depth_max: usize) -> Result<Value<'_>, JsonError> {
+    let mut parser = Parser { whole: text.len(), depth_max, rest: text };
     let value = parser.value(depth_max)?;
     parser.skip_space();
     if parser.rest.is_empty() { Ok(value) } else { Err(parser.syntax()) }
@@ -30,7 +25,6 @@ fn key_order(a: &str, b: &str) -> Ordering {
 struct Parser<'a> {
     whole: usize,
     depth_max: usize,
-    keep: Option<&'static str>,
     rest: &'a str,
 }
 
@@ -119,9 +113,7 @@ impl<'a> Parser<'a> {
             let key = self.string()?;
             self.skip_space();
             self.require(":")?;
-            let is_kept = self.keep == Some(&*key);
-            let value = if is_kept { self.kept(depth_left) } else { self.value(depth_left) }?;
-            members.push((key, value));
+            members.push((key, self.value(depth_left)?));
             self.skip_space();
             if self.eat("}") {
                 break;
@@ -136,22 +128,6 @@ impl<'a> Parser<'a> {
             }
         }
         Ok(Value::Object(members))
-    }
-
-    /// A value that is kept as text if it is canonical as it stands.
-    fn kept(&mut self, depth_left: usize) -> Result<Value<'a>, JsonError> {
-        self.skip_space();
-        let scanned = scan(self.rest, depth_left);
-        let rest = scanned.and_then(|scanned| self.rest.get(scanned.text.len()..));
-        if let (Some(scanned), Some(rest)) = (scanned, rest) {
-            self.rest = rest;
-            return Ok(Value::Verbatim(scanned));
-        }
-        // Nothing in it is scanned once more, or it would be at each level.
-        let keep = self.keep.take();
-        let value = self.value(depth_left);
-        self.keep = keep;
-        value
     }
 
     fn int(&mut self) -> Result<i64, JsonError> {
@@ -181,9 +157,7 @@ impl<'a> Parser<'a> {
 
     /// Bytes up to the next quote, escape or control character.
     fn plain(&mut self) -> Result<&'a str, JsonError> {
-        let special = |b: u8| matches!(b, b'"' | b'\\' | 0..=0x1f);
-        let len = self.rest.bytes().position(special).unwrap_or(self.rest.len());
-        self.take(len)
+        self.take(plain_len(self.rest))
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {

@@ -43,8 +43,15 @@ fn envelope(raw: &RawOp) -> String {
     Op { raw: raw.clone(), entries: 0 }.to_string()
 }
 
+/// What becomes of an envelope, whichever way it is read.
 fn check(text: &str) -> Result<Op, Rejection> {
-    RawOp::decode(&Value::parse(text.as_bytes(), FRAME_DEPTH_MAX).unwrap())?.check_hash()?.verify()
+    let taken_apart = RawOp::decode(&Value::parse(text.as_bytes(), FRAME_DEPTH_MAX).unwrap());
+    assert_eq!(RawOp::parse(text.as_bytes()), taken_apart.clone().map_err(Into::into), "{text}");
+    taken_apart?.check_hash()?.verify()
+}
+
+fn is_read_in_one_pass(text: &str) -> bool {
+    Scanner::all(text.as_bytes(), RawOp::scan).is_some()
 }
 
 #[test]
@@ -53,6 +60,7 @@ fn what_is_signed_reads_back_the_same() {
     let op = op.sign(&key()).unwrap();
     let text = op.to_string();
     assert_eq!(Canonical::parse(text.as_bytes()).unwrap().as_str(), text, "written canonically");
+    assert!(is_read_in_one_pass(&text), "{text}");
     let read = check(&text).unwrap();
     assert_eq!(read.raw, op.raw);
     assert_eq!(read.entries()[0].as_str(), r#"{"a":"é","b":1}"#);

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use crdt_core::id::{OpId, RoomId};
-use crdt_core::json::Value;
 use crdt_core::limits;
 use crdt_core::op::RawOp;
 
@@ -38,8 +37,7 @@ fn op_of(posted: &Posted) -> Option<(RoomId, OpId)> {
     if posted.payload.len() > ENVELOPE_BYTES_MAX {
         return None;
     }
-    let value = Value::parse(&posted.payload, limits::DATA_DEPTH_MAX + 1).ok()?;
-    let op = RawOp::decode(&value).ok()?.check_hash().ok()?;
+    let op = RawOp::parse(&posted.payload).ok()?.check_hash().ok()?;
     Some((op.head().room, op.id())).filter(|(room, _)| posted.room == Some(*room))
 }
 

@@ -21,7 +21,6 @@ pub fn run(data: &[u8]) {
 
 /// Checks one text. Returns what it means and its canonical text, if it has one.
 fn check(text: &[u8]) -> Option<(serde_json::Value, Canonical)> {
-    check_keeping(text);
     let known = serde_json::from_slice::<serde_json::Value>(text);
     let value = match Value::parse(text, limits::DATA_DEPTH_MAX) {
         Ok(value) => value,
@@ -50,24 +49,6 @@ fn check(text: &[u8]) -> Option<(serde_json::Value, Canonical)> {
         assert!(matches!(refused, Err(JsonError::Depth { .. })), "{refused:?}");
     }
     Some((known, canonical))
-}
-
-/// A member that is kept as it came is what it would be without.
-fn check_keeping(text: &[u8]) {
-    let wrapped = [b"{\"data\":", text, b"}"].concat();
-    let depth_max = limits::DATA_DEPTH_MAX;
-    let kept = Value::parse_keeping(&wrapped, depth_max, "data");
-    let parsed = Value::parse(&wrapped, depth_max);
-    let [kept, parsed] = [kept, parsed].map(|value| {
-        let value = value?;
-        let canonical = Canonical::of(&value);
-        let member = value.member("data").expect("it is there");
-        let text = Canonical::of(member);
-        let counted = Canonical::trusted(text.to_string()).elements();
-        assert_eq!(text.elements(), counted, "elements of {text}");
-        Ok::<_, JsonError>((canonical, text, member.depth(), counted))
-    });
-    assert_eq!(kept, parsed);
 }
 
 /// RFC 8785 for a value whose numbers are integers, by the letter and with no thought of speed.
