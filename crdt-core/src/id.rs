@@ -294,6 +294,7 @@ impl fmt::Display for RoomName {
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
+    use alloc::vec::Vec;
 
     use super::*;
 
@@ -308,6 +309,17 @@ mod tests {
             assert_eq!(OpId::parse(&bad), Err(refused), "{bad}");
         }
         assert_eq!(OpId::parse(&text.replace('a', "g")), Err(refused));
+    }
+
+    #[test]
+    fn digits_mean_what_another_reader_says() {
+        let digits =
+            ('\0'..='\u{ff}').flat_map(|high| ('\0'..='\u{ff}').map(move |low| [high, low]));
+        for digits in digits.map(String::from_iter) {
+            let mut byte = [0];
+            let theirs = base16ct::lower::decode(&digits, &mut byte).ok().map(<[u8]>::to_vec);
+            assert_eq!(parse_hex::<1>(&digits).ok().map(Vec::from), theirs, "{digits:?}");
+        }
     }
 
     #[test]

@@ -158,10 +158,6 @@ impl<'a> Scanner<'a> {
         if !is_short || (number.starts_with('0') && !is_zero) || (is_zero && is_negative) {
             return None;
         }
-        // With a fraction or an exponent it is no integer.
-        if rest.starts_with(['.', 'e', 'E', '+', '-']) {
-            return None;
-        }
         self.rest = rest;
         let size = number.bytes().fold(0_i64, |size, digit| {
             let digit = i64::from(digit.wrapping_sub(b'0'));
@@ -304,14 +300,21 @@ mod tests {
             "[1",
             "\"a",
             "\"\t\"",
+            "\"more than eight\t\"",
             r#""\/""#,
             r#""\u0041""#,
             r#""\u0008""#,
+            r#""\u0009""#,
+            r#""\u000a""#,
+            r#""\u000c""#,
+            r#""\u000d""#,
             r#""\u001F""#,
             r#""\u00e9""#,
             r#""\x""#,
             r#"{"b":1,"a":1}"#,
             r#"{"a":1,"a":1}"#,
+            r#"{"Z":1,"\n":1}"#,
+            "{\"\u{fb33}\":1,\"\u{1f600}\":1}",
             r#"{"a" :1}"#,
             r#"{"a":1,}"#,
             r#"{"a"}"#,
@@ -338,6 +341,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn plain_text_ends_where_a_byte_by_byte_search_says(text in "[a-z\u{1}\u{1f} !\"#\\[\\\\\\]\u{7f}é\u{ff}]{0,20}") {
+            let is_special = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+            let expected = text.bytes().position(is_special).unwrap_or(text.len());
+            prop_assert_eq!(plain_len(&text), expected);
+        }
+
         #[test]
         fn both_ways_agree_on_values(values in prop::collection::vec(any::<(String, i64, String)>(), 0..6)) {
             let members = values.iter().map(|(key, number, text)| {

@@ -72,6 +72,8 @@ impl Batch {
 mod tests {
     use alloc::format;
     use alloc::string::String;
+    use alloc::vec;
+    use core::iter::repeat_n;
 
     use proptest::prelude::*;
     use proptest::sample::Index;
@@ -120,16 +122,16 @@ mod tests {
     #[test]
     fn lists_of_a_frame_stop_exactly_at_their_limits() {
         let op = entry(&Author::new(1), &[], "1");
-        for (ops, missing) in [(limits::BATCH_OPS_MAX, 0), (0, limits::GET_IDS_MAX)] {
-            for more in [0, 1] {
-                let ops = if ops == 0 { 0 } else { ops + more };
-                let missing = if missing == 0 { 0 } else { missing + more };
-                let missing = alloc::vec![id_of(1); missing];
-                let frame =
-                    encode_ops(room("main"), core::iter::repeat_n(&op, ops), None, &missing);
-                assert_eq!(Batch::scan(frame.as_bytes()).is_some(), more == 0);
-                assert_eq!(Received::decode(frame.as_bytes()).is_ok(), more == 0);
-            }
+        let [ops_max, ids_max] = [limits::BATCH_OPS_MAX, limits::GET_IDS_MAX];
+        for (ops, missing, fits) in [
+            (ops_max, ids_max, true),
+            (ops_max.saturating_add(1), 0, false),
+            (0, ids_max.saturating_add(1), false),
+        ] {
+            let missing = vec![id_of(1); missing];
+            let frame = encode_ops(room("main"), repeat_n(&op, ops), None, &missing);
+            assert_eq!(Batch::scan(frame.as_bytes()).is_some(), fits);
+            assert_eq!(Received::decode(frame.as_bytes()).is_ok(), fits);
         }
     }
 
@@ -143,7 +145,7 @@ mod tests {
         ) {
             let mut frame = frames()[frame].clone().into_bytes();
             let at = at.index(frame.len());
-            let end = (at + taken).min(frame.len());
+            let end = at.saturating_add(taken).min(frame.len());
             frame.splice(at..end, put.bytes());
             agree(&frame);
         }

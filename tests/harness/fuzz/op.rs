@@ -6,7 +6,7 @@ use crdt_core::id::{DataHash, Seq};
 use crdt_core::json::{Canonical, Value};
 use crdt_core::key::PublicKey;
 use crdt_core::limits;
-use crdt_core::op::{HashedOp, Op, RawOp};
+use crdt_core::op::{EnvelopeError, HashedOp, Op, RawOp};
 use crdt_core::rejection::Rejection;
 
 use super::forge;
@@ -24,9 +24,10 @@ pub fn run(data: &[u8]) {
         let text = data.strip_suffix(b"\n").unwrap_or(data);
         assert_eq!(text, evidence.to_string().as_bytes());
     }
-    if let Ok(value) = Value::parse(data, limits::FRAME_DEPTH_MAX)
-        && let Ok(raw) = RawOp::decode(&value)
-    {
+    let taken_apart = Value::parse(data, limits::FRAME_DEPTH_MAX).map_err(EnvelopeError::from);
+    let taken_apart = taken_apart.and_then(|value| Ok(RawOp::decode(&value)?));
+    assert_eq!(RawOp::parse(data), taken_apart, "however it is read, it is the same op");
+    if let Ok(raw) = taken_apart {
         check(raw);
     }
 }
@@ -110,8 +111,10 @@ pub fn verified(hashed: HashedOp) -> Option<Op> {
     let text = op.to_string();
     let value = Value::parse(text.as_bytes(), limits::FRAME_DEPTH_MAX).expect("JSON");
     assert_eq!(Canonical::of(&value).as_str(), text, "the envelope is canonical");
-    let again = RawOp::decode(&value).and_then(RawOp::check_hash).and_then(HashedOp::verify);
-    let again = again.expect("an envelope");
+    let again = RawOp::parse(text.as_bytes());
+    assert_eq!(again, RawOp::decode(&value).map_err(EnvelopeError::from));
+    let again = again.expect("an envelope").check_hash().and_then(HashedOp::verify);
+    let again = again.expect("a signed op");
     assert_eq!((again.id(), again.head()), (op.id(), op.head()), "an op reads back as itself");
     assert_eq!((again.data(), again.sig()), (op.data(), op.sig()), "an op reads back as itself");
     Some(op)
