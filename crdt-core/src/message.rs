@@ -15,7 +15,7 @@ use base64ct::{Base64, Encoding};
 use crate::head::VERSION;
 use crate::id::{AuthorId, Nonce, OpId, Position, RoomId, RoomName, SetDigest, StoreId};
 use crate::intake::Shortage;
-use crate::json::{JsonError, Value};
+use crate::json::{JsonError, Scanner, Value};
 use crate::key::Signature;
 use crate::limits;
 
@@ -204,8 +204,12 @@ impl Received {
         if frame.len() > limits::FRAME_BYTES_MAX {
             return Err(DecodeError::Size);
         }
+        // What comes often is read in one pass where it is spelled as we spell it.
         if let Some(batch) = Batch::scan(frame) {
             return Ok(Self::Ops(batch));
+        }
+        if let Some(room) = Scanner::all(frame, all_stored) {
+            return Ok(Self::Acked { room, all_stored: true, put_off: None });
         }
         let value = Value::parse(frame, limits::FRAME_DEPTH_MAX)?;
         let kind =
@@ -248,6 +252,16 @@ impl Received {
         };
         Ok(Self::Message(message))
     }
+}
+
+/// The room of an `ack` without exceptions.
+fn all_stored(scanner: &mut Scanner<'_>) -> Option<RoomId> {
+    scanner.eat("{\"type\":\"ack\",\"room\":")?;
+    let room = RoomId::from_bytes(scanner.hex()?);
+    scanner.eat(",\"stored\":")?;
+    scanner.count()?;
+    scanner.eat(",\"except\":[]}")?;
+    Some(room)
 }
 
 /// What was lacking to take an op, if its verdict is `later`.
@@ -414,6 +428,13 @@ mod tests {
         );
         let acked = decode(&frame);
         assert!(matches!(acked, Ok(Received::Acked { all_stored: false, put_off: None, .. })));
+        let frame = Message::Ack { room, stored: 2, except: vec![] }.encode();
+        assert_eq!(Scanner::all(frame.as_bytes(), all_stored), Some(room));
+        for spelled in [frame.replace(":[]", ": []"), String::from(&*frame)] {
+            let acked = decode(&spelled);
+            let is_it = matches!(acked, Ok(Received::Acked { room: of, all_stored: true, put_off: None }) if of == room);
+            assert!(is_it, "{acked:?}");
+        }
         let except = vec![Exception { index: 0, why: NotStored::Later(Shortage::Disk) }];
         let frame = Message::Ack { room, stored: 0, except }.encode();
         assert!(frame.contains(r#"{"index":0,"verdict":"later","code":"disk"}"#), "{frame}");

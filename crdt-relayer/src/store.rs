@@ -189,11 +189,11 @@ impl Store {
         &mut self,
         records: impl IntoIterator<Item = &'r Record>,
     ) -> Result<(), StoreError> {
-        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         for record in records {
             self.write(record)?;
         }
-        self.db.execute_batch("COMMIT")?;
+        self.db.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     }
 
