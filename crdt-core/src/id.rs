@@ -42,7 +42,7 @@ pub struct HexError {
     pub expected: usize,
 }
 
-/// More than any nibble, and has a bit that none has.
+/// Has a bit that no nibble has.
 const NO_NIBBLE: u8 = 0x80;
 
 pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {

@@ -178,7 +178,7 @@ pub enum Message {
 }
 
 /// What a frame says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     /// A message without ops.
     Message(Message),
@@ -205,11 +205,13 @@ impl Received {
             return Err(DecodeError::Size);
         }
         // What comes often is read in one pass where it is spelled as we spell it.
-        if let Some(batch) = Batch::scan(frame) {
-            return Ok(Self::Ops(batch));
-        }
-        if let Some(room) = Scanner::all(frame, all_stored) {
-            return Ok(Self::Acked { room, all_stored: true, put_off: None });
+        if let Ok(text) = core::str::from_utf8(frame) {
+            if let Some(batch) = Batch::scan(text) {
+                return Ok(Self::Ops(batch));
+            }
+            if let Some(room) = Scanner::all(text, full_ack) {
+                return Ok(Self::Acked { room, all_stored: true, put_off: None });
+            }
         }
         let value = Value::parse(frame, limits::FRAME_DEPTH_MAX)?;
         let kind =
@@ -255,7 +257,7 @@ impl Received {
 }
 
 /// The room of an `ack` without exceptions.
-fn all_stored(scanner: &mut Scanner<'_>) -> Option<RoomId> {
+fn full_ack(scanner: &mut Scanner<'_>) -> Option<RoomId> {
     scanner.eat("{\"type\":\"ack\",\"room\":")?;
     let room = RoomId::from_bytes(scanner.hex()?);
     scanner.eat(",\"stored\":")?;
@@ -429,7 +431,7 @@ mod tests {
         let acked = decode(&frame);
         assert!(matches!(acked, Ok(Received::Acked { all_stored: false, put_off: None, .. })));
         let frame = Message::Ack { room, stored: 2, except: vec![] }.encode();
-        assert_eq!(Scanner::all(frame.as_bytes(), all_stored), Some(room));
+        assert_eq!(Scanner::all(&frame, full_ack), Some(room));
         for spelled in [frame.replace(":[]", ": []"), String::from(&*frame)] {
             let acked = decode(&spelled);
             let is_it = matches!(acked, Ok(Received::Acked { room: of, all_stored: true, put_off: None }) if of == room);

@@ -57,7 +57,8 @@ impl RawOp {
     /// # Errors
     /// [`EnvelopeError`]; its rejections are those of [`RawOp::decode`].
     pub fn parse(envelope: &[u8]) -> Result<Self, EnvelopeError> {
-        match Scanner::all(envelope, Self::scan) {
+        let text = core::str::from_utf8(envelope).ok();
+        match text.and_then(|text| Scanner::all(text, Self::scan)) {
             Some(raw) => Ok(raw),
             None => Ok(Self::decode(&Value::parse(envelope, limits::FRAME_DEPTH_MAX)?)?),
         }
@@ -84,7 +85,8 @@ impl RawOp {
         })
     }
 
-    /// Reads what [`Op::write`] writes; `None` is not yet a refusal.
+    /// Reads what [`Op::write`] writes, unless a key in the data has an escape; `None` is not yet a
+    /// refusal.
     pub(crate) fn scan(scanner: &mut Scanner<'_>) -> Option<Self> {
         scanner.eat("{\"data\":")?;
         let data = scanner.canonical(limits::DATA_DEPTH_MAX)?;
@@ -149,7 +151,7 @@ impl RawOp {
 }
 
 /// An op whose id and data hash are right; who signed it is not proven.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HashedOp(RawOp);
 
 impl HashedOp {

@@ -18,7 +18,7 @@ pub(super) fn parse(text: &str, depth_max: usize) -> Result<Value<'_>, JsonError
 }
 
 /// The order of member names: by UTF-16 code units (RFC 8785, section 3.2.3).
-fn key_order(a: &str, b: &str) -> Ordering {
+pub(super) fn key_order(a: &str, b: &str) -> Ordering {
     if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
 }
 

@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Canonical;
+use super::parser::key_order;
 use crate::id::{OpId, parse_hex};
 use crate::limits;
 
@@ -20,8 +21,8 @@ pub(crate) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     /// What `read` makes of a text, if that leaves nothing over.
-    pub(crate) fn all<T>(text: &'a [u8], read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        let mut scanner = Self { rest: core::str::from_utf8(text).ok()? };
+    pub(crate) fn all<T>(text: &'a str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let mut scanner = Self { rest: text };
         let found = read(&mut scanner)?;
         scanner.rest.is_empty().then_some(found)
     }
@@ -49,9 +50,12 @@ impl<'a> Scanner<'a> {
         u64::try_from(self.int()?).ok()
     }
 
-    /// A string of ASCII without escapes.
+    /// A string without escapes.
     pub(crate) fn plain(&mut self) -> Option<&'a str> {
-        self.string().filter(|text| text.is_plain).map(|text| text.spelled)
+        self.eat("\"")?;
+        let text = self.take(plain_len(self.rest))?;
+        self.eat("\"")?;
+        Some(text)
     }
 
     /// An array of at most `max` elements.
@@ -100,7 +104,7 @@ impl<'a> Scanner<'a> {
     /// Recursion is bounded by `depth_left`.
     fn value(&mut self, depth_left: usize) -> Option<()> {
         match self.rest.as_bytes().first()? {
-            b'"' => self.string().map(drop),
+            b'"' => self.string(),
             b'{' => self.object(depth_left.checked_sub(1)?),
             b'[' => self.array(depth_left.checked_sub(1)?).map(drop),
             b't' => self.eat("true"),
@@ -135,8 +139,7 @@ impl<'a> Scanner<'a> {
         let mut before: Option<&str> = None;
         loop {
             let key = self.plain()?;
-            // Plain keys are in the order of UTF-16 units if their bytes are.
-            if before.is_some_and(|before| before >= key) {
+            if before.is_some_and(|before| key_order(before, key).is_ge()) {
                 return None;
             }
             before = Some(key);
@@ -167,17 +170,13 @@ impl<'a> Scanner<'a> {
         (size <= limits::INTEGER_MAX).then_some(value)
     }
 
-    fn string(&mut self) -> Option<Text<'a>> {
+    fn string(&mut self) -> Option<()> {
         self.eat("\"")?;
-        let whole = self.rest;
-        let mut is_plain = true;
         loop {
-            is_plain &= self.take(plain_len(self.rest))?.is_ascii();
-            let len = whole.len().checked_sub(self.rest.len())?;
+            self.take(plain_len(self.rest))?;
             if self.eat("\"").is_some() {
-                return Some(Text { spelled: whole.get(..len)?, is_plain });
+                return Some(());
             }
-            is_plain = false;
             self.escape()?;
         }
     }
@@ -200,13 +199,6 @@ impl<'a> Scanner<'a> {
             _ => None,
         }
     }
-}
-
-/// What stands between two quotes.
-struct Text<'a> {
-    spelled: &'a str,
-    /// ASCII without escapes.
-    is_plain: bool,
 }
 
 /// Bytes up to the next quote, escape or control character, or all.
@@ -252,7 +244,7 @@ mod tests {
 
     /// The whole text as one value.
     fn scanned(text: &str, depth_max: usize) -> Option<Canonical> {
-        Scanner::all(text.as_bytes(), |scanner| scanner.canonical(depth_max))
+        Scanner::all(text, |scanner| scanner.canonical(depth_max))
     }
 
     fn is_recognised(text: &str) -> bool {
@@ -272,6 +264,7 @@ mod tests {
             "\"\"",
             r#""\"\\\b\t\n\f\r\u0000\u000b\u000e\u001f/""#,
             "\"é😀\u{7f}\"",
+            "{\"Z\":1,\"é\":1,\"\u{1f600}\":1,\"\u{fb33}\":1}",
             "[]",
             "{}",
             r#"[{"":[],"a":{"b":-7},"aa":"x"},[[]],1]"#,
@@ -358,7 +351,7 @@ mod tests {
             agree(&serde_json::to_string_pretty(&value).unwrap());
             if let Ok(canonical) = Canonical::parse(value.to_string().as_bytes()) {
                 agree(canonical.as_str());
-                let plain = |key: &String| key.is_ascii() && !key.contains(['"', '\\']) && !key.contains(char::is_control);
+                let plain = |key: &String| !key.contains(['"', '\\']) && !key.contains(char::is_control);
                 if values.iter().all(|(key, _, text)| plain(key) && plain(text)) {
                     prop_assert!(is_recognised(canonical.as_str()), "{}", canonical);
                 }

@@ -51,7 +51,7 @@ fn check(text: &str) -> Result<Op, Rejection> {
 }
 
 fn is_read_in_one_pass(text: &str) -> bool {
-    Scanner::all(text.as_bytes(), RawOp::scan).is_some()
+    Scanner::all(text, RawOp::scan).is_some()
 }
 
 #[test]

@@ -94,6 +94,7 @@ fn check_op(op: &Signed) {
     let name = &op.name;
     let value = Value::parse(op.op.as_bytes(), FRAME_DEPTH_MAX).unwrap();
     let raw = RawOp::decode(&value).unwrap();
+    assert_eq!(RawOp::parse(op.op.as_bytes()).as_ref(), Ok(&raw), "{name}");
     let mut head = String::new();
     raw.head.write(&mut head);
     assert_eq!(head, op.head, "{name}");

@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 
 use crdt_core::id::{RoomName, StoreId};
-use crdt_core::json::Value;
-use crdt_core::limits::FRAME_DEPTH_MAX;
 use crdt_core::log::{Admitted, Log, Verdict};
-use crdt_core::op::RawOp;
+use crdt_core::op::{EnvelopeError, RawOp};
 use serde::{Deserialize, Serialize};
 
 use super::made::{ALICE, Made, ROOM, hex, list, quoted};
@@ -39,10 +37,10 @@ struct Step {
 
 /// What a log makes of an op as text.
 pub(crate) fn receive(log: &mut Log, op: &str, admitted: &mut Vec<Admitted>) -> &'static str {
-    let Ok(value) = Value::parse(op.as_bytes(), FRAME_DEPTH_MAX) else { return "json" };
-    let verdict = match RawOp::decode(&value).and_then(RawOp::check_hash) {
+    let verdict = match RawOp::parse(op.as_bytes()).and_then(|raw| Ok(raw.check_hash()?)) {
         Ok(op) => log.receive(op, StoreId::from_bytes([0; 32]), admitted),
-        Err(rejection) => Verdict::Rejected(rejection),
+        Err(EnvelopeError::Json(_)) => return "json",
+        Err(EnvelopeError::Rejected(rejection)) => Verdict::Rejected(rejection),
     };
     match verdict {
         Verdict::Stored => "stored",
